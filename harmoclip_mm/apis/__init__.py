@@ -1,0 +1,1 @@
+"""What scripts call: launching, loading, inference."""

@@ -1,0 +1,1 @@
+"""Data sets of region phrases and of image-text retrieval."""

@@ -1,0 +1,1 @@
+"""Transforms between a data set and the packed sample."""

@@ -1,0 +1,1 @@
+"""Thin ``BaseMetric`` wrappers over ``evaluation.functional``."""

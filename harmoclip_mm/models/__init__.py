@@ -1,0 +1,1 @@
+"""Towers, region extractors, heads, losses and their assembly."""

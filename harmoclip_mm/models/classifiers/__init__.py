@@ -1,0 +1,1 @@
+"""Zero-shot classifiers built from a text tower."""

@@ -1,0 +1,1 @@
+"""Assembly of towers and heads."""

@@ -1,0 +1,1 @@
+"""Heads: each owns logits and targets, delegates to its loss."""

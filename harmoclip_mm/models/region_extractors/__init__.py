@@ -1,0 +1,1 @@
+"""Region features from a dense map or from crops."""

@@ -1,0 +1,1 @@
+"""Text as data: tokenizer, prompt templates, vocabularies (no torch.nn)."""

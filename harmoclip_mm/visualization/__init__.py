@@ -1,0 +1,1 @@
+"""Drawing of regions with their phrases."""
