@@ -1,1 +1,18 @@
 """Text as data: tokenizer, prompt templates, vocabularies (no torch.nn)."""
+
+from .phrases import normalise_phrase, phrase_key
+from .vocabularies import (
+    Vocabulary,
+    class_to_prompt,
+    list_vocabularies,
+    load_vocabulary,
+)
+
+__all__ = [
+    'Vocabulary',
+    'class_to_prompt',
+    'list_vocabularies',
+    'load_vocabulary',
+    'normalise_phrase',
+    'phrase_key',
+]

@@ -1,0 +1,223 @@
+"""Vocabularies: the class names that boxes are classified into.
+
+A vocabulary is data: an ordered tuple of class names, groups of them that
+are reported apart (base and novel, thing and stuff, ...), and for each class
+the words that fill a prompt template.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+_DATA_DIR = Path(__file__).parent / 'data' / 'vocabularies'
+_FIELDS = ('classes', 'groups', 'prompts')
+
+
+def _duplicates(names: Sequence[str]) -> List[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def class_to_prompt(name: str) -> str:
+    """Turn a class name into the words that fill a prompt template.
+
+    Lower case, ``_`` becomes a space and ``/`` becomes `` or ``, white space
+    is collapsed: the cleaning of ViLD's demo (tensorflow/tpu,
+    ``ViLD_demo.ipynb``, ``processed_name``), which LVIS and Objects365 need.
+
+    Args:
+        name (str): Class name, such as ``'bow_(weapon)'``.
+
+    Returns:
+        str: Words, such as ``'bow (weapon)'``.
+    """
+    return ' '.join(
+        name.replace('_', ' ').replace('/', ' or ').lower().split()
+    )
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Class names in the order of their labels, with groups and prompts.
+
+    Args:
+        classes (Tuple[str, ...]): Class names; the position is the label.
+        groups (Dict[str, Tuple[str, ...]]): Names of groups and the classes
+            in each. A class may be in any number of groups, none included.
+        prompts (Tuple[str, ...]): Words for each class that fill a template.
+            Empty: made from the class names by :func:`class_to_prompt`.
+
+    Raises:
+        ValueError: No classes, a name that is not a string or is blank,
+            duplicate names or prompts, a number of prompts that differs from
+            the number of classes, or a group that is empty or names
+            something that is not a class.
+    """
+
+    classes: Tuple[str, ...]
+    groups: Dict[str, Tuple[str, ...]] = field(default_factory=dict)
+    prompts: Tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        classes = self._names('classes', self.classes)
+        if not classes:
+            raise ValueError(
+                'The vocabulary is empty: list at least one class name.'
+            )
+        prompts = self._names('prompts', self.prompts)
+        if not prompts:
+            prompts = tuple(class_to_prompt(name) for name in classes)
+        if len(prompts) != len(classes):
+            raise ValueError(
+                f'{len(prompts)} prompts for {len(classes)} classes: give '
+                'one prompt for each class, or none at all.'
+            )
+        for key, names in (('class names', classes), ('prompts', prompts)):
+            if _duplicates(names):
+                raise ValueError(
+                    f'Duplicate {key}: {_duplicates(names)[:5]}. Classes '
+                    'with equal text cannot be told apart.'
+                )
+        if not isinstance(self.groups, dict):
+            raise ValueError(
+                'groups must map a group name to a list of class names, got '
+                f'{type(self.groups).__name__}.'
+            )
+        known = set(classes)
+        groups = {}
+        for group, members in self.groups.items():
+            members = self._names(f'group {group!r}', members)
+            unknown = [name for name in members if name not in known]
+            if unknown:
+                raise ValueError(
+                    f'Group {group!r} names what is not a class: '
+                    f'{unknown[:5]}.'
+                )
+            if not members or _duplicates(members):
+                raise ValueError(
+                    f'Group {group!r} is empty or has duplicates: '
+                    f'{_duplicates(members)[:5]}.'
+                )
+            groups[group] = members
+        # The class is frozen, so that it can be shared and cached.
+        object.__setattr__(self, 'classes', classes)
+        object.__setattr__(self, 'groups', groups)
+        object.__setattr__(self, 'prompts', prompts)
+
+    @staticmethod
+    def _names(key: str, names: Sequence[str]) -> Tuple[str, ...]:
+        if isinstance(names, str) or not isinstance(names, (list, tuple)):
+            raise ValueError(
+                f'{key} must be a list of strings, got {type(names).__name__}.'
+            )
+        for index, name in enumerate(names):
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(
+                    f'{key}[{index}] must be a non-empty string, got {name!r}.'
+                )
+        return tuple(names)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def group_indices(self) -> Dict[str, Tuple[int, ...]]:
+        """Labels of the classes of each group.
+
+        Returns:
+            Dict[str, Tuple[int, ...]]: Group name to ascending class indices.
+        """
+        index = {name: label for label, name in enumerate(self.classes)}
+        return {
+            group: tuple(sorted(index[name] for name in members))
+            for group, members in self.groups.items()
+        }
+
+
+def list_vocabularies() -> Tuple[str, ...]:
+    """Names of the vocabularies that ship with the package.
+
+    Returns:
+        Tuple[str, ...]: Names in alphabetical order.
+    """
+    return tuple(sorted(path.stem for path in _DATA_DIR.glob('*.json')))
+
+
+def _read(path: Path) -> Vocabulary:
+    text = path.read_text(encoding='utf-8-sig')
+    if path.suffix.lower() != '.json':
+        lines = (line.strip() for line in text.splitlines())
+        return Vocabulary(tuple(line for line in lines if line))
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'not valid JSON ({error})') from None
+    if isinstance(content, list):
+        content = {'classes': content}
+    if not isinstance(content, dict) or 'classes' not in content:
+        raise ValueError('expected an object with the key "classes".')
+    unknown = sorted(set(content) - set(_FIELDS))
+    if unknown:
+        raise ValueError(f'unknown keys {unknown}, known are {list(_FIELDS)}.')
+    return Vocabulary(
+        content['classes'],
+        content.get('groups') or {},
+        content.get('prompts') or (),
+    )
+
+
+def load_vocabulary(
+    source: Union[str, Path, Sequence[str], Vocabulary],
+    groups: Optional[Dict[str, Sequence[str]]] = None,
+) -> Vocabulary:
+    """Load a vocabulary by name, from a file, or from a list of names.
+
+    A file is JSON, ``{"classes": [...], "groups": {...}, "prompts": [...]}``
+    with the last two optional (or just a list), or plain text with one class
+    name a line, blank lines skipped.
+
+    Args:
+        source (str | Path | Sequence[str] | Vocabulary): Name of a
+            vocabulary of the package (:func:`list_vocabularies`), path of a
+            file, or class names. A :class:`Vocabulary` is passed on.
+        groups (Dict[str, Sequence[str]], optional): Replaces the groups of
+            the source.
+
+    Returns:
+        Vocabulary: Checked classes, groups and prompts.
+
+    Raises:
+        FileNotFoundError: ``source`` is neither a known name nor a file.
+        ValueError: The content is not a legal vocabulary; see
+            :class:`Vocabulary`. The message names the file.
+        TypeError: ``source`` is of another type.
+
+    Examples:
+        >>> load_vocabulary(['cat', 'dog']).prompts
+        ('cat', 'dog')
+    """
+    if isinstance(source, Vocabulary):
+        vocabulary = source
+    elif isinstance(source, (str, Path)):
+        path = _DATA_DIR / f'{source}.json'
+        if isinstance(source, Path) or source not in list_vocabularies():
+            path = Path(source)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'Vocabulary {str(source)!r} is neither a file nor one of '
+                f'{", ".join(list_vocabularies())}.'
+            )
+        try:
+            vocabulary = _read(path)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise ValueError(f'Vocabulary file {path}: {error}') from error
+    elif isinstance(source, (list, tuple)):
+        vocabulary = Vocabulary(tuple(source))
+    else:
+        raise TypeError(
+            'A vocabulary is a name, a path or a list of class names, got '
+            f'{type(source).__name__}.'
+        )
+    if groups is not None:
+        vocabulary = Vocabulary(vocabulary.classes, groups, vocabulary.prompts)
+    return vocabulary
