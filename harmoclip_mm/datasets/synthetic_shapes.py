@@ -1,0 +1,402 @@
+"""Scenes of coloured shapes with captions whose phrases are known exactly.
+
+A scene shows two to five objects, each a size, a colour, a texture and a
+shape, on a noisy background; its caption names every object once. All of it is
+drawn from one random generator, so a scene is a function of that generator's
+seed alone. Nothing here touches files: see
+``tools/dataset_converters/shapes.py``.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Callable, Dict, List, Sequence, Tuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+__all__ = [
+    'COLOURS',
+    'SHAPES',
+    'TEXTURES',
+    'Scene',
+    'SceneObject',
+    'draw_scene',
+]
+
+COLOURS: Dict[str, Tuple[int, int, int]] = {
+    'red': (222, 38, 38),
+    'green': (40, 168, 60),
+    'blue': (40, 78, 226),
+    'yellow': (240, 218, 40),
+    'purple': (150, 52, 196),
+    'orange': (244, 134, 22),
+    'cyan': (42, 210, 222),
+    'white': (244, 244, 244),
+}
+TEXTURES = ('plain', 'striped', 'dotted')
+# Side of an object as a fraction of the image side. The gap between the two
+# ranges keeps the words "small" and "large" unambiguous.
+SMALL, LARGE = (0.22, 0.28), (0.34, 0.45)
+
+_SUPERSAMPLING = 4
+_VISIBLE_ALPHA = 0.25  # a pixel belongs to an object from this coverage on
+_MAX_TILT = np.deg2rad(10)  # more would turn a square into a diamond
+_TEXTURE_DEPTH = 0.42  # darker stripes would break a small outline apart
+_MENTION_SIZE, _MENTION_TEXTURE = 0.6, 0.6
+
+_OPENINGS = (
+    '',
+    'a photo of ',
+    'a picture of ',
+    'an image showing ',
+    'a scene with ',
+    'there is ',
+    'we see ',
+)
+_JOINTS = (' and ', ' with ', ' next to ', ' together with ', ' beside ')
+_ENDINGS = ('', '', '', ' on a noisy background', ' in one picture', '.')
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One drawn object.
+
+    Attributes:
+        size (str): ``small`` or ``large``.
+        colour (str): A key of :data:`COLOURS`.
+        texture (str): One of :data:`TEXTURES`.
+        shape (str): A key of :data:`SHAPES`.
+        bbox (tuple[int]): Tight box ``(x1, y1, x2, y2)`` in px, the right and
+            lower ends exclusive.
+        area (int): Number of its visible pixels.
+        phrase (str): What the caption calls it.
+        span (tuple[int]): Start and end (exclusive) of the phrase in the
+            caption, in characters.
+    """
+
+    size: str
+    colour: str
+    texture: str
+    shape: str
+    bbox: Tuple[int, int, int, int] = (0, 0, 0, 0)
+    area: int = 0
+    phrase: str = ''
+    span: Tuple[int, int] = (0, 0)
+
+    @property
+    def category(self) -> str:
+        """str: Colour and shape, a class of the vocabulary ``shapes80``."""
+        return f'{self.colour} {self.shape}'
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture, its caption and its objects in the order of the caption.
+
+    Attributes:
+        image (np.ndarray): RGB, uint8, of shape (side, side, 3).
+        caption (str): A sentence that names every object once.
+        objects (tuple[SceneObject]): The two to five objects.
+    """
+
+    image: np.ndarray
+    caption: str
+    objects: Tuple[SceneObject, ...]
+
+
+# --- outlines: (n, 2) points, x to the right, y down, any scale and origin ---
+
+
+def _regular(corners: int, start: float, radii: Sequence[float]) -> np.ndarray:
+    angles = start + 2 * np.pi * np.arange(corners) / corners
+    radius = np.resize(radii, corners)
+    return np.stack([radius * np.cos(angles), radius * np.sin(angles)], 1)
+
+
+def _circle() -> List[np.ndarray]:
+    return [_regular(64, 0, [1])]
+
+
+def _square() -> List[np.ndarray]:
+    return [_regular(4, np.pi / 4, [1])]
+
+
+def _triangle() -> List[np.ndarray]:
+    return [_regular(3, -np.pi / 2, [1])]
+
+
+def _star() -> List[np.ndarray]:
+    return [_regular(10, -np.pi / 2, [1, 0.42])]
+
+
+def _cross() -> List[np.ndarray]:
+    a, b = 0.3, 1.0
+    half = [(a, -b), (a, -a), (b, -a), (b, a), (a, a), (a, b)]
+    return [np.array(half + [(-x, -y) for x, y in half])]
+
+
+def _ring() -> List[np.ndarray]:
+    return [_regular(64, 0, [1]), _regular(64, 0, [0.55])]
+
+
+def _heart() -> List[np.ndarray]:
+    t = np.linspace(0, 2 * np.pi, 80, endpoint=False)
+    x = 16 * np.sin(t) ** 3
+    y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+    return [np.stack([x, -y], 1)]
+
+
+def _diamond() -> List[np.ndarray]:
+    return [np.array([(0, -1), (0.62, 0), (0, 1), (-0.62, 0)])]
+
+
+def _crescent() -> List[np.ndarray]:
+    # A disc bitten by another: both arcs end where the two circles cross.
+    shift, bite = 0.5, 0.85
+    x = (1 + shift**2 - bite**2) / (2 * shift)
+    y = np.sqrt(1 - x**2)
+    outer = np.linspace(np.arctan2(y, x), 2 * np.pi - np.arctan2(y, x), 64)
+    tip = np.arctan2(y, x - shift)
+    inner = np.linspace(2 * np.pi - tip, tip, 48)
+    arc = np.stack([np.cos(outer), np.sin(outer)], 1)
+    bitten = np.stack([shift + bite * np.cos(inner), bite * np.sin(inner)], 1)
+    return [np.concatenate([arc, bitten])]
+
+
+def _arrow() -> List[np.ndarray]:
+    upper = [(-1, -0.26), (0.1, -0.26), (0.1, -0.72), (1, 0)]
+    return [np.array(upper + [(x, -y) for x, y in upper[-2::-1]])]
+
+
+# Name -> outlines; the second outline, where there is one, is a hole.
+SHAPES: Dict[str, Callable[[], List[np.ndarray]]] = {
+    'circle': _circle,
+    'square': _square,
+    'triangle': _triangle,
+    'star': _star,
+    'cross': _cross,
+    'ring': _ring,
+    'heart': _heart,
+    'diamond': _diamond,
+    'crescent': _crescent,
+    'arrow': _arrow,
+}
+
+
+def _outline(shape: str, extent: float, tilt: float) -> List[np.ndarray]:
+    """Outlines turned by ``tilt`` whose longer side is ``extent`` px, moved so
+    that their bounding box starts at (0, 0)."""
+    turn = np.array(
+        [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]
+    )
+    polygons = [points @ turn.T for points in SHAPES[shape]()]
+    low, high = polygons[0].min(0), polygons[0].max(0)
+    scale = extent / (high - low).max()
+    return [(points - low) * scale for points in polygons]
+
+
+# --- pixels ---
+
+
+def _background(rng: np.random.Generator, side: int) -> np.ndarray:
+    """Dim clouds of low saturation plus pixel noise, float32 (side, side, 3).
+
+    Dim, so that each of the colours stands out, white included.
+    """
+    brightness = rng.uniform(45, 125)
+    coarse = brightness + rng.normal(0, 22, (4, 4, 1))
+    coarse = np.clip(coarse + rng.normal(0, 9, (4, 4, 3)), 0, 255)
+    clouds = Image.fromarray(coarse.astype(np.uint8)).resize(
+        (side, side), Image.BICUBIC
+    )
+    noise = rng.normal(0, 11, (side, side, 1)) + rng.normal(
+        0, 5, (side, side, 3)
+    )
+    return np.asarray(clouds, np.float32) + noise.astype(np.float32)
+
+
+def _texture(
+    rng: np.random.Generator, name: str, height: int, width: int, side: int
+) -> np.ndarray:
+    """Where the dark parts of a texture lie, in [0, 1], (height, width)."""
+    if name == 'plain':
+        return np.zeros((height, width), np.float32)
+    period = side * rng.uniform(0.065, 0.085)
+    angle = rng.choice([0, 0.25, 0.5, 0.75]) * np.pi + rng.normal(0, 0.1)
+    y, x = np.mgrid[:height, :width] * (2 * np.pi / period)
+    along = np.cos(x * np.cos(angle) + y * np.sin(angle))
+    if name == 'striped':
+        wave = along
+    else:
+        across = np.cos(y * np.cos(angle) - x * np.sin(angle))
+        wave = along + across - 0.45
+    # A steep ramp instead of a step keeps the edges antialiased.
+    return np.clip(0.5 + 1.6 * wave, 0, 1).astype(np.float32)
+
+
+def _coverage(
+    polygons: Sequence[np.ndarray], position: np.ndarray
+) -> Tuple[np.ndarray, int, int]:
+    """Antialiased coverage in [0, 1] of a placed outline.
+
+    Returns:
+        tuple: coverage (h, w), and the image row and column of its corner.
+    """
+    left, top = np.floor(position).astype(int)
+    moved = [points + (position - (left, top)) for points in polygons]
+    width, height = (np.ceil(moved[0].max(0)) + 1).astype(int)
+    fine = Image.new('L', (width * _SUPERSAMPLING, height * _SUPERSAMPLING))
+    pen = ImageDraw.Draw(fine)
+    for points, fill in zip(moved, (255, 0)):
+        # Pillow counts pixel centres: a half px back to the pixel's corner.
+        corners = points * _SUPERSAMPLING - 0.5
+        pen.polygon([tuple(corner) for corner in corners.tolist()], fill=fill)
+    alpha = np.asarray(fine.reduce(_SUPERSAMPLING), np.float32) / 255
+    return alpha, int(top), int(left)
+
+
+def _paint(
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    thing: SceneObject,
+    polygons: Sequence[np.ndarray],
+    position: np.ndarray,
+) -> SceneObject:
+    """Draw one object onto the canvas in place; gives its box and area."""
+    side = canvas.shape[0]
+    alpha, top, left = _coverage(polygons, position)
+    alpha = alpha[: side - top, : side - left]
+    height, width = alpha.shape
+    colour = np.array(COLOURS[thing.colour], np.float32)
+    colour = colour * rng.uniform(0.9, 1.05) + rng.normal(0, 5, 3)
+    dark = _texture(rng, thing.texture, height, width, side)
+    paint = colour * (1 - _TEXTURE_DEPTH * dark[..., None])
+    paint = paint + rng.normal(0, 4, (height, width, 1))
+    patch = canvas[top : top + height, left : left + width]
+    patch += alpha[..., None] * (paint - patch)
+
+    rows, cols = np.nonzero(alpha >= _VISIBLE_ALPHA)
+    bbox = (
+        left + int(cols.min()),
+        top + int(rows.min()),
+        left + int(cols.max()) + 1,
+        top + int(rows.max()) + 1,
+    )
+    return replace(thing, bbox=bbox, area=len(rows))
+
+
+# --- arrangement and words ---
+
+
+def _arrange(
+    rng: np.random.Generator, things: Sequence[SceneObject], side: int
+) -> Tuple[List[SceneObject], List[List[np.ndarray]], List[np.ndarray]]:
+    """Sizes and places without overlap. When a scene does not fit, a large
+    object becomes small and all are placed anew."""
+    things = list(things)
+    while True:
+        outlines = []
+        for thing in things:
+            low, high = SMALL if thing.size == 'small' else LARGE
+            extent = rng.uniform(low, high) * side
+            tilt = rng.uniform(-_MAX_TILT, _MAX_TILT)
+            outlines.append(_outline(thing.shape, extent, tilt))
+        positions = _place(rng, [p[0].max(0) for p in outlines], side)
+        if positions is not None:
+            return things, outlines, positions
+        large = [i for i, t in enumerate(things) if t.size == 'large']
+        if large:
+            chosen = large[rng.integers(len(large))]
+            things[chosen] = replace(things[chosen], size='small')
+
+
+def _place(rng: np.random.Generator, extents: Sequence[np.ndarray], side: int):
+    """Upper left corners of boxes of these extents that keep 1 px between
+    them, the larger ones placed first; None if 40 tries for one fail."""
+    lows = np.zeros((len(extents), 2))
+    highs = np.zeros((len(extents), 2))
+    order = sorted(range(len(extents)), key=lambda i: -extents[i].max())
+    for rank, i in enumerate(order):
+        done = order[:rank]
+        for _ in range(40):
+            low = rng.uniform(1, side - 1 - extents[i])
+            high = low + extents[i]
+            apart = (low > highs[done] + 1) | (high < lows[done] - 1)
+            if apart.any(1).all():
+                lows[i], highs[i] = low, high
+                break
+        else:
+            return None
+    return list(lows)
+
+
+def _phrase(rng: np.random.Generator, thing: SceneObject) -> str:
+    """Colour and shape always, size and texture sometimes."""
+    words = []
+    if rng.random() < _MENTION_SIZE:
+        words.append(thing.size)
+    if rng.random() < _MENTION_TEXTURE:
+        words.append(thing.texture)
+    return ' '.join([*words, thing.colour, thing.shape])
+
+
+def _describe(
+    rng: np.random.Generator, things: Sequence[SceneObject]
+) -> Tuple[str, List[SceneObject]]:
+    """A caption that names the objects in this order, with their spans."""
+    caption = _OPENINGS[rng.integers(len(_OPENINGS))]
+    joint = _JOINTS[rng.integers(len(_JOINTS))]
+    if joint == ' and ' and len(things) > 2:
+        joint = ', '
+    told = []
+    for i, thing in enumerate(things):
+        if i == 1:
+            caption += joint
+        elif i > 1:
+            caption += ' and ' if i == len(things) - 1 else ', '
+        phrase = _phrase(rng, thing)
+        caption += 'an ' if phrase[0] in 'aeiou' else 'a '
+        span = (len(caption), len(caption) + len(phrase))
+        caption += phrase
+        told.append(replace(thing, phrase=phrase, span=span))
+    return caption + _ENDINGS[rng.integers(len(_ENDINGS))], told
+
+
+def draw_scene(
+    rng: np.random.Generator, categories: Sequence[str], side: int = 80
+) -> Scene:
+    """Draw one scene with its caption.
+
+    Args:
+        rng (np.random.Generator): The only source of randomness.
+        categories (Sequence[str]): Pairs ``"{colour} {shape}"`` to choose from
+            evenly and without repetition in a scene; at least five.
+        side (int): Width and height of the picture in px, at least 32.
+
+    Returns:
+        Scene: The picture, its caption and its two to five objects.
+
+    Raises:
+        ValueError: If the picture would be too small to tell shapes apart, or
+            there are fewer than five categories.
+    """
+    if side < 32:
+        raise ValueError(f'side is {side} px; shapes need at least 32 px')
+    if len(categories) < 5:
+        raise ValueError('a scene of up to 5 objects needs 5 categories')
+    count = int(rng.integers(2, 6))
+    chosen = rng.choice(len(categories), count, replace=False)
+    things = []
+    for index in chosen:
+        colour, shape = categories[index].rsplit(' ', 1)
+        size = ('small', 'large')[rng.integers(2)]
+        texture = TEXTURES[rng.integers(len(TEXTURES))]
+        things.append(SceneObject(size, colour, texture, shape))
+    things, outlines, positions = _arrange(rng, things, side)
+    canvas = _background(rng, side)
+    things = [
+        _paint(rng, canvas, thing, polygons, position)
+        for thing, polygons, position in zip(things, outlines, positions)
+    ]
+    caption, things = _describe(rng, things)
+    image = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+    return Scene(image=image, caption=caption, objects=tuple(things))
