@@ -8,7 +8,7 @@ seed alone. Nothing here touches files: see
 """
 
 from dataclasses import dataclass, replace
-from typing import Callable, Dict, List, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -208,10 +208,9 @@ def _background(rng: np.random.Generator, side: int) -> np.ndarray:
     clouds = Image.fromarray(coarse.astype(np.uint8)).resize(
         (side, side), Image.BICUBIC
     )
-    noise = rng.normal(0, 11, (side, side, 1)) + rng.normal(
-        0, 5, (side, side, 3)
-    )
-    return np.asarray(clouds, np.float32) + noise.astype(np.float32)
+    grey = rng.standard_normal((side, side, 1), np.float32) * 11
+    tint = rng.standard_normal((side, side, 3), np.float32) * 5
+    return np.asarray(clouds, np.float32) + grey + tint
 
 
 def _texture(
@@ -300,7 +299,9 @@ def _arrange(
             extent = rng.uniform(low, high) * side
             tilt = rng.uniform(-_MAX_TILT, _MAX_TILT)
             outlines.append(_outline(thing.shape, extent, tilt))
-        positions = _place(rng, [p[0].max(0) for p in outlines], side)
+        positions = _place(
+            rng, np.array([p[0].max(0) for p in outlines]), side
+        )
         if positions is not None:
             return things, outlines, positions
         large = [i for i, t in enumerate(things) if t.size == 'large']
@@ -309,23 +310,22 @@ def _arrange(
             things[chosen] = replace(things[chosen], size='small')
 
 
-def _place(rng: np.random.Generator, extents: Sequence[np.ndarray], side: int):
+def _place(
+    rng: np.random.Generator, extents: np.ndarray, side: int
+) -> Optional[List[np.ndarray]]:
     """Upper left corners of boxes of these extents that keep 1 px between
     them, the larger ones placed first; None if 40 tries for one fail."""
     lows = np.zeros((len(extents), 2))
-    highs = np.zeros((len(extents), 2))
     order = sorted(range(len(extents)), key=lambda i: -extents[i].max())
     for rank, i in enumerate(order):
         done = order[:rank]
-        for _ in range(40):
-            low = rng.uniform(1, side - 1 - extents[i])
-            high = low + extents[i]
-            apart = (low > highs[done] + 1) | (high < lows[done] - 1)
-            if apart.any(1).all():
-                lows[i], highs[i] = low, high
-                break
-        else:
+        tries = rng.uniform(1, side - 1 - extents[i], (40, 1, 2))
+        after = tries > lows[done] + extents[done] + 1
+        before = tries + extents[i] < lows[done] - 1
+        free = np.flatnonzero((after | before).any(2).all(1))
+        if not len(free):
             return None
+        lows[i] = tries[free[0], 0]
     return list(lows)
 
 
