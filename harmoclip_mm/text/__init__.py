@@ -1,6 +1,7 @@
 """Text as data: tokenizer, prompt templates, vocabularies (no torch.nn)."""
 
 from .phrases import normalise_phrase, phrase_key
+from .tokenizer import CLIPTokenizer, Encoding
 from .vocabularies import (
     Vocabulary,
     class_to_prompt,
@@ -9,6 +10,8 @@ from .vocabularies import (
 )
 
 __all__ = [
+    'CLIPTokenizer',
+    'Encoding',
     'Vocabulary',
     'class_to_prompt',
     'list_vocabularies',
