@@ -1,6 +1,7 @@
 """Text as data: tokenizer, prompt templates, vocabularies (no torch.nn)."""
 
 from .phrases import normalise_phrase, phrase_key
+from .templates import fill_templates, get_templates, list_templates
 from .tokenizer import CLIPTokenizer, Encoding
 from .vocabularies import (
     Vocabulary,
@@ -14,6 +15,9 @@ __all__ = [
     'Encoding',
     'Vocabulary',
     'class_to_prompt',
+    'fill_templates',
+    'get_templates',
+    'list_templates',
     'list_vocabularies',
     'load_vocabulary',
     'normalise_phrase',

@@ -66,9 +66,7 @@ class Vocabulary:
                 'The vocabulary is empty: list at least one class name.'
             )
         prompts = self._names('prompts', self.prompts)
-        if not prompts:
-            prompts = tuple(class_to_prompt(name) for name in classes)
-        if len(prompts) != len(classes):
+        if prompts and len(prompts) != len(classes):
             raise ValueError(
                 f'{len(prompts)} prompts for {len(classes)} classes: give '
                 'one prompt for each class, or none at all.'
@@ -79,6 +77,8 @@ class Vocabulary:
                     f'Duplicate {key}: {_duplicates(names)[:5]}. Classes '
                     'with equal text cannot be told apart.'
                 )
+        if not prompts:
+            prompts = tuple(class_to_prompt(name) for name in classes)
         if not isinstance(self.groups, dict):
             raise ValueError(
                 'groups must map a group name to a list of class names, got '

@@ -1,0 +1,181 @@
+"""Tests of the vocabularies against mmdet, and of their error messages."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from harmoclip_mm.text import (
+    Vocabulary,
+    class_to_prompt,
+    list_vocabularies,
+    load_vocabulary,
+)
+
+
+def test_list_vocabularies():
+    assert list_vocabularies() == (
+        'coco80',
+        'coco_panoptic133',
+        'coco_panoptic133_raw',
+        'lvis1203',
+        'shapes80',
+    )
+
+
+def test_coco80_equals_mmdet():
+    datasets = pytest.importorskip('mmdet.datasets')
+    vocabulary = load_vocabulary('coco80')
+    assert vocabulary.classes == datasets.CocoDataset.METAINFO['classes']
+    assert vocabulary.prompts == vocabulary.classes
+
+
+def test_coco80_groups_are_the_ov_coco_split():
+    vocabulary = load_vocabulary('coco80')
+    base, novel = vocabulary.groups['base'], vocabulary.groups['novel']
+    assert (len(base), len(novel)) == (48, 17)
+    assert not set(base) & set(novel)
+    # The 17 of Bansal et al. 2018 as mmdet's coco2ovd.py lists them.
+    names = (
+        'airplane bus cat dog cow elephant umbrella tie snowboard skateboard '
+        'cup knife cake couch keyboard sink scissors'
+    )
+    assert set(novel) == set(names.split(' '))
+
+
+@pytest.mark.parametrize('name', ['coco_panoptic133', 'coco_panoptic133_raw'])
+def test_coco_panoptic133_equals_mmdet(name):
+    datasets = pytest.importorskip('mmdet.datasets')
+    metainfo = datasets.CocoPanopticDataset.METAINFO
+    vocabulary = load_vocabulary(name)
+    assert vocabulary.classes == metainfo['classes']
+    assert vocabulary.groups == {
+        'thing': metainfo['thing_classes'],
+        'stuff': metainfo['stuff_classes'],
+    }
+
+
+def test_coco_panoptic133_prompts():
+    vocabulary = load_vocabulary('coco_panoptic133')
+    prompts = dict(zip(vocabulary.classes, vocabulary.prompts))
+    assert prompts['sky-other-merged'] == 'sky'
+    assert prompts['wall-brick'] == 'brick wall'
+    assert prompts['dog'] == 'dog'
+    assert not any('-' in prompt for prompt in vocabulary.prompts)
+    raw = load_vocabulary('coco_panoptic133_raw')
+    assert raw.prompts == raw.classes == vocabulary.classes
+
+
+def test_lvis1203_equals_mmdet():
+    datasets = pytest.importorskip('mmdet.datasets')
+    vocabulary = load_vocabulary('lvis1203')
+    assert vocabulary.classes == datasets.LVISV1Dataset.METAINFO['classes']
+    sizes = {name: len(group) for name, group in vocabulary.groups.items()}
+    # LVIS v1: 337 rare, 461 common, 405 frequent, every class in one.
+    assert sizes == {'rare': 337, 'common': 461, 'frequent': 405}
+    members = sum(vocabulary.groups.values(), ())
+    assert sorted(members) == sorted(vocabulary.classes)
+    assert 'bow (weapon)' in vocabulary.prompts
+    assert 'band aid' in vocabulary.prompts
+
+
+def test_shapes80():
+    vocabulary = load_vocabulary('shapes80')
+    colours = 'red green blue yellow purple orange cyan white'
+    colours = colours.split(' ')
+    shapes = (
+        'circle square triangle star cross ring heart diamond crescent arrow'
+    )
+    shapes = shapes.split(' ')
+    assert vocabulary.classes == tuple(
+        f'{colour} {shape}' for colour in colours for shape in shapes
+    )
+    base, novel = vocabulary.groups['base'], vocabulary.groups['novel']
+    assert (len(base), len(novel)) == (68, 12)
+    assert set(base) | set(novel) == set(vocabulary.classes)
+    for names, key in ((colours, 0), (shapes, 1)):
+        seen = Counter(name.split()[key] for name in novel)
+        assert set(seen) == set(names)
+        # So every colour and shape is learnt from many base combinations.
+        assert max(seen.values()) <= 2
+
+
+def test_class_to_prompt():
+    assert class_to_prompt('Band_Aid') == 'band aid'
+    assert class_to_prompt('Pen/Pencil') == 'pen or pencil'
+    assert class_to_prompt('bow_(weapon)') == 'bow (weapon)'
+
+
+def test_from_list_and_pass_through():
+    vocabulary = load_vocabulary(['Cat_x', 'dog'], groups={'pet': ['dog']})
+    assert vocabulary.prompts == ('cat x', 'dog')
+    assert vocabulary.group_indices() == {'pet': (1,)}
+    assert len(vocabulary) == 2
+    assert load_vocabulary(vocabulary) is vocabulary
+    assert load_vocabulary('coco80', groups={}).groups == {}
+
+
+def test_from_files(tmp_path):
+    text = tmp_path / 'mine.txt'
+    text.write_text('\ufeff cat \n\ndog\n', encoding='utf-8')
+    assert load_vocabulary(text).classes == ('cat', 'dog')
+    assert load_vocabulary(str(text)) == load_vocabulary(['cat', 'dog'])
+    file = tmp_path / 'mine.json'
+    content = {
+        'classes': ['cat', 'dog'],
+        'groups': {'pet': ['dog', 'cat']},
+        'prompts': ['house cat', 'big dog'],
+    }
+    file.write_text(json.dumps(content))
+    assert load_vocabulary(file) == Vocabulary(
+        ('cat', 'dog'), {'pet': ('dog', 'cat')}, ('house cat', 'big dog')
+    )
+    file.write_text('["cat", "dog"]')
+    assert load_vocabulary(file) == load_vocabulary(['cat', 'dog'])
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ({'classes': []}, 'vocabulary is empty'),
+        ({'classes': ['a', 'b', 'a']}, r"Duplicate class names: \['a'\]"),
+        ({'classes': 'cat'}, 'classes must be a list of strings, got str'),
+        ({'classes': ['a', 1]}, r'classes\[1\] must be a non-empty string'),
+        ({'classes': ['a', ' ']}, r'classes\[1\]'),
+        ({'classes': ['a'], 'groups': {'g': ['b']}}, "'g' names .*'b'"),
+        ({'classes': ['a'], 'groups': {'g': []}}, "'g' is empty"),
+        ({'classes': ['a'], 'groups': {'g': ['a', 'a']}}, 'duplicates'),
+        ({'classes': ['a'], 'groups': ['a']}, 'groups must map'),
+        ({'classes': ['a'], 'groups': {'g': 'a'}}, "group 'g' must be a list"),
+        ({'classes': ['a', 'b'], 'prompts': ['x']}, '1 prompts for 2 classes'),
+        ({'classes': ['a', 'b'], 'prompts': ['x', 'x']}, 'Duplicate prompts'),
+        ({'names': ['a']}, 'key "classes"'),
+        ({'classes': ['a'], 'group': {}}, r"unknown keys \['group'\]"),
+        (3, 'expected an object'),
+    ],
+)
+def test_bad_files_are_named(tmp_path, content, message):
+    file = tmp_path / 'bad.json'
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f'(?s)bad.json: .*{message}'):
+        load_vocabulary(file)
+
+
+def test_file_that_is_not_json(tmp_path):
+    file = tmp_path / 'bad.json'
+    file.write_text('{"classes": [')
+    with pytest.raises(ValueError, match='not valid JSON'):
+        load_vocabulary(file)
+    empty = tmp_path / 'empty.txt'
+    empty.write_text('\n')
+    with pytest.raises(ValueError, match=r'empty.txt: .*is empty'):
+        load_vocabulary(empty)
+
+
+def test_unknown_names_and_types():
+    with pytest.raises(FileNotFoundError, match=r'coco81.*coco80'):
+        load_vocabulary('coco81')
+    with pytest.raises(ValueError, match='is empty'):
+        load_vocabulary([])
+    with pytest.raises(TypeError, match='got NoneType'):
+        load_vocabulary(None)
