@@ -1,1 +1,17 @@
-"""Transforms between a data set and the packed sample."""
+"""Transforms of images with regions and texts."""
+
+from .flip import TextAwareRandomFlip
+from .formatting import PackRegionTextInputs
+from .loading import BadImageError, LoadCaptions, LoadImageFromFile
+from .regions import SampleRegions
+from .tokenize import TokenizeRegionText
+
+__all__ = [
+    'BadImageError',
+    'LoadCaptions',
+    'LoadImageFromFile',
+    'PackRegionTextInputs',
+    'SampleRegions',
+    'TextAwareRandomFlip',
+    'TokenizeRegionText',
+]

@@ -1,0 +1,105 @@
+"""What the data sets of images with texts share: files and bad images."""
+
+import os.path as osp
+from typing import Optional, Set
+
+from mmengine.dataset import BaseDataset
+from mmengine.fileio import exists
+from mmengine.logging import print_log
+
+from .counters import SharedCounters
+from .transforms.loading import BadImageError
+
+__all__ = ['BaseImageTextDataset']
+
+
+class BaseImageTextDataset(BaseDataset):
+    """Base of data sets whose images come with texts.
+
+    While training, an image that is missing or cannot be decoded is logged
+    with its path, counted, and replaced by another random sample, so one bad
+    file never ends an epoch. In ``test_mode`` it raises, since a replaced
+    image would falsify the metric.
+
+    Args:
+        *args: Arguments of :class:`mmengine.dataset.BaseDataset`.
+        backend_args (dict, optional): File backend of the annotation file.
+        max_refetch (int): Bad samples in a row before training gives up.
+        **kwargs: Keyword arguments of :class:`mmengine.dataset.BaseDataset`.
+    """
+
+    def __init__(
+        self,
+        *args,
+        backend_args: Optional[dict] = None,
+        max_refetch: int = 100,
+        **kwargs,
+    ) -> None:
+        self.backend_args = backend_args
+        self.counters = SharedCounters(bad_images='bad images replaced')
+        self._warned: Set[str] = set()
+        self._last_error = 'the pipeline returned no sample'
+        super().__init__(*args, max_refetch=max_refetch, **kwargs)
+
+    def prepare_data(self, idx: int) -> Optional[dict]:
+        """Run the pipeline on one sample.
+
+        Args:
+            idx (int): Index of the sample.
+
+        Returns:
+            dict or None: The result of the pipeline; None for a bad image
+            while training.
+
+        Raises:
+            BadImageError: In ``test_mode``, naming the path and the remedy.
+        """
+        try:
+            return super().prepare_data(idx)
+        except BadImageError as error:
+            if self.test_mode:
+                raise
+            self.counters.add('bad_images')
+            self._last_error = str(error)
+            if self._last_error not in self._warned:
+                self._warned.add(self._last_error)
+                print_log(
+                    f'Replaced by another sample: {error}',
+                    logger='current',
+                    level='WARNING',
+                )
+            return None
+
+    def __getitem__(self, idx: int) -> dict:
+        """Sample after the pipeline; a random other one for a bad image.
+
+        Args:
+            idx (int): Index of the sample.
+
+        Returns:
+            dict: What the pipeline gives.
+
+        Raises:
+            RuntimeError: If ``max_refetch + 1`` samples in a row are bad.
+        """
+        if self.test_mode or not self._fully_initialized:
+            return super().__getitem__(idx)
+        for _ in range(self.max_refetch + 1):
+            data = self.prepare_data(idx)
+            if data is not None:
+                return data
+            idx = self._rand_another()
+        raise RuntimeError(
+            f'{self.max_refetch + 1} samples in a row could not be loaded; '
+            f'the last one: {self._last_error}. Check data_root='
+            f'{self.data_root!r} and data_prefix={dict(self.data_prefix)!r}'
+        )
+
+    def _require_ann_file(self) -> None:
+        """Raise a FileNotFoundError with a remedy if there is none."""
+        if not exists(self.ann_file, backend_args=self.backend_args):
+            raise FileNotFoundError(
+                f'annotation file {osp.abspath(self.ann_file)} does not '
+                f'exist. Check ann_file and data_root={self.data_root!r}, or '
+                'write the file with a tool of tools/dataset_converters'
+            )

@@ -1,0 +1,205 @@
+"""Loading of images, with errors that say what to do, and of captions."""
+
+import io
+import os.path as osp
+from collections import defaultdict
+from functools import lru_cache
+from typing import Dict, List, Optional, Tuple
+
+import mmcv
+import mmengine.fileio as fileio
+from mmcv.transforms import BaseTransform
+from mmcv.transforms import LoadImageFromFile as MMCVLoadImageFromFile
+from PIL import Image
+
+from harmoclip_mm.registry import TRANSFORMS
+
+__all__ = ['BadImageError', 'LoadCaptions', 'LoadImageFromFile']
+
+_ENDINGS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND\xaeB`\x82'}
+
+
+class BadImageError(RuntimeError):
+    """An image that is missing, cannot be decoded or is cut off."""
+
+
+@TRANSFORMS.register_module()
+class LoadImageFromFile(MMCVLoadImageFromFile):
+    """mmcv's loader whose errors name the path and the remedy.
+
+    It also refuses what mmcv would pass on in silence: a JPEG or PNG that is
+    cut off, of which some versions of OpenCV decode the upper part, and an
+    image whose size is not the one its boxes were annotated for.
+
+    Required keys: ``img_path``; ``height`` and ``width`` (px) where known.
+    Added keys: ``img`` (uint8 BGR (H, W, 3)), ``img_shape``, ``ori_shape``.
+
+    Raises:
+        BadImageError: For an image that cannot be used.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Load the image.
+
+        Args:
+            results (dict): A sample.
+
+        Returns:
+            dict: The sample with its image.
+        """
+        path = results['img_path']
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+        except OSError as error:
+            raise BadImageError(
+                f'{path}: the image cannot be read '
+                f'({error.strerror or error}). Check data_root and '
+                'data_prefix, or delete its lines from the annotations'
+            ) from error
+        reason = _cut_off(content)
+        if reason is None:
+            results['img'] = self._decode(path, content)
+        if reason is not None or results['img'] is None:
+            raise BadImageError(
+                f'{path}: the image cannot be decoded '
+                f'({reason or "unknown format"}; {len(content)} bytes). Fetch '
+                'the file again, or delete its lines from the annotations'
+            )
+        results['img_shape'] = results['img'].shape[:2]
+        results['ori_shape'] = results['img_shape']
+        self._check_size(results)
+        if self.to_float32:
+            results['img'] = results['img'].astype('float32')
+        return results
+
+    def _decode(self, path: str, content: bytes):
+        try:
+            return mmcv.imfrombytes(
+                content, flag=self.color_type, backend=self.imdecode_backend
+            )
+        except Exception as error:  # each backend has its own exceptions
+            raise BadImageError(
+                f'{path}: the image cannot be decoded ({error}). Fetch the '
+                'file again, or delete its lines from the annotations'
+            ) from error
+
+    @staticmethod
+    def _check_size(results: dict) -> None:
+        height, width = results['img_shape']
+        annotated = (
+            results.get('height', height),
+            results.get('width', width),
+        )
+        if annotated != (height, width):
+            raise BadImageError(
+                f'{results["img_path"]}: the image is {width} x {height} px, '
+                f'but its annotations are for {annotated[1]} x {annotated[0]} '
+                'px, so its boxes would be wrong. Use the original image, or '
+                "color_type='color_ignore_orientation' if its EXIF data turns "
+                'it'
+            )
+
+
+def _cut_off(content: bytes) -> Optional[str]:
+    """Why a JPEG or PNG is incomplete, or None.
+
+    Complete files nearly always end with the end marker; only the others,
+    which may merely have something appended, cost a decoding by Pillow, which
+    tells the two apart.
+    """
+    ending = _ENDINGS.get(content[:2])
+    if ending is None or content.endswith(ending):
+        return None
+    try:
+        Image.open(io.BytesIO(content)).load()
+    except (OSError, SyntaxError, ValueError) as error:
+        return str(error)
+    return None
+
+
+@TRANSFORMS.register_module()
+class LoadCaptions(BaseTransform):
+    """Add the captions of an image, so that a data set of boxes can also be
+    used for retrieval.
+
+    Required keys: ``img_id``. Added keys: ``captions`` (list[str], empty for
+    an image without captions).
+
+    Args:
+        ann_file (str): COCO captions json. It is read once a process, when
+            the first sample needs it.
+        max_captions (int, optional): Keep the first so many captions of an
+            image; protocols of COCO retrieval keep 5. None keeps all.
+        backend_args (dict, optional): File backend of ``ann_file``.
+
+    Raises:
+        FileNotFoundError: If ``ann_file`` does not exist.
+        ValueError: If it is not a COCO captions file.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        max_captions: Optional[int] = None,
+        backend_args: Optional[dict] = None,
+    ) -> None:
+        self.ann_file = ann_file
+        self.max_captions = max_captions
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        """Add the captions.
+
+        Args:
+            results (dict): A sample.
+
+        Returns:
+            dict: The sample with its captions.
+        """
+        backend = tuple(sorted((self.backend_args or {}).items()))
+        captions = read_coco_captions(self.ann_file, backend)
+        found = captions.get(results['img_id'], ())
+        results['captions'] = list(found[: self.max_captions])
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(ann_file={self.ann_file!r}, '
+            f'max_captions={self.max_captions})'
+        )
+
+
+@lru_cache(maxsize=4)
+def read_coco_captions(
+    path: str, backend: Tuple[tuple, ...] = ()
+) -> Dict[int, List[str]]:
+    """Read a COCO captions file, once a process.
+
+    Args:
+        path (str): The json file.
+        backend (tuple): Items of ``backend_args``.
+
+    Returns:
+        dict[int, list[str]]: Captions by image id, in the order of the file.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it is not a COCO captions file.
+    """
+    backend_args = dict(backend) or None
+    if not fileio.exists(path, backend_args=backend_args):
+        raise FileNotFoundError(
+            f'captions file {osp.abspath(path)} does not exist. Check '
+            'ann_file and the data root of the config'
+        )
+    captions: Dict[int, List[str]] = defaultdict(list)
+    try:
+        content = fileio.load(path, backend_args=backend_args)
+        for annotation in content['annotations']:
+            captions[annotation['image_id']].append(annotation['caption'])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path} is not a COCO captions file ({error!r}); it needs '
+            "'annotations' with 'image_id' and 'caption'"
+        ) from error
+    return dict(captions)

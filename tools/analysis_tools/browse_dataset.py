@@ -1,0 +1,151 @@
+"""Look at a data set: boxes with their phrases, captions with their spans.
+
+    python tools/analysis_tools/browse_dataset.py CONFIG --output-dir browse
+
+saves pictures as the annotations have them; ``--mode pipeline`` shows what
+the model gets instead, after resizing, flips and the choice of regions.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Optional, Tuple
+
+import mmcv
+import numpy as np
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from rich.progress import track
+
+from harmoclip_mm.datasets.transforms import BadImageError
+from harmoclip_mm.registry import DATASETS, VISUALIZERS
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Draw the samples of a data set with their texts.'
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--output-dir',
+        type=Path,
+        default=Path('work_dirs/browse'),
+        help='folder for the pictures (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--mode',
+        choices=('original', 'pipeline'),
+        default='original',
+        help='as annotated, or after the pipeline (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--split',
+        choices=('train', 'val', 'test'),
+        default='train',
+        help='which dataloader of the config (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--number',
+        type=int,
+        default=20,
+        help='samples to draw, from the first on; 0 draws all '
+        '(default: %(default)s)',
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of the pipeline'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config, key=value',
+    )
+    args = parser.parse_args()
+    if args.number < 0:
+        parser.error('--number must not be negative')
+    return args
+
+
+def build_dataset(config: Config, split: str):
+    """Build the data set of a split.
+
+    Raises:
+        ValueError: If the config has no such dataloader.
+    """
+    loader = config.get(f'{split}_dataloader')
+    if not loader:
+        raise ValueError(
+            f'{config.filename} has no {split}_dataloader; choose another '
+            '--split'
+        )
+    return DATASETS.build(loader['dataset'])
+
+
+def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
+    """Draw a sample as its annotations have it."""
+    info = dataset.get_data_info(index)
+    image = mmcv.imread(info['img_path'], channel_order='rgb')
+    captions = info.get('captions') or [info.get('caption', '')]
+    names = info.get('phrases') or dataset.metainfo.get('classes', ())
+    instances = info.get('instances', [])
+    return visualizer.draw_region_text(
+        image,
+        [instance['bbox'] for instance in instances],
+        [instance['bbox_label'] for instance in instances],
+        names,
+        '\n'.join(captions),
+        info.get('tokens_positive'),
+    )
+
+
+def picture_of_sample(dataset, index: int, visualizer) -> np.ndarray:
+    """Draw a sample as the model gets it."""
+    packed = dataset[index]
+    image = packed['inputs'].numpy().transpose(1, 2, 0)[..., ::-1]
+    visualizer.add_datasample(
+        str(index),
+        np.ascontiguousarray(image),
+        packed['data_samples'],
+        draw_pred=False,
+    )
+    return visualizer.get_image()
+
+
+def draw(
+    dataset, index: int, mode: str, visualizer
+) -> Tuple[Optional[np.ndarray], str]:
+    """Picture and file name of a sample; no picture for a bad image."""
+    path = Path(dataset.get_data_info(index)['img_path'])
+    name = f'{index:06d}_{path.stem}.png'
+    try:
+        if mode == 'pipeline':
+            return picture_of_sample(dataset, index, visualizer), name
+        return picture_of_annotation(dataset, index, visualizer), name
+    except (BadImageError, OSError) as error:
+        print(f'left out: {error}')
+        return None, name
+
+
+def main() -> None:
+    args = parse_args()
+    config = Config.fromfile(args.config)
+    if args.cfg_options:
+        config.merge_from_dict(args.cfg_options)
+    init_default_scope(config.get('default_scope', 'harmoclip_mm'))
+    np.random.seed(args.seed)
+    dataset = build_dataset(config, args.split)
+    visualizer = VISUALIZERS.build(
+        {'type': 'harmoclip_mm.RegionTextVisualizer', 'name': 'browse'}
+    )
+    visualizer.dataset_meta = dataset.metainfo
+    count = min(args.number or len(dataset), len(dataset))
+    saved = 0
+    for index in track(range(count), description='Drawing'):
+        picture, name = draw(dataset, index, args.mode, visualizer)
+        if picture is not None:
+            mmcv.imwrite(picture[..., ::-1], str(args.output_dir / name))
+            saved += 1
+    print(f'{saved} pictures of {len(dataset)} samples in {args.output_dir}')
+
+
+if __name__ == '__main__':
+    main()
