@@ -1,1 +1,9 @@
 """Towers, region extractors, heads, losses and their assembly."""
+
+from .backbones import *  # noqa: F403
+from .classifiers import *  # noqa: F403
+from .clip import *  # noqa: F403
+from .heads import *  # noqa: F403
+from .losses import *  # noqa: F403
+from .region_extractors import *  # noqa: F403
+from .text_encoders import *  # noqa: F403

@@ -1,1 +1,5 @@
 """Vision towers."""
+
+from .harmoclip_vit import HarmoCLIPViT
+
+__all__ = ['HarmoCLIPViT']

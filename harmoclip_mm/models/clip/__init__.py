@@ -1,1 +1,5 @@
 """Assembly of towers and heads."""
+
+from .harmoclip import HarmoCLIP
+
+__all__ = ['HarmoCLIP']

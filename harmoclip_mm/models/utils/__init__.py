@@ -1,1 +1,24 @@
 """Helpers shared by models: region batches, distributed gathers."""
+
+from .distributed import GatheredRows, gather_rows, global_mean, world_size
+from .structures import (
+    CLIPFeatures,
+    RegionBatch,
+    RegionPhrases,
+    collate_phrases,
+    collate_regions,
+    lexeme_pool,
+)
+
+__all__ = [
+    'CLIPFeatures',
+    'GatheredRows',
+    'RegionBatch',
+    'RegionPhrases',
+    'collate_phrases',
+    'collate_regions',
+    'gather_rows',
+    'global_mean',
+    'lexeme_pool',
+    'world_size',
+]

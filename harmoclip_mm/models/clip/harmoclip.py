@@ -1,0 +1,335 @@
+"""HarmoCLIP: two towers, and whatever heads a method hangs on them."""
+
+from typing import Dict, List, Optional, Sequence, Set, Union
+
+import torch
+import torch.nn.functional as F
+from mmdet.structures import OptSampleList, SampleList
+from mmengine.model import BaseModel, ModuleDict
+from torch import Tensor
+
+from harmoclip_mm.registry import MODELS
+from harmoclip_mm.text import CLIPTokenizer
+
+from ..layers import LogitScale
+from ..text_encoders import TextFeatures
+from ..utils import (
+    CLIPFeatures,
+    RegionBatch,
+    RegionPhrases,
+    collate_phrases,
+    collate_regions,
+    lexeme_pool,
+)
+from .predictions import add_box_classes, add_embeddings
+
+
+@MODELS.register_module()
+class HarmoCLIP(BaseModel):
+    """A region-level CLIP.
+
+    The class only wires: it computes the features that its heads ask for,
+    each once, and hands them over. CLIP, RegionCLIP, CLIPSelf, FineCLIP and
+    HarmoCLIP differ in their ``heads`` alone.
+
+    Args:
+        backbone (dict): Config of the vision tower.
+        text_encoder (dict): Config of the text tower.
+        region_extractor (dict, optional): Config of what turns boxes into
+            features. Defaults to ``RoIFeatureExtractor``.
+        crop_extractor (dict, optional): Config of what encodes the crops
+            that ``RegionAlignmentHead`` may ask for. Defaults to none.
+        heads (Dict[str, dict], optional): Configs of the heads by name.
+            Defaults to none, for evaluation.
+        classifier (dict, optional): Config of the zero-shot classifier of
+            boxes. Defaults to none, which leaves boxes unclassified.
+        data_preprocessor (dict, optional): Config of the preprocessor, as
+            of mmdet's detectors.
+        init_cfg (dict, optional): Initialisation config.
+
+    Raises:
+        ValueError: If a head needs crops and there is no
+            ``crop_extractor``, or the towers' joint spaces differ in width.
+    """
+
+    def __init__(
+        self,
+        backbone: Dict,
+        text_encoder: Dict,
+        region_extractor: Optional[Dict] = None,
+        crop_extractor: Optional[Dict] = None,
+        heads: Optional[Dict[str, Dict]] = None,
+        classifier: Optional[Dict] = None,
+        data_preprocessor: Optional[Dict] = None,
+        init_cfg: Optional[Dict] = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.text_encoder = MODELS.build(text_encoder)
+        if self.backbone.out_dims != self.text_encoder.out_dims:
+            raise ValueError(
+                'The towers must share one joint space, but out_dims is '
+                f'{self.backbone.out_dims} in the backbone and '
+                f'{self.text_encoder.out_dims} in the text_encoder.'
+            )
+        self.logit_scale = LogitScale()
+        self.region_extractor = MODELS.build(
+            region_extractor or dict(type='RoIFeatureExtractor')
+        )
+        self.crop_extractor = crop_extractor and MODELS.build(crop_extractor)
+        self.heads = ModuleDict(
+            {name: MODELS.build(head) for name, head in (heads or {}).items()}
+        )
+        self.classifier = classifier and MODELS.build(classifier)
+        self._needs = set().union(*(h.requires for h in self.heads.values()))
+        if 'crops' in self._needs and self.crop_extractor is None:
+            raise ValueError(
+                'A head asks for crops: give the model a crop_extractor, e.g. '
+                "crop_extractor=dict(type='CropFeatureExtractor')."
+            )
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: OptSampleList = None,
+        mode: str = 'tensor',
+    ) -> Union[Dict[str, Tensor], SampleList, Tensor]:
+        """Trains, predicts or encodes.
+
+        Args:
+            inputs (Tensor): Normalised images, shape (B, 3, H, W).
+            data_samples (SampleList, optional): Their samples, as packed by
+                ``PackRegionTextInputs``. Not needed in mode ``'tensor'``.
+            mode (str): One of
+
+                - ``'loss'``: returns a dict of scalar losses;
+                - ``'predict'``: returns the samples with predictions;
+                - ``'tensor'``: returns image embeddings (B, D).
+
+        Raises:
+            RuntimeError: If ``mode`` is unknown.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.encode_image(inputs)
+        raise RuntimeError(
+            f'Invalid mode {mode!r}; choose loss, predict or tensor.'
+        )
+
+    def loss(
+        self, inputs: Tensor, data_samples: SampleList
+    ) -> Dict[str, Tensor]:
+        """Computes the losses of all heads.
+
+        Args:
+            inputs (Tensor): Normalised images, shape (B, 3, H, W).
+            data_samples (SampleList): Samples with ``gt_instances``
+                (``bboxes`` xyxy in pixels of ``inputs``, ``labels`` into
+                ``phrases``), ``caption_ids`` (1, L), ``phrase_ids`` and
+                ``phrase_masks`` (P, L) and metainfo ``captions`` and
+                ``phrases``.
+
+        Returns:
+            Dict[str, Tensor]: Scalar losses, equal on all ranks.
+        """
+        features = self.extract_features(inputs, data_samples, self._needs)
+        losses = {}
+        for head in self.heads.values():
+            losses.update(head.loss(features))
+        return losses
+
+    def extract_features(
+        self, inputs: Tensor, data_samples: SampleList, needs: Set[str]
+    ) -> CLIPFeatures:
+        """Computes the features that heads ask for, each once.
+
+        Args:
+            inputs (Tensor): Normalised images, shape (B, 3, H, W).
+            data_samples (SampleList): Their samples, see :meth:`loss`.
+            needs (Set[str]): Fields of ``CLIPFeatures`` wanted.
+
+        Returns:
+            CLIPFeatures: The features; fields not wanted are None.
+        """
+        found = dict(logit_scale=self.logit_scale())
+        regions = phrases = None
+        if needs - {'image', 'text'}:
+            regions = collate_regions(data_samples)
+            phrases = collate_phrases(data_samples)
+            found['phrase_keys'] = phrases.keys
+        vision = self.backbone.encode(
+            inputs,
+            with_pooled='image' in needs,
+            with_dense='regions' in needs
+            and self.region_extractor.needs_dense,
+        )
+        if 'regions' in needs:
+            found['regions'] = self.region_extractor(
+                vision.dense, regions.rois, inputs, self.backbone
+            )
+        if 'crops' in needs:
+            with torch.no_grad():
+                found['crops'] = self.crop_extractor(
+                    None, regions.rois, inputs, self.backbone
+                )
+        captions = None
+        if needs & {'text', 'lexemes'}:
+            ids = torch.cat([each.caption_ids[:1] for each in data_samples])
+            captions = self.text_encoder(ids)
+        if needs & {'image', 'text'}:
+            # An image without a caption has no partner in GC.
+            kept = torch.tensor(
+                [bool(each.captions[0]) for each in data_samples],
+                device=inputs.device,
+            )
+            if 'image' in needs:
+                found['image'] = F.normalize(vision.pooled[kept], dim=-1)
+            if 'text' in needs:
+                found['text'] = F.normalize(captions.pooled[kept], dim=-1)
+        if needs & {'lexemes', 'phrases'}:
+            found.update(self._phrase_features(phrases, captions, needs))
+        return CLIPFeatures(**found)
+
+    def _phrase_features(
+        self,
+        phrases: RegionPhrases,
+        captions: Optional[TextFeatures],
+        needs: Set[str],
+    ) -> Dict[str, Tensor]:
+        """Lexemes and phrase embeddings of the regions, each (R, D)."""
+        found = {}
+        spans_only = bool(phrases.has_span.all())
+        alone = None
+        if 'phrases' in needs or not spans_only:
+            alone = self.text_encoder(phrases.ids)
+        if 'phrases' in needs:
+            found['phrases'] = F.normalize(alone.pooled, dim=-1)[phrases.index]
+        if 'lexemes' in needs:
+            lexemes = lexeme_pool(
+                captions.tokens,
+                phrases.span_region,
+                phrases.span_image,
+                phrases.span_token,
+                len(phrases.index),
+            )
+            if not spans_only:
+                # A phrase that is a text of its own: all tokens between SOT
+                # and EOT. Rows are zero in one of the two summands.
+                eot = phrases.ids == self.text_encoder.eot_id
+                inner = eot.cumsum(dim=1) == 0
+                inner[:, 0] = False
+                row, token = inner.nonzero(as_tuple=True)
+                own = lexeme_pool(alone.tokens, row, row, token, len(inner))
+                without = (~phrases.has_span)[:, None]
+                lexemes = lexemes + own[phrases.index] * without
+            found['lexemes'] = lexemes
+        return found
+
+    def predict(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
+        """Classifies boxes and embeds images and captions.
+
+        Boxes are classified where the model has a ``classifier`` and
+        samples have ``gt_instances``; embeddings are given where samples
+        have ``caption_ids``. Classification answers every ground-truth box,
+        in order.
+
+        Args:
+            inputs (Tensor): Normalised images, shape (B, 3, H, W).
+            data_samples (SampleList): Their samples; boxes are xyxy in
+                pixels of ``inputs``.
+
+        Returns:
+            SampleList: The same samples, with ``pred_instances`` and
+            ``gt_instances`` in pixels of the original image, and with
+            ``image_embedding`` (D,) and ``text_embeddings`` (C, D).
+        """
+        classify = self.classifier is not None and any(
+            'gt_instances' in each for each in data_samples
+        )
+        retrieve = any('caption_ids' in each for each in data_samples)
+        vision = self.backbone.encode(
+            inputs,
+            with_pooled=retrieve,
+            with_dense=classify and self.region_extractor.needs_dense,
+        )
+        if classify:
+            regions = collate_regions(data_samples)
+            embeddings = self.region_extractor(
+                vision.dense, regions.rois, inputs, self.backbone
+            )
+            logits = self.classifier(
+                embeddings, self.text_encoder, self.logit_scale()
+            )
+            add_box_classes(data_samples, regions.split(logits))
+        if retrieve:
+            captions = [each.caption_ids for each in data_samples]
+            texts = self.text_encoder(torch.cat(captions)).pooled
+            add_embeddings(
+                data_samples,
+                F.normalize(vision.pooled.float(), dim=-1),
+                F.normalize(texts.float(), dim=-1).split(
+                    [len(each) for each in captions]
+                ),
+            )
+        return data_samples
+
+    def encode_image(self, img: Tensor) -> Tensor:
+        """Embeds images.
+
+        Args:
+            img (Tensor): Images normalised by CLIP's mean and standard
+                deviation, shape (B, 3, H, W).
+
+        Returns:
+            Tensor: L2-normalised embeddings, shape (B, D).
+        """
+        pooled = self.backbone.encode(img, with_dense=False).pooled
+        return F.normalize(pooled, dim=-1)
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Embeds texts.
+
+        Args:
+            texts (Sequence[str]): N texts.
+
+        Returns:
+            Tensor: L2-normalised embeddings, shape (N, D).
+        """
+        ids = CLIPTokenizer(self.text_encoder.context_length)(list(texts))
+        ids = ids.to(self.text_encoder.pos_embed.device)
+        return F.normalize(self.text_encoder(ids).pooled, dim=-1)
+
+    def encode_dense(self, img: Tensor) -> Tensor:
+        """Embeds every patch of images.
+
+        Args:
+            img (Tensor): Normalised images, shape (B, 3, H, W).
+
+        Returns:
+            Tensor: Map, L2-normalised at each location, shape (B, D, h, w).
+        """
+        dense = self.backbone.encode(img, with_pooled=False).dense
+        return F.normalize(dense, dim=1)
+
+    def encode_regions(
+        self, img: Tensor, bboxes: Sequence[Tensor]
+    ) -> List[Tensor]:
+        """Embeds boxes of images.
+
+        Args:
+            img (Tensor): Normalised images, shape (B, 3, H, W).
+            bboxes (Sequence[Tensor]): Boxes of each image, xyxy in pixels
+                of ``img``, shapes (N_i, 4).
+
+        Returns:
+            List[Tensor]: L2-normalised embeddings, shapes (N_i, D).
+        """
+        regions = RegionBatch.from_boxes(bboxes)
+        dense = None
+        if self.region_extractor.needs_dense:
+            dense = self.backbone.encode(img, with_pooled=False).dense
+        rows = self.region_extractor(dense, regions.rois, img, self.backbone)
+        return list(regions.split(rows))

@@ -1,0 +1,92 @@
+"""The last block of a vision tower, where CLS and dense features part."""
+
+from typing import Optional, Tuple
+
+import torch.nn.functional as F
+from mmpretrain.models.backbones.vision_transformer import (
+    TransformerEncoderLayer,
+)
+from torch import Tensor
+
+DENSE_MODES = ('value', 'token', 'qq+kk')
+
+
+class BranchingEncoderLayer(TransformerEncoderLayer):
+    """An encoder layer that can serve the CLS token and the patches apart.
+
+    Only the last block of a CLIP tower has two uses: attention gathers the
+    image into its CLS token, and the patches become the dense map. The two
+    outputs share the projections of the input and nothing else, so each is
+    computed for its own tokens only: the CLS branch has one query, and the
+    dense branch of mode ``'value'`` has no attention at all.
+
+    The parameters and ``forward`` are those of mmpretrain's
+    ``TransformerEncoderLayer``; dropout of attention weights is not applied
+    in :meth:`branch`, since CLIP has none.
+    """
+
+    def branch(
+        self, x: Tensor, with_cls: bool, dense_mode: Optional[str]
+    ) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+        """Runs the block for the outputs asked for.
+
+        Args:
+            x (Tensor): Tokens, CLS first, shape (B, 1 + N, C).
+            with_cls (bool): Whether the CLS output is wanted.
+            dense_mode (str, optional): How patches are mixed, one of:
+
+                - ``'value'``: not at all, each patch keeps the projection of
+                  its own value (MaskCLIP, arXiv 2112.01071, section 3.2;
+                  with residual and MLP as in CLIPSelf, arXiv 2310.01403).
+                - ``'token'``: the plain last layer.
+                - ``'qq+kk'``: self-self attention, the sum of the
+                  query-query and key-key softmax applied to the values
+                  (SCLIP, arXiv 2312.01597, section 3.2).
+                - None: the patches are not wanted.
+
+        Returns:
+            Tuple[Optional[Tensor], Optional[Tensor]]: The CLS token (B, C)
+            and the patches (B, N, C), None where not wanted.
+        """
+        if dense_mode == 'token':
+            x = self(x)
+            return (x[:, 0] if with_cls else None), x[:, 1:]
+        query, key, value = self._project(
+            self.ln1(x), cls_query_only=dense_mode != 'qq+kk'
+        )
+        cls_token = patches = None
+        if with_cls:
+            out = F.scaled_dot_product_attention(query[:, :, :1], key, value)
+            cls_token = self._finish(x[:, :1], out)[:, 0]
+        if dense_mode == 'value':
+            patches = self._finish(x[:, 1:], value[:, :, 1:])
+        elif dense_mode == 'qq+kk':
+            attend = F.scaled_dot_product_attention
+            out = attend(query[:, :, 1:], query, value)
+            out = out + attend(key[:, :, 1:], key, value)
+            patches = self._finish(x[:, 1:], out)
+        return cls_token, patches
+
+    def _project(
+        self, x: Tensor, cls_query_only: bool
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, heads, tokens, C / heads)."""
+        dims = self.embed_dims
+        linear = self.attn.qkv
+        q_bias = None if linear.bias is None else linear.bias[:dims]
+        kv_bias = None if linear.bias is None else linear.bias[dims:]
+        tokens = x[:, :1] if cls_query_only else x
+        query = F.linear(tokens, linear.weight[:dims], q_bias)
+        key_value = F.linear(x, linear.weight[dims:], kv_bias)
+        key, value = key_value.split(dims, dim=-1)
+        return self._heads(query), self._heads(key), self._heads(value)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.attn.num_heads, -1)).transpose(1, 2)
+
+    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Output projection, residual and MLP, as in ``forward``."""
+        attn = self.attn
+        out = attn.proj(attended.transpose(1, 2).flatten(-2))
+        x = x + attn.out_drop(attn.gamma1(attn.proj_drop(out)))
+        return self.ffn(self.ln2(x), identity=x)

@@ -1,0 +1,74 @@
+"""Region features by RoIAlign on the dense map."""
+
+import torch
+import torch.nn.functional as F
+from mmcv.ops import RoIAlign
+from torch import Tensor, nn
+
+from harmoclip_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class RoIFeatureExtractor(nn.Module):
+    """Pools each box from the dense map of its image.
+
+    One dense map serves all boxes of an image. Each location is
+    L2-normalised before pooling, the pooled feature again after it (as
+    CLIPSelf and FineCLIP do); ``normalise_map=False`` leaves the first out
+    (FG-CLIP's protocol).
+
+    Args:
+        normalise_map (bool): Normalise each location before pooling.
+            Defaults to True.
+        sampling_ratio (int): Samples per bin and side of RoIAlign; 0 takes
+            as many as the box has cells. Defaults to 0.
+        use_torchvision (bool): Use torchvision's operator, for GPUs on which
+            mmcv was built without CUDA. Defaults to False.
+    """
+
+    needs_dense = True
+
+    def __init__(
+        self,
+        normalise_map: bool = True,
+        sampling_ratio: int = 0,
+        use_torchvision: bool = False,
+    ) -> None:
+        super().__init__()
+        self.normalise_map = normalise_map
+        self.roi_align = RoIAlign(
+            output_size=1,
+            sampling_ratio=sampling_ratio,
+            aligned=True,
+            use_torchvision=use_torchvision,
+        )
+
+    def forward(
+        self,
+        dense: Tensor,
+        rois: Tensor,
+        img: Tensor,
+        backbone: nn.Module,
+    ) -> Tensor:
+        """Pools region features.
+
+        Args:
+            dense (Tensor): Dense map, shape (B, D, h, w), not normalised.
+            rois (Tensor): Image index and xyxy box in pixels of ``img``,
+                shape (R, 5).
+            img (Tensor): Network input (B, 3, H, W), not used.
+            backbone (nn.Module): Vision tower; only its ``patch_size`` is
+                used, the stride of the map in pixels.
+
+        Returns:
+            Tensor: L2-normalised features, shape (R, D).
+        """
+        # RoIAlign has no bfloat16 kernel, and averages lose little by
+        # float32.
+        if dense.dtype in (torch.float16, torch.bfloat16):
+            dense = dense.float()
+        if self.normalise_map:
+            dense = F.normalize(dense, dim=1)
+        self.roi_align.spatial_scale = 1.0 / backbone.patch_size
+        pooled = self.roi_align(dense, rois.to(dense.dtype))
+        return F.normalize(pooled.flatten(1), dim=1)

@@ -1,0 +1,178 @@
+"""What moves between towers, heads and losses."""
+
+from typing import List, NamedTuple, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.structures import SampleList
+from torch import Tensor
+
+from harmoclip_mm.text import phrase_key
+
+
+def image_of_rows(counts: Sequence[int], device: torch.device) -> Tensor:
+    """Image of each row when image i has ``counts[i]`` rows, (R,) int64."""
+    images = torch.arange(len(counts), device=device)
+    return images.repeat_interleave(
+        torch.tensor(counts, device=device), output_size=sum(counts)
+    )
+
+
+class RegionBatch(NamedTuple):
+    """All regions of a batch of images, flat.
+
+    Attributes:
+        rois (Tensor): Image index and box, shape (R, 5); boxes are xyxy in
+            pixels of the network input.
+        counts (List[int]): Regions of each image; they sum to R.
+    """
+
+    rois: Tensor
+    counts: List[int]
+
+    @classmethod
+    def from_boxes(cls, boxes: Sequence[Tensor]) -> 'RegionBatch':
+        """Flattens the boxes of images, shapes (N_i, 4)."""
+        counts = [len(each) for each in boxes]
+        flat = torch.cat(list(boxes)).float().reshape(-1, 4)
+        image = image_of_rows(counts, flat.device)
+        return cls(torch.cat([image[:, None], flat], dim=1), counts)
+
+    def split(self, rows: Tensor) -> Sequence[Tensor]:
+        """Splits per-region rows (R, ...) by image."""
+        return rows.split(self.counts)
+
+
+class RegionPhrases(NamedTuple):
+    """The phrases of a batch's regions; each distinct text stands once.
+
+    Attributes:
+        ids (Tensor): Token ids of the distinct phrases, shape (P, L).
+        index (Tensor): Phrase of each region, shape (R,), in [0, P).
+        keys (Tensor): Key of each region's normalised phrase, shape (R,),
+            int64; equal on all ranks for equal phrases.
+        span_region (Tensor): Region of each token of a span, shape (S,).
+        span_image (Tensor): Its image, i.e. the row of its caption, (S,).
+        span_token (Tensor): Its position in that caption, shape (S,).
+        has_span (Tensor): Whether a region's phrase is a span of its
+            caption, shape (R,), bool.
+    """
+
+    ids: Tensor
+    index: Tensor
+    keys: Tensor
+    span_region: Tensor
+    span_image: Tensor
+    span_token: Tensor
+    has_span: Tensor
+
+
+class CLIPFeatures(NamedTuple):
+    """What heads may ask for; embeddings are L2-normalised.
+
+    Attributes:
+        logit_scale (Tensor): CLIP's temperature as a scale, scalar.
+        image (Tensor, optional): Embeddings of the images that have a
+            caption, shape (B', D).
+        text (Tensor, optional): Their captions' embeddings at EOT, (B', D).
+        regions (Tensor, optional): Region embeddings, shape (R, D).
+        lexemes (Tensor, optional): Each region's phrase in the text token
+            space, shape (R, D).
+        phrases (Tensor, optional): EOT embedding of each region's phrase
+            read alone, shape (R, D).
+        crops (Tensor, optional): Image embedding of each region's crop
+            without gradient, shape (R, D).
+        phrase_keys (Tensor, optional): Keys of the phrases, shape (R,).
+    """
+
+    logit_scale: Tensor
+    image: Optional[Tensor] = None
+    text: Optional[Tensor] = None
+    regions: Optional[Tensor] = None
+    lexemes: Optional[Tensor] = None
+    phrases: Optional[Tensor] = None
+    crops: Optional[Tensor] = None
+    phrase_keys: Optional[Tensor] = None
+
+
+def collate_regions(data_samples: SampleList) -> RegionBatch:
+    """Flattens the boxes ``gt_instances.bboxes`` (N, 4) of samples."""
+    return RegionBatch.from_boxes(
+        [each.gt_instances.bboxes for each in data_samples]
+    )
+
+
+def collate_phrases(data_samples: SampleList) -> RegionPhrases:
+    """Collects the phrases of a batch, each distinct text once.
+
+    Args:
+        data_samples (SampleList): Samples with ``gt_instances.labels`` (N,)
+            indexing ``phrases`` (metainfo), ``phrase_ids`` (P, L) and
+            ``phrase_masks`` (P, L).
+
+    Returns:
+        RegionPhrases: The phrases of the batch.
+    """
+    rows: List[Tensor] = []
+    place = {}
+    keys: List[int] = []
+    row_of, masks = [], []
+    for sample in data_samples:
+        local = []
+        for phrase, ids in zip(sample.phrases, sample.phrase_ids):
+            # Distinct means distinct text, not distinct key: which of two
+            # spellings comes first must not change a result.
+            if phrase not in place:
+                place[phrase] = len(rows)
+                rows.append(ids)
+                keys.append(phrase_key(phrase))
+            local.append(place[phrase])
+        labels = sample.gt_instances.labels
+        index = torch.tensor(local, dtype=torch.long, device=labels.device)
+        row_of.append(index[labels])
+        masks.append(sample.phrase_masks[labels])
+    index = torch.cat(row_of)
+    keys = torch.tensor(keys, dtype=torch.long, device=index.device)
+    length = data_samples[0].caption_ids.shape[-1]
+    ids = torch.stack(rows) if rows else index.new_zeros((0, length))
+    counts = [len(each) for each in row_of]
+    image = image_of_rows(counts, index.device)
+    mask = torch.cat(masks)
+    region, token = mask.nonzero(as_tuple=True)
+    return RegionPhrases(
+        ids=ids,
+        index=index,
+        keys=keys[index],
+        span_region=region,
+        span_image=image[region],
+        span_token=token,
+        has_span=mask.any(dim=1),
+    )
+
+
+def lexeme_pool(
+    tokens: Tensor,
+    row: Tensor,
+    text: Tensor,
+    token: Tensor,
+    num_rows: int,
+) -> Tensor:
+    """Averages chosen tokens of texts into lexemes.
+
+    Args:
+        tokens (Tensor): Tokens in the joint space, shape (N, L, D).
+        row (Tensor): Lexeme that each chosen token belongs to, shape (S,).
+        text (Tensor): Text of each chosen token, shape (S,), in [0, N).
+        token (Tensor): Its position in that text, shape (S,), in [0, L).
+        num_rows (int): Number of lexemes R.
+
+    Returns:
+        Tensor: L2-normalised means, shape (R, D), float32 or float64; zero
+        where a lexeme has no token.
+    """
+    chosen = tokens[text, token]
+    if chosen.dtype != torch.float64:
+        chosen = chosen.float()
+    # The direction of a mean is that of the sum: no count is needed.
+    total = chosen.new_zeros((num_rows, tokens.shape[-1]))
+    return F.normalize(total.index_add(0, row, chosen), dim=-1)
