@@ -1,1 +1,3 @@
 """Metrics: pure functions and their mmengine wrappers."""
+
+from .metrics import *  # noqa: F403

@@ -1,0 +1,219 @@
+"""Box classification: how often a given box gets the right class."""
+
+from typing import Any, Dict, List, Optional, Sequence, Union
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from harmoclip_mm.registry import METRICS
+from harmoclip_mm.text import Vocabulary, load_vocabulary
+
+from ..functional import box_classification_accuracy
+from ..table import render_table
+
+
+@METRICS.register_module()
+class BoxClassificationMetric(BaseMetric):
+    """Top-k accuracy of classifying ground-truth boxes, in percent.
+
+    Keys: ``top{k}`` counts every box once, ``macro_top{k}`` every class that
+    has a box once; ``{group}_top{k}`` and ``{group}_macro_top{k}`` count the
+    boxes whose true class is in the group, scored against all classes.
+
+    Every sample must hold ``gt_instances.labels`` (N,) and
+    ``pred_instances.topk_labels`` (N, K), K >= min(max(topk), classes), row n
+    of the predictions answering box n. One result is kept for each image,
+    since mmengine drops the padding of the distributed sampler by cutting the
+    results to the length of the data set.
+
+    Args:
+        vocabulary (str or Sequence[str], optional): The classes that were
+            scored, in order: name or file for
+            :func:`~harmoclip_mm.text.load_vocabulary`, or their names.
+            Defaults to None: ``classes`` of the data set.
+        groups (dict[str, Sequence[str]], optional): Class names of each
+            group. Defaults to None: those of the vocabulary or, where it has
+            none, every ``{group}_classes`` of the data set's metainfo, e.g.
+            ``thing_classes`` of mmdet's ``CocoPanopticDataset``.
+        topk (Sequence[int]): The k to report. Defaults to (1, 5).
+        collect_device (str): Where ranks exchange their results, 'cpu' or
+            'gpu'. Defaults to 'cpu'.
+        prefix (str, optional): Prefix of the keys. Defaults to None:
+            'box_cls'.
+        collect_dir (str, optional): Folder shared by the ranks for
+            ``collect_device='cpu'``. Defaults to None.
+
+    Raises:
+        ValueError: If a group names an unknown class, the vocabulary is not
+            the data set's, a label is outside the vocabulary, predictions
+            and boxes disagree in number, or there is no box at all.
+    """
+
+    default_prefix = 'box_cls'
+
+    def __init__(
+        self,
+        vocabulary: Optional[Union[str, Sequence[str]]] = None,
+        groups: Optional[Dict[str, Sequence[str]]] = None,
+        topk: Sequence[int] = (1, 5),
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
+        collect_dir: Optional[str] = None,
+    ) -> None:
+        super().__init__(collect_device, prefix, collect_dir)
+        self.vocabulary = (
+            None if vocabulary is None else load_vocabulary(vocabulary)
+        )
+        self.groups = groups
+        self.topk = tuple(sorted(topk))
+        self._scored: Optional[Vocabulary] = None
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep the labels of one batch.
+
+        Args:
+            data_batch (Any): Not used.
+            data_samples (Sequence[dict]): Samples with ground truth and
+                predictions, see the class.
+        """
+        num_classes = len(self._resolve())
+        for sample in data_samples:
+            self.results.append(self._pack(sample, num_classes))
+
+    def _pack(self, sample: dict, num_classes: int) -> tuple:
+        image = sample.get('img_id', sample.get('img_path', '?'))
+        pred = sample['pred_instances']
+        gt_labels = _array(sample['gt_instances']['labels'])
+        topk_labels = pred.get('topk_labels')
+        if topk_labels is None:
+            topk_labels = pred['labels'][:, None]
+        topk_labels = _array(topk_labels)
+        if len(topk_labels) != len(gt_labels):
+            raise ValueError(
+                f'image {image}: {len(topk_labels)} predictions for '
+                f'{len(gt_labels)} boxes; box classification needs one for '
+                'each ground-truth box, in the same order'
+            )
+        for name, labels in (('box', gt_labels), ('prediction', topk_labels)):
+            outside = labels[(labels < 0) | (labels >= num_classes)]
+            if outside.size:
+                raise ValueError(
+                    f'image {image}: a {name} has class {outside[0]}, but '
+                    f'the vocabulary has {num_classes} classes (0 to '
+                    f'{num_classes - 1}); give the metric and the model the '
+                    "vocabulary of the data set's annotations"
+                )
+        width = min(self.topk[-1], num_classes)
+        if not len(gt_labels):  # may come with any K
+            topk_labels = np.zeros((0, width))
+        if topk_labels.shape[1] < width:
+            raise ValueError(
+                f'image {image}: top-{width} accuracy needs {width} '
+                'predicted classes a box (pred_instances.topk_labels), got '
+                f'{topk_labels.shape[1]}; lower topk of the metric'
+            )
+        topk_labels = topk_labels[:, :width]
+        return topk_labels.astype(np.int32), gt_labels.astype(np.int32)
+
+    def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
+        """Compute the accuracies and print their table.
+
+        Args:
+            results (list[tuple]): Top-k labels and true labels of each
+                image.
+
+        Returns:
+            dict[str, float]: The accuracies in percent.
+        """
+        logger = MMLogger.get_current_instance()
+        if not any(len(gt) for _, gt in results):
+            raise ValueError(
+                f'none of the {len(results)} images has a ground-truth box: '
+                'check that the annotation file holds boxes of the classes '
+                'of the data set, and that the test pipeline loads them '
+                '(mmdet.LoadAnnotations with with_bbox=True)'
+            )
+        num_classes = len(self._resolve())
+        groups = self._resolve().group_indices()
+        topk_labels = np.concatenate([topk for topk, _ in results])
+        gt_labels = np.concatenate([gt for _, gt in results])
+        accuracy = box_classification_accuracy(
+            topk_labels, gt_labels, num_classes, groups, self.topk
+        )
+
+        columns = [f'{m}top{k}' for m in ('', 'macro_') for k in self.topk]
+        counts = np.bincount(gt_labels, minlength=num_classes)
+        rows = []
+        for name, ids in {'all': range(num_classes), **groups}.items():
+            count = counts[list(ids)]
+            if not count.any():
+                logger.warning(
+                    f'no box has a class of group "{name}": it has no accuracy'
+                )
+                continue
+            start = '' if name == 'all' else f'{name}_'
+            rows.append(
+                [name, f'{(count > 0).sum()}/{len(count)}', count.sum()]
+                + [accuracy[f'{start}{column}'] for column in columns]
+            )
+        header = ['boxes of', 'classes seen', 'boxes', *columns]
+        title = f'Box classification, {len(results)} images, percent'
+        logger.info('\n' + render_table(header, rows, title))
+        return accuracy
+
+    def _resolve(self) -> Vocabulary:
+        """The classes and groups to score, checked against the data set."""
+        if self._scored is None:
+            meta = self.dataset_meta or {}
+            annotated = meta.get('classes')
+            if self.vocabulary is not None:
+                classes = self.vocabulary.classes
+                groups = self.vocabulary.groups
+                if annotated:
+                    _check_same(annotated, classes)
+            elif annotated:
+                classes, groups = annotated, {}
+            else:
+                raise ValueError(
+                    'the data set names no classes (metainfo): give '
+                    'BoxClassificationMetric a vocabulary'
+                )
+            groups = self.groups or groups
+            if not groups:
+                end = '_classes'
+                groups = {
+                    key[: -len(end)]: tuple(names)
+                    for key, names in meta.items()
+                    if key.endswith(end) and names
+                }
+            self._scored = Vocabulary(tuple(classes), groups)
+        return self._scored
+
+
+def _array(labels: Any) -> np.ndarray:
+    if hasattr(labels, 'cpu'):
+        labels = labels.cpu().numpy()
+    return np.asarray(labels)
+
+
+def _plain(names: Sequence[str]) -> List[str]:
+    """Names without case and underscores, in which data sets differ."""
+    return [' '.join(n.lower().replace('_', ' ').split()) for n in names]
+
+
+def _check_same(annotated: Sequence[str], classes: Sequence[str]) -> None:
+    """Labels of other classes would give figures that mean nothing."""
+    ours, theirs = _plain(classes), _plain(annotated)
+    if ours == theirs:
+        return
+    where = 'one is longer than the other'
+    for i, (a, b) in enumerate(zip(theirs, ours)):
+        if a != b:
+            where = f'class {i} is "{a}" in the data set and "{b}" in it'
+            break
+    raise ValueError(
+        f'the vocabulary ({len(ours)} classes) is not that of the data '
+        f"set's annotations ({len(theirs)} classes): {where}; use the "
+        'vocabulary of the annotations, or set metainfo of the data set'
+    )

@@ -1,0 +1,133 @@
+"""Retrieval of captions by images and of images by captions."""
+
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from harmoclip_mm.registry import METRICS
+
+from ..functional import retrieval_recall
+from ..table import render_table
+
+
+@METRICS.register_module()
+class ImageTextRetrievalMetric(BaseMetric):
+    """Recall at k of image-to-text and text-to-image retrieval, in percent.
+
+    Keys: ``i2t_r{k}``, the share of images with one of their captions among
+    the best k of all captions; ``t2i_r{k}``, the share of captions with their
+    image among the best k of all images. Among equal similarities the right
+    answer comes last: a tie is never a hit by luck.
+
+    Every sample must hold ``image_embedding`` (D,) and, if it has C >= 1
+    captions, ``text_embeddings`` (C, D), L2-normalised. An image without
+    caption stays in the gallery and is not a query. One result is kept for
+    each image, embeddings in float32.
+
+    Args:
+        topk (Sequence[int]): The k to report. Defaults to (1, 5, 10).
+        collect_device (str): Where ranks exchange their results, 'cpu' or
+            'gpu'. Defaults to 'cpu'.
+        prefix (str, optional): Prefix of the keys. Defaults to None:
+            'retrieval'.
+        collect_dir (str, optional): Folder shared by the ranks for
+            ``collect_device='cpu'``. Defaults to None.
+
+    Raises:
+        ValueError: If no image has a caption, two samples are the same
+            image, or an embedding is not finite.
+    """
+
+    default_prefix = 'retrieval'
+
+    def __init__(
+        self,
+        topk: Sequence[int] = (1, 5, 10),
+        collect_device: str = 'cpu',
+        prefix: Optional[str] = None,
+        collect_dir: Optional[str] = None,
+    ) -> None:
+        super().__init__(collect_device, prefix, collect_dir)
+        self.topk = tuple(sorted(topk))
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep the embeddings of one batch.
+
+        Args:
+            data_batch (Any): Not used.
+            data_samples (Sequence[dict]): Samples with embeddings, see the
+                class.
+        """
+        for sample in data_samples:
+            if 'image_embedding' not in sample:
+                raise ValueError(
+                    f'image {sample.get("img_id", "?")} has no '
+                    'image_embedding: the model must predict it for '
+                    'retrieval'
+                )
+            image = _array(sample['image_embedding'])
+            texts = sample.get('text_embeddings')
+            if texts is None:
+                texts = np.zeros((0, len(image)), dtype=np.float32)
+            self.results.append((sample.get('img_id'), image, _array(texts)))
+
+    def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
+        """Compute the recalls and print their table.
+
+        Args:
+            results (list[tuple]): Image id, image embedding and caption
+                embeddings of each image.
+
+        Returns:
+            dict[str, float]: The recalls in percent.
+        """
+        _check_ids([img_id for img_id, _, _ in results])
+        captions = np.array([len(texts) for _, _, texts in results], dtype=int)
+        if not captions.any():
+            raise ValueError(
+                f'none of the {len(results)} images has a caption: check '
+                'that the test pipeline loads captions (LoadCaptions) and '
+                "that the caption file is that of the data set's images"
+            )
+        recall = retrieval_recall(
+            np.stack([image for _, image, _ in results]),
+            np.concatenate([texts for _, _, texts in results]),
+            np.repeat(np.arange(len(results)), captions),
+            self.topk,
+        )
+
+        rows = []
+        queries = (captions > 0).sum(), captions.sum()
+        names = 'image to text', 'text to image'
+        for key, name, count in zip(('i2t', 't2i'), names, queries):
+            values = [recall[f'{key}_r{k}'] for k in self.topk]
+            rows.append([name, count, *values])
+        header = ['retrieval', 'queries', *(f'R@{k}' for k in self.topk)]
+        title = (
+            f'Retrieval among {len(results)} images and {captions.sum()} '
+            'captions, percent'
+        )
+        logger = MMLogger.get_current_instance()
+        logger.info('\n' + render_table(header, rows, title))
+        return recall
+
+
+def _array(embedding: Any) -> np.ndarray:
+    if hasattr(embedding, 'cpu'):
+        # numpy has no bfloat16
+        embedding = embedding.detach().float().cpu().numpy()
+    return np.asarray(embedding, dtype=np.float32)
+
+
+def _check_ids(ids: Sequence[Any]) -> None:
+    """An image that occurs twice can never be retrieved alone."""
+    seen = set()
+    for img_id in ids:
+        if img_id is not None and img_id in seen:
+            raise ValueError(
+                f'image {img_id} occurs twice: retrieval needs a data set '
+                'with one sample an image, all of its captions together'
+            )
+        seen.add(img_id)

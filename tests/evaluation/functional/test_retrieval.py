@@ -1,0 +1,145 @@
+"""Hand-derived recalls, brute force, and open_clip's own function."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from harmoclip_mm.evaluation.functional import (
+    retrieval_ranks,
+    retrieval_recall,
+)
+
+
+def _unit(rng, *shape):
+    x = rng.standard_normal(shape).astype(np.float32)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def _brute_force(images, texts, owner):
+    """Ranks by sorting, rivals of equal similarity before the answer."""
+    similarity = images.astype(np.float64) @ texts.astype(np.float64).T
+    similarity = similarity.astype(np.float32)
+    i2t, t2i = [], []
+    for i, row in enumerate(similarity):
+        order = sorted(
+            range(len(texts)), key=lambda j: (-row[j], owner[j] == i)
+        )
+        hits = [n for n, j in enumerate(order, 1) if owner[j] == i]
+        i2t.append(hits[0] if hits else 0)
+    for j, column in enumerate(similarity.T):
+        order = sorted(
+            range(len(images)), key=lambda i: (-column[i], owner[j] == i)
+        )
+        t2i.append(order.index(owner[j]) + 1)
+    return np.array(i2t), np.array(t2i)
+
+
+def test_hand_derived_ranks():
+    # similarity rows: image 0: .9 .2 .9, image 1: .1 .8 .3
+    images = np.eye(2)
+    texts = np.array([[0.9, 0.1], [0.2, 0.8], [0.9, 0.3]])
+    i2t, t2i = retrieval_ranks(images, texts, np.array([0, 1, 1]))
+    # image 0: own text 0 has .9, but text 2 has .9 too: the tie costs rank 2
+    # image 1: own best .8, text 0 has .1: rank 1
+    # texts 0 and 1 are nearest to their images; text 2 is nearer to image 0
+    assert i2t.tolist() == [2, 1]
+    assert t2i.tolist() == [1, 1, 2]
+    recall = retrieval_recall(images, texts, np.array([0, 1, 1]), (1, 2))
+    assert recall == {
+        'i2t_r1': 50.0,
+        'i2t_r2': 100.0,
+        't2i_r1': pytest.approx(200 / 3),
+        't2i_r2': 100.0,
+    }
+
+
+def test_a_constant_model_recalls_nothing():
+    ones = np.ones((20, 4), dtype=np.float32) / 2
+    recall = retrieval_recall(ones, ones, np.arange(20))
+    assert set(recall.values()) == {0.0}
+
+
+@pytest.mark.parametrize('dim', [8, 33, 512])
+def test_equal_embeddings_tie_in_any_chunk(dim):
+    # two copies of every image and text: none is ever retrieved first,
+    # however the products are blocked
+    rng = np.random.default_rng(dim)
+    images = np.tile(_unit(rng, 23, dim), (2, 1))
+    texts = images[::-1].copy()
+    owner = np.arange(46)[::-1].copy()
+    for chunk_size in (1, 5, 46):
+        i2t, t2i = retrieval_ranks(images, texts, owner, chunk_size)
+        assert i2t.tolist() == t2i.tolist() == [2] * 46
+
+
+def test_against_brute_force_with_ties_and_images_without_text():
+    rng = np.random.default_rng(1)
+    # few distinct values, so that ties are common
+    images = rng.integers(-2, 3, (30, 3)).astype(np.float32)
+    texts = rng.integers(-2, 3, (70, 3)).astype(np.float32)
+    owner = rng.integers(0, 25, 70)  # images 25 to 29 have no text
+    expected = _brute_force(images, texts, owner)
+    for chunk_size in (1, 7, 100):
+        ranks = retrieval_ranks(images, texts, owner, chunk_size)
+        for ours, theirs in zip(ranks, expected):
+            np.testing.assert_array_equal(ours, theirs)
+    assert (expected[0] == 0).sum() >= 5
+    recall = retrieval_recall(images, texts, owner, (5,))
+    queries = expected[0][expected[0] > 0]
+    assert recall['i2t_r5'] == 100 * (queries <= 5).mean()
+
+
+def test_against_open_clip():
+    torch = pytest.importorskip('torch')
+    train = pytest.importorskip('open_clip_train.train')
+    rng = np.random.default_rng(2)
+    images = _unit(rng, 200, 16)
+    texts = images + 2 * _unit(rng, 200, 16)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    reference = train.get_clip_metrics(
+        torch.from_numpy(images), torch.from_numpy(texts), torch.tensor(1.0)
+    )
+    recall = retrieval_recall(images, texts, np.arange(200))
+    assert 10 < recall['i2t_r1'] < 100
+    for key, name in (('i2t', 'image_to_text'), ('t2i', 'text_to_image')):
+        for k in (1, 5, 10):
+            assert recall[f'{key}_r{k}'] == pytest.approx(
+                100 * reference[f'{name}_R@{k}']
+            )
+
+
+@pytest.mark.parametrize(
+    ('images', 'texts', 'owner', 'message'),
+    [
+        (np.ones((2, 3)), np.ones((2, 4)), [0, 1], 'one embedding space'),
+        (np.ones((2, 3)), np.ones((0, 3)), [], 'no text'),
+        (np.ones((2, 3)), np.ones((2, 3)), [0, 2], 'there are 2 images'),
+        (np.ones((2, 3)), np.ones((2, 3)), [0], r'must be of shape \(2,\)'),
+        (np.ones(3), np.ones((2, 3)), [0, 1], 'must be matrices'),
+        (
+            np.array([[1.0], [np.nan]]),
+            np.ones((2, 1)),
+            [0, 1],
+            '1 image embeddings are not finite, the first is row 1',
+        ),
+    ],
+)
+def test_bad_input(images, texts, owner, message):
+    with pytest.raises(ValueError, match=message):
+        retrieval_ranks(images, texts, np.array(owner, dtype=int))
+
+
+@pytest.mark.slow
+def test_coco_5k_stays_far_below_two_gigabytes():
+    rng = np.random.default_rng(3)
+    images = _unit(rng, 5000, 512)
+    owner = np.repeat(np.arange(5000), 5)
+    texts = images[owner] + 2 * _unit(rng, 25000, 512)
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    tracemalloc.start()
+    recall = retrieval_recall(images, texts, owner)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e9
+    assert recall['t2i_r1'] > 50
