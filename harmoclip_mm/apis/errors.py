@@ -1,0 +1,28 @@
+"""The error of the command line: one message, no traceback."""
+
+import sys
+from typing import Callable
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be done; the message says what to do.
+
+    Raised before or after the long work, for a missing file, a checkpoint of
+    another model, a launcher without its environment.
+    """
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run the ``main`` of a tool and end with a message, not a traceback.
+
+    Only :class:`UsageError` is caught: any other exception is a defect, and
+    its traceback is wanted. In a distributed run every rank prints, since
+    the launcher ends the others as soon as the first has stopped.
+
+    Args:
+        main (Callable[[], None]): The tool.
+    """
+    try:
+        main()
+    except UsageError as error:
+        sys.exit(f'Error: {error}')

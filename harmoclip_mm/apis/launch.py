@@ -1,0 +1,158 @@
+"""Start-up of distributed runs, on machines without a GPU too.
+
+mmengine's ``init_dist`` selects a CUDA device, and its default wrapper names
+one, so its Runner cannot start several processes on a CPU. Where there is no
+GPU we therefore make the process group (gloo) before the Runner, which then
+leaves it alone, and tell the wrapper to use no device.
+"""
+
+import datetime
+import os
+import subprocess
+from typing import Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from torch import distributed as torch_dist
+
+from .errors import UsageError
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+def setup_launcher(cfg: Config, launcher: str) -> None:
+    """Prepare the process for a Runner built from ``cfg``.
+
+    - ``none``: one process, nothing to do.
+    - With GPUs: checks that every process of this machine has one; the
+      process group itself (nccl) is left to mmengine.
+    - Without GPU: makes a gloo process group, sets ``model_wrapper_cfg``
+      (other keys of it are kept) and shares the CPU cores among the
+      processes of this machine.
+
+    Args:
+        cfg (Config): Config of the Runner; ``launcher`` and, without GPU,
+            ``model_wrapper_cfg`` and ``env_cfg.dist_cfg.backend`` are set.
+        launcher (str): One of 'none', 'pytorch', 'slurm' and 'mpi'.
+
+    Raises:
+        UsageError: If the environment of the launcher is missing, or there
+            are more processes than GPUs on this machine.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none':
+        return
+    processes = _export_ranks(launcher)
+    device = get_device()
+    if device == 'cuda' and processes > torch.cuda.device_count():
+        raise UsageError(
+            f'{processes} processes on a machine with '
+            f'{torch.cuda.device_count()} GPUs: start one process a GPU, or '
+            'hide the GPUs by CUDA_VISIBLE_DEVICES=-1 to run on the CPU'
+        )
+    if device != 'cpu':
+        return
+    dist_cfg = cfg.get('env_cfg', {}).get('dist_cfg', {})
+    _init_gloo(dist_cfg.get('timeout'))
+    cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+    cfg.model_wrapper_cfg = _wrapper_without_device(cfg)
+    _share_cores(processes)
+
+
+def close_launcher() -> None:
+    """Leave the process group, if there is one, at the end of a run."""
+    if torch_dist.is_available() and torch_dist.is_initialized():
+        torch_dist.destroy_process_group()
+
+
+def _export_ranks(launcher: str) -> int:
+    """Set torch's variables from the launcher's.
+
+    Returns the number of processes on this machine.
+    """
+    env = os.environ
+    try:
+        if launcher == 'pytorch':
+            names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')
+            rank, world_size, local_rank = (env[name] for name in names)
+            processes = env.get('LOCAL_WORLD_SIZE', '1')
+        elif launcher == 'slurm':
+            rank, world_size = env['SLURM_PROCID'], env['SLURM_NTASKS']
+            local_rank = env['SLURM_LOCALID']
+            # "4(x2),3": tasks of each node, runs of equal nodes folded; no
+            # node has more than the first
+            tasks = env.get('SLURM_STEP_TASKS_PER_NODE', world_size)
+            processes = tasks.split('(')[0].split(',')[0]
+            env.setdefault('MASTER_ADDR', _slurm_host(env['SLURM_NODELIST']))
+        else:
+            rank, world_size, local_rank, processes = (
+                env[f'OMPI_COMM_WORLD_{name}']
+                for name in ('RANK', 'SIZE', 'LOCAL_RANK', 'LOCAL_SIZE')
+            )
+            if processes == world_size:
+                env.setdefault('MASTER_ADDR', '127.0.0.1')
+            env['MASTER_ADDR']  # several machines: nobody else knows it
+    except KeyError as error:
+        hint = {
+            'pytorch': 'start with tools/dist_train.sh or dist_test.sh',
+            'slurm': 'start with tools/slurm_train.sh or slurm_test.sh',
+            'mpi': 'start with mpirun, and set MASTER_ADDR to the machine of '
+            'rank 0 if there are several',
+        }[launcher]
+        raise UsageError(
+            f'--launcher {launcher} needs the environment variable '
+            f'{error.args[0]}: {hint}'
+        ) from None
+    env.setdefault('MASTER_PORT', '29500')
+    env.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=local_rank)
+    return int(processes)
+
+
+def _slurm_host(node_list: str) -> str:
+    """First host of a list such as ``node[3-5,7]``."""
+    if '[' not in node_list:
+        return node_list.split(',')[0]
+    hosts = subprocess.run(
+        ['scontrol', 'show', 'hostnames', node_list],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout.split()
+    return hosts[0]
+
+
+def _init_gloo(timeout: Optional[float]) -> None:
+    kwargs = {}
+    if timeout is not None:
+        kwargs['timeout'] = datetime.timedelta(seconds=timeout)
+    torch_dist.init_process_group('gloo', **kwargs)
+
+
+def _wrapper_without_device(cfg: Config) -> dict:
+    wrapper = dict(cfg.get('model_wrapper_cfg') or {})
+    if not wrapper:
+        # what the Runner itself does where no wrapper is given
+        wrapper.update(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+    wrapper.setdefault('type', 'MMDistributedDataParallel')
+    if 'DataParallel' in str(wrapper['type']):
+        wrapper['device_ids'] = None
+    return wrapper
+
+
+def _share_cores(processes: int) -> None:
+    """Divide the cores of this machine among its processes.
+
+    A user's OMP_NUM_THREADS is left alone; 1 is what torchrun writes when
+    nobody chose, and one core each would leave the rest idle.
+    """
+    if os.environ.get('OMP_NUM_THREADS', '1') == '1':
+        if hasattr(os, 'sched_getaffinity'):  # respects taskset and slurm
+            cores = len(os.sched_getaffinity(0))
+        else:
+            cores = os.cpu_count() or 1
+        torch.set_num_threads(max(1, cores // processes))

@@ -1,0 +1,301 @@
+"""``tools/train.py``, ``tools/test.py`` and their launchers, run for real."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import mmengine
+import pytest
+import torch
+
+REPO = Path(__file__).parents[2]
+NUM_TEST = 11  # odd: the last batch of two processes is uneven
+
+CONFIG = """
+custom_imports = dict(
+    imports=['harmoclip_mm', 'toy_project'], allow_failed_imports=False)
+default_scope = 'harmoclip_mm'
+randomness = dict(seed=0)
+model = dict(
+    type='ToyClassifier',
+    init_cfg=dict(type='Constant', layer='Linear', val=0.0, bias=0.0))
+train_dataloader = dict(
+    batch_size=2, num_workers=0,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    collate_fn=dict(type='pseudo_collate'),
+    dataset=dict(type='ToyBoxes', folder={folder!r}, length=64))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=1.0, momentum=0.9))
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2)
+val_dataloader = test_dataloader = dict(
+    batch_size=2, num_workers=0, drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='pseudo_collate'),
+    dataset=dict(type='ToyBoxes', folder={folder!r}, length={num_test}))
+val_cfg = dict()
+test_cfg = dict()
+val_evaluator = test_evaluator = [
+    dict(type='BoxClassificationMetric', topk=(1, 2)),
+    dict(type='ImageTextRetrievalMetric', topk=(1,))]
+default_hooks = dict(
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2))
+auto_scale_lr = dict(base_batch_size=8)
+"""
+
+
+def _environment():
+    paths = [str(REPO), str(Path(__file__).parent)]
+    if os.environ.get('PYTHONPATH'):
+        paths.append(os.environ['PYTHONPATH'])
+    env = {
+        **os.environ,
+        'PYTHONPATH': os.pathsep.join(paths),
+        'PYTHON': sys.executable,
+        'CUDA_VISIBLE_DEVICES': '-1',
+        'OMP_NUM_THREADS': '1',
+    }
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE'):
+        env.pop(name, None)
+    return env
+
+
+def _run(cwd, command, *args, code=0, **env):
+    """Run a tool; returns what it printed."""
+    tool = str(REPO / 'tools' / command)
+    start = [sys.executable] if tool.endswith('.py') else ['bash']
+    result = subprocess.run(
+        [*start, tool, *map(str, args)],
+        cwd=cwd,
+        env={**_environment(), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == code, result.stdout
+    return result.stdout
+
+
+def _port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('project')
+    (folder / 'images').mkdir()
+    text = CONFIG.format(folder=str(folder / 'images'), num_test=NUM_TEST)
+    (folder / 'toy.py').write_text(text)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def trained(project):
+    """Two iterations in one process."""
+    _run(project, 'train.py', 'toy.py', '--work-dir', 'two')
+    return project / 'two' / 'iter_2.pth'
+
+
+@pytest.fixture(scope='module')
+def tested(project, trained):
+    """The evaluation of ``trained`` in one process."""
+    output = _run(
+        project, 'test.py', 'toy.py', trained, '--metrics-out', 'm/one.json',
+        '--out', 'one.pkl', '--show-dir', 'drawn',
+    )  # fmt: skip
+    return output, json.loads((project / 'm/one.json').read_text())
+
+
+def _weights(path):
+    from harmoclip_mm.apis.checkpoint import load_from_local_weights_only
+
+    return load_from_local_weights_only(str(path))['state_dict']
+
+
+@pytest.mark.slow
+def test_resuming_equals_an_uninterrupted_run(project, trained):
+    more = ('--cfg-options', 'train_cfg.max_iters=4')
+    # copies the run of two iterations, then goes on
+    output = _run(
+        project, 'train.py', 'toy.py', '--work-dir', 'resumed',
+        '--resume', trained, *more,
+    )  # fmt: skip
+    assert 'resumed epoch: 0, iter: 2' in output
+    _run(project, 'train.py', 'toy.py', '--work-dir', 'four', *more)
+    resumed = _weights(project / 'resumed' / 'iter_4.pth')
+    straight = _weights(project / 'four' / 'iter_4.pth')
+    before = _weights(trained)
+    for name, value in straight.items():
+        assert torch.equal(resumed[name], value)
+        assert not torch.equal(before[name], value)
+
+
+@pytest.mark.slow
+def test_resume_without_a_value_takes_the_latest(project, trained):
+    output = _run(
+        project, 'train.py', 'toy.py', '--work-dir', trained.parent,
+        '--resume',
+    )  # fmt: skip
+    assert f'Load checkpoint from {trained}' in output
+    assert f'Checkpoints are in {trained.parent}' in output
+
+
+@pytest.mark.slow
+def test_metrics_predictions_and_drawings(project, tested):
+    output, metrics = tested
+    assert set(metrics) == {
+        f'box_cls/{group}{kind}top{k}'
+        for group in ('', 'warm_', 'cold_')
+        for kind in ('', 'macro_')
+        for k in (1, 2)
+    } | {'retrieval/i2t_r1', 'retrieval/t2i_r1'}
+    assert all(type(value) is float for value in metrics.values())
+    for name in ('m/one.json', 'one.pkl', 'drawn', 'log of this run'):
+        assert name in output
+
+    records = mmengine.load(project / 'one.pkl')
+    assert [record['img_id'] for record in records] == list(range(NUM_TEST))
+    hits = [
+        (r['pred_instances']['topk_labels'][:, 0] == r['gt_instances']['labels'])
+        for r in records
+    ]  # fmt: skip
+    hits = torch.cat(hits).double()
+    assert len(hits) == sum(i % 3 for i in range(NUM_TEST))
+    assert metrics['box_cls/top1'] == pytest.approx(100 * hits.mean().item())
+    drawn = sorted(p.name for p in (project / 'drawn').iterdir())
+    assert drawn == sorted(f'{i}.png' for i in range(NUM_TEST))
+
+
+@pytest.mark.slow
+def test_none_evaluates_the_model_as_initialised(project):
+    _run(
+        project, 'test.py', 'toy.py', 'none', '--metrics-out', 'none.json',
+        '--out', 'none.pkl',
+    )  # fmt: skip
+    metrics = json.loads((project / 'none.json').read_text())
+    # init_cfg makes all scores equal, top-1 is then class 0 for every box
+    records = mmengine.load(project / 'none.pkl')
+    labels = torch.cat([r['gt_instances']['labels'] for r in records])
+    scores = torch.cat([r['pred_instances']['scores'] for r in records])
+    assert torch.allclose(scores, torch.full_like(scores, 1 / 3))
+    expected = 100 * (labels == 0).double().mean().item()
+    assert 0 < expected < 100
+    assert metrics['box_cls/top1'] == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_another_architecture_is_refused(project, trained):
+    options = ('--cfg-options', 'model.num_classes=5')
+    for command, args in (
+        ('test.py', (trained,)),
+        ('train.py', ('--work-dir', 'refused', '--resume', trained)),
+    ):
+        output = _run(project, command, 'toy.py', *args, *options, code=1)
+        assert 'of another model' in output
+        assert 'fc.weight (3, 3) in the file, (5, 3) in the model' in output
+        assert 'Traceback' not in output
+
+
+def test_missing_files_are_one_sentence(project):
+    for args, message in (
+        (('nowhere.py',), 'config file nowhere.py does not exist'),
+        (
+            ('toy.py', '--resume', 'no.pth'),
+            'checkpoint no.pth to resume from does not exist',
+        ),
+    ):
+        output = _run(project, 'train.py', *args, code=1)
+        assert output.strip().split('\n')[-1] == f'Error: {message}'
+        assert 'Traceback' not in output
+    output = _run(project, 'test.py', 'toy.py', 'no.pth', code=1)
+    assert 'Error: checkpoint no.pth does not exist; "none"' in output
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (('--amp',), '--amp needs a GPU'),
+        (('--launcher', 'pytorch'), 'needs the environment variable RANK'),
+        (('--launcher', 'slurm'), 'variable SLURM_PROCID'),
+        (
+            ('--auto-scale-lr', '--cfg-options', 'auto_scale_lr={}'),
+            'auto_scale_lr = dict(base_batch_size',
+        ),
+    ],
+)
+def test_flags_that_cannot_be_met(project, args, message):
+    output = _run(project, 'train.py', 'toy.py', *args, code=1)
+    assert message in output.strip().split('\n')[-1]
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_test_on_the_cpu(project, tested):
+    output = _run(
+        project, 'dist_train.sh', 'toy.py', 2, '--work-dir', 'dist',
+        '--cfg-options', 'find_unused_parameters=True', '--auto-scale-lr',
+        PORT=_port(),
+    )  # fmt: skip
+    assert 'GPU number: 2' in output  # mmengine's word for processes
+    # 2 processes x 2 samples, made for 8
+    assert 'LR is set based on batch size of 8 and the current batch size' in (
+        output
+    )
+    assert (project / 'dist' / 'iter_2.pth').is_file()
+    _run(
+        project, 'dist_test.sh', 'toy.py', project / 'two' / 'iter_2.pth', 2,
+        '--metrics-out', 'two.json', '--out', 'two.pkl', PORT=_port(),
+    )  # fmt: skip
+    _, metrics = tested
+    assert json.loads((project / 'two.json').read_text()) == metrics
+    records = mmengine.load(project / 'two.pkl')
+    assert [record['img_id'] for record in records] == list(range(NUM_TEST))
+
+
+@pytest.mark.slow
+def test_slurm_scripts_pass_their_arguments_on(project, tested):
+    # no cluster here: an ``srun`` that starts its tasks on this machine
+    srun = project / 'bin' / 'srun'
+    srun.parent.mkdir()
+    srun.write_text(
+        '#!/usr/bin/env bash\n'
+        'echo "srun $*"\n'
+        'while [[ "$1" != */python* ]]; do shift; done\n'
+        'export SLURM_NTASKS=2 SLURM_NODELIST=localhost\n'
+        'for i in 0 1; do\n'
+        '    SLURM_PROCID=$i SLURM_LOCALID=$i "$@" & pids+=($!)\n'
+        'done\n'
+        'for pid in "${pids[@]}"; do wait "$pid" || exit 1; done\n'
+    )
+    srun.chmod(0o755)
+    env = {
+        'PATH': f'{srun.parent}{os.pathsep}{os.environ["PATH"]}',
+        'GPUS': '2',
+        'GPUS_PER_NODE': '2',
+        'SRUN_ARGS': '--quotatype=auto --exclusive',
+        'MASTER_PORT': _port(),
+    }
+    output = _run(
+        project, 'slurm_test.sh', 'part', 'job', 'toy.py',
+        project / 'two' / 'iter_2.pth', '--metrics-out', 'slurm.json', **env,
+    )  # fmt: skip
+    assert '-p part --job-name=job --gres=gpu:2 --ntasks=2' in output
+    assert '--kill-on-bad-exit=1 --quotatype=auto --exclusive' in output
+    _, metrics = tested
+    assert json.loads((project / 'slurm.json').read_text()) == metrics
+    env.update(SRUN_ARGS='', MASTER_PORT=_port())
+    _run(project, 'slurm_train.sh', 'part', 'job', 'toy.py', 'slurm', **env)
+    assert (project / 'slurm' / 'iter_2.pth').is_file()
+
+
+@pytest.mark.parametrize(
+    'script',
+    ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'],
+)
+def test_scripts_explain_themselves(tmp_path, script):
+    output = _run(tmp_path, script, 'config.py', code=2)
+    assert output.startswith(f'Usage: bash {REPO}/tools/{script}')
+    assert 'CONFIG' in output and 'Environment' in output

@@ -1,0 +1,156 @@
+#!/usr/bin/env python
+"""Evaluate a checkpoint, or the model as initialised, with a config file."""
+
+import argparse
+import os
+import os.path as osp
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from harmoclip_mm.apis import (
+    LAUNCHERS,
+    CheckpointGuard,
+    UsageError,
+    close_launcher,
+    load_config,
+    run_command,
+    save_metrics,
+    setup_launcher,
+    use_safe_loading,
+)
+from harmoclip_mm.evaluation import DumpRegionResults
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoint',
+        help='checkpoint file, or "none" to evaluate the model as a training '
+        'would start from it (init_cfg and load_from of the config)',
+    )
+    parser.add_argument(
+        '--work-dir',
+        help='folder of logs (default: work_dir of the config, else '
+        './work_dirs/<name of the config>)',
+    )
+    parser.add_argument(
+        '--out',
+        metavar='FILE.pkl',
+        help='write predictions and ground truth of every image',
+    )
+    parser.add_argument(
+        '--metrics-out',
+        metavar='FILE.json',
+        help='write the metrics as one JSON object',
+    )
+    parser.add_argument(
+        '--show-dir',
+        metavar='DIR',
+        help='draw the predictions of every image into this folder',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='replace settings of the config, e.g. '
+        'test_dataloader.batch_size=4 or key="[a,b]"; no white space inside',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='who started the processes (default: none, a single process)',
+    )
+    parser.add_argument(
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
+        help='set by old launchers, not by users',
+    )
+    args = parser.parse_args()
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        parser.error('--out must name a .pkl file')
+    if args.metrics_out and not args.metrics_out.endswith('.json'):
+        parser.error('--metrics-out must name a .json file')
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def choose_weights(cfg: Config, checkpoint: str) -> bool:
+    """Tell the Runner what to load.
+
+    Returns:
+        bool: Whether the model is evaluated as initialised.
+    """
+    cfg.resume = False
+    if checkpoint.lower() == 'none':
+        return True
+    if '://' not in checkpoint and not osp.isfile(checkpoint):
+        raise UsageError(
+            f'checkpoint {checkpoint} does not exist; "none" evaluates the '
+            'model as initialised'
+        )
+    cfg.load_from = checkpoint
+    return False
+
+
+def enable_drawing(cfg: Config, folder: str) -> None:
+    """Let mmdet's hook draw every test image into ``folder``."""
+    hooks = cfg.setdefault('default_hooks', {})
+    hook = hooks.get('visualization') or {'type': 'mmdet.DetVisualizationHook'}
+    # probabilities over many classes are small, so no threshold; the hook
+    # would join a relative folder anew for every image
+    hook.update(draw=True, score_thr=0.0, test_out_dir=osp.abspath(folder))
+    hooks['visualization'] = hook
+    if not cfg.get('visualizer'):
+        cfg.visualizer = {
+            'type': 'mmdet.DetLocalVisualizer',
+            'name': 'visualizer',
+        }
+
+
+def main() -> None:
+    """Run the evaluation."""
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    initialise = choose_weights(cfg, args.checkpoint)
+    if args.show_dir:
+        enable_drawing(cfg, args.show_dir)
+    use_safe_loading()
+    setup_launcher(cfg, args.launcher)
+
+    if 'runner_type' in cfg:
+        runner = RUNNERS.build(cfg)
+    else:
+        runner = Runner.from_cfg(cfg)
+    runner.register_hook(CheckpointGuard(strict=not initialise))
+    if initialise:
+        # only a training does this by itself
+        runner._init_model_weights()
+        runner.logger.info('Evaluating the model as initialised')
+    if args.out:
+        dump = DumpRegionResults(out_file_path=args.out)
+        runner.test_evaluator.metrics.append(dump)
+
+    metrics = runner.test()
+
+    written = [f'the log of this run in {runner.log_dir}']
+    if args.metrics_out:
+        save_metrics(metrics, args.metrics_out)
+        written.append(f'the metrics in {args.metrics_out}')
+    if args.out:
+        written.append(f'the predictions in {args.out}')
+    if args.show_dir:
+        written.append(f'the drawings in {args.show_dir}')
+    runner.logger.info('Find ' + ', '.join(written))
+    close_launcher()
+
+
+if __name__ == '__main__':
+    run_command(main)

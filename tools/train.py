@@ -1,0 +1,135 @@
+#!/usr/bin/env python
+"""Train a model from a config file."""
+
+import argparse
+import os
+import os.path as osp
+
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from harmoclip_mm.apis import (
+    LAUNCHERS,
+    CheckpointGuard,
+    UsageError,
+    close_launcher,
+    load_config,
+    run_command,
+    setup_launcher,
+    use_safe_loading,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir',
+        help='folder of logs and checkpoints (default: work_dir of the '
+        'config, else ./work_dirs/<name of the config>)',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint, or without a value from the latest '
+        'one in the work folder',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='train with automatic mixed precision (needs a GPU)',
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the actual batch size over '
+        'auto_scale_lr.base_batch_size of the config',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='replace settings of the config, e.g. model.heads.lrc.weight=2 '
+        'or key="[a,b]"; no white space inside',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='who started the processes (default: none, a single process)',
+    )
+    parser.add_argument(
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
+        help='set by old launchers, not by users',
+    )
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def enable_amp(cfg: Config) -> None:
+    """Replace the optimizer wrapper by the mixed-precision one."""
+    if get_device() == 'cpu':
+        raise UsageError(
+            '--amp needs a GPU and none is visible: leave it out to train in '
+            'float32'
+        )
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Switch the scaling of the learning rate on."""
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise UsageError(
+            '--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) '
+            'in the config, the batch size its learning rate is made for'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def enable_resume(cfg: Config, resume: str) -> None:
+    """Let the Runner go on from a checkpoint."""
+    if resume != 'auto' and '://' not in resume and not osp.isfile(resume):
+        raise UsageError(f'checkpoint {resume} to resume from does not exist')
+    cfg.resume = True
+    cfg.load_from = None if resume == 'auto' else resume
+
+
+def main() -> None:
+    """Run the training."""
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    if args.amp:
+        enable_amp(cfg)
+    if args.auto_scale_lr:
+        enable_auto_scale_lr(cfg)
+    if args.resume is not None:
+        enable_resume(cfg, args.resume)
+    use_safe_loading()
+    setup_launcher(cfg, args.launcher)
+
+    if 'runner_type' in cfg:
+        runner = RUNNERS.build(cfg)
+    else:
+        runner = Runner.from_cfg(cfg)
+    runner.register_hook(CheckpointGuard(strict=bool(cfg.get('resume'))))
+    runner.train()
+    runner.logger.info(
+        f'Checkpoints are in {runner.work_dir}, the log of this run in '
+        f'{runner.log_dir}'
+    )
+    close_launcher()
+
+
+if __name__ == '__main__':
+    run_command(main)
