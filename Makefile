@@ -1,0 +1,44 @@
+# `make help` lists the targets. Variables: VENV (environment folder), PYTHON
+# (interpreter that creates it), MAX_JOBS (parallel compilations of mmcv),
+# PYTEST_ARGS, OMP_NUM_THREADS.
+
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTEST_ARGS ?=
+BIN := $(VENV)/bin
+
+# Our tensors in the tests are small: more threads than this only wait for one
+# another.
+export OMP_NUM_THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
+	[ $$n -gt 4 ] && echo 4 || echo $$n)
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test lint format clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / \
+		{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  Variables: VENV=$(VENV) PYTHON=$(PYTHON)'
+
+install: ## create VENV (default .venv) and install everything that is missing
+	@$(PYTHON) tools/setup/install.py --venv '$(VENV)'
+
+quickstart: install ## train and compare two tiny models, about 15 min on 2 cores
+	$(BIN)/python tools/quickstart.py
+
+test: install ## run all tests (PYTEST_ARGS='-m "not slow"' skips the slow ones)
+	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
+
+lint: install ## ruff, formatting, docstring coverage
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/interrogate --fail-under 95 harmoclip_mm
+
+format: install ## let ruff fix and format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove build products and caches, keep VENV, data and work_dirs
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache harmoclip_mm/.mim
+	find harmoclip_mm tools tests configs -name __pycache__ -type d \
+		-prune -exec rm -rf {} + 2>/dev/null || true
