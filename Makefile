@@ -38,7 +38,7 @@ format: install ## let ruff fix and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## remove build products and caches, keep VENV, data and work_dirs
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache harmoclip_mm/.mim
+clean: ## remove build products and caches (not VENV, data, work_dirs)
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
 	find harmoclip_mm tools tests configs -name __pycache__ -type d \
 		-prune -exec rm -rf {} + 2>/dev/null || true

@@ -13,7 +13,13 @@ from setuptools.command.develop import develop
 PACKAGE = 'harmoclip_mm'
 ROOT = Path(__file__).resolve().parent
 # What `mim train`, `mim download` and so on read from an installed package.
-MIM_ITEMS = ('tools', 'configs', 'demo', 'model-index.yml', 'dataset-index.yml')
+MIM_ITEMS = (
+    'tools',
+    'configs',
+    'demo',
+    'model-index.yml',
+    'dataset-index.yml',
+)
 IGNORED = shutil.ignore_patterns('__pycache__', '*.py[co]')
 
 
