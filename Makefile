@@ -24,19 +24,19 @@ install: ## create VENV (default .venv) and install everything that is missing
 	@$(PYTHON) tools/setup/install.py --venv '$(VENV)'
 
 quickstart: install ## train and compare two tiny models, about 15 min on 2 cores
-	$(BIN)/python tools/quickstart.py
+	'$(BIN)/python' tools/quickstart.py
 
 test: install ## run all tests (PYTEST_ARGS='-m "not slow"' skips the slow ones)
-	$(BIN)/python -m pytest tests $(PYTEST_ARGS)
+	'$(BIN)/python' -m pytest tests $(PYTEST_ARGS)
 
 lint: install ## ruff, formatting, docstring coverage
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/interrogate --fail-under 95 harmoclip_mm
+	'$(BIN)/ruff' check .
+	'$(BIN)/ruff' format --check .
+	'$(BIN)/interrogate' --fail-under 95 harmoclip_mm
 
 format: install ## let ruff fix and format the code
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	'$(BIN)/ruff' check --fix .
+	'$(BIN)/ruff' format .
 
 clean: ## remove build products and caches (not VENV, data, work_dirs)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

@@ -216,11 +216,11 @@ def _compiled(source: Path) -> str:
             line.startswith('build ') and '.o: ' in line
             for line in lines.splitlines()
         )
-    if done == 0:
+    if total == 0:
         return 'preparing'
     if done == total:
         return f'all {total} files compiled, linking and packing'
-    return f'{done} of {total or "?"} files compiled'
+    return f'{done} of {total} files compiled'
 
 
 def build_wheel(

@@ -1,0 +1,147 @@
+"""The cache of compiled mmcv wheels, and compiling itself."""
+
+import importlib
+import os
+import shutil
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+CONSTRAINTS = ROOT / 'requirements' / 'constraints.txt'
+
+# The scripts are no package: they run where nothing is installed yet.
+sys.path.insert(0, str(ROOT / 'tools' / 'setup'))
+console = importlib.import_module('console')
+mmcv_wheel = importlib.import_module('mmcv_wheel')
+
+
+def test_target_names_all_a_binary_depends_on():
+    target = mmcv_wheel.probe(Path(sys.executable))
+    assert target.torch == torch.__version__
+    assert target.python == 'cp{}{}'.format(*sys.version_info[:2])
+    key = target.key('2.3.6')
+    assert key.startswith(f'2.3.6-torch{torch.__version__}-{target.python}-')
+    assert key.endswith(target.accelerator)
+    variants = [
+        target._replace(**{field: 'other'}).key('2.3.6')
+        for field in ('torch', 'python', 'platform', 'accelerator')
+    ]
+    assert len({key, target.key('2.3.7'), *variants}) == 6
+    # A remark or a path is no property of the binary.
+    assert target._replace(note='other', header='other').key('2.3.6') == key
+
+
+def test_probe_without_torch_says_so(tmp_path):
+    venv.create(tmp_path / 'env', with_pip=False)
+    with pytest.raises(console.InstallError, match='torch cannot be imported'):
+        mmcv_wheel.probe(tmp_path / 'env' / 'bin' / 'python')
+
+
+def make_wheel(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / 'onedl_mmcv-2.3.6-cp311-cp311-linux_x86_64.whl'
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name in names:
+            archive.writestr(name, b'content' * 1000)
+    return path
+
+
+def test_damaged_wheels_are_not_used(tmp_path, capsys):
+    names = ('mmcv/__init__.py', 'mmcv/_ext.cpython-311-x86_64.so')
+    assert mmcv_wheel.find_wheel(tmp_path / 'none') is None
+    assert mmcv_wheel.find_wheel(make_wheel(tmp_path / 'a', *names).parent)
+    lite = make_wheel(tmp_path / 'b', *names[:1])
+    assert mmcv_wheel.find_wheel(lite.parent) is None
+    cut = make_wheel(tmp_path / 'c', *names)
+    cut.write_bytes(cut.read_bytes()[:5000])
+    assert mmcv_wheel.find_wheel(cut.parent) is None
+    flipped = make_wheel(tmp_path / 'd', *names)
+    data = bytearray(flipped.read_bytes())
+    data[2000] ^= 1
+    flipped.write_bytes(data)
+    assert mmcv_wheel.find_wheel(flipped.parent) is None
+    assert capsys.readouterr().out.count('ignoring a damaged wheel') == 3
+
+
+def test_cached_wheel_is_reused_for_its_torch_only(tmp_path, monkeypatch):
+    """No wheel of another torch is taken: it is compiled anew instead."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    target = mmcv_wheel.Target('2.12.1', 'cp311', 'linux_x86_64', 'cpu')
+    wheel = make_wheel(
+        tmp_path / 'harmoclip_mm' / 'wheels' / target.key('2.3.6'),
+        'mmcv/_ext.so',
+    )
+    arguments = (Path(sys.executable), 'onedl-mmcv==2.3.6', '2.3.6')
+    rest = (CONSTRAINTS, tmp_path / 'a.log')
+    assert mmcv_wheel.ensure_wheel(*arguments, target, *rest) == wheel
+    # Compiling starts with a look at the compiler.
+    monkeypatch.setenv('CXX', 'no-such-compiler')
+    with pytest.raises(console.InstallError, match='no C\\+\\+ compiler'):
+        mmcv_wheel.ensure_wheel(
+            *arguments, target._replace(torch='2.12.2'), *rest
+        )
+
+
+def test_missing_python_headers_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv('CXX', sys.executable)
+    header = tmp_path / 'Python.h'
+    target = mmcv_wheel.Target('2', 'cp311', 'linux', 'cpu', '', str(header))
+    with pytest.raises(console.InstallError, match='is missing: install'):
+        mmcv_wheel.check_compiler(target)
+    header.write_text('')
+    mmcv_wheel.check_compiler(target)
+
+
+@pytest.mark.skipif(
+    shutil.which('g++') is None
+    or not Path(sysconfig.get_path('include'), 'Python.h').is_file(),
+    reason='needs g++ and the headers of Python',
+)
+@pytest.mark.slow
+def test_operators_are_compiled_in_place(tmp_path, capsys):
+    """The way mmcv is built, on an extension of two files."""
+    source = tmp_path / 'mmcv'
+    (source / 'csrc').mkdir(parents=True)
+    (source / 'setup.py').write_text(
+        'from setuptools import setup\n'
+        'from torch.utils.cpp_extension import BuildExtension, CppExtension\n'
+        'setup(name="tiny-ops", version="1", cmdclass={"build_ext": '
+        'BuildExtension}, ext_modules=[CppExtension("tiny_ops", '
+        '["csrc/a.cpp", "csrc/b.cpp"])])\n'
+    )
+    (source / 'csrc' / 'a.cpp').write_text('int one() { return 1; }\n')
+    (source / 'csrc' / 'b.cpp').write_text(
+        '#include <Python.h>\nint one();\n'
+        'static PyModuleDef def = {PyModuleDef_HEAD_INIT, "tiny_ops"};\n'
+        'PyMODINIT_FUNC PyInit_tiny_ops() { one(); '
+        'return PyModule_Create(&def); }\n'
+    )
+    python = Path(sys.executable)
+    env = {
+        'MAX_JOBS': '1',
+        'PATH': f'{python.parent}{os.pathsep}{os.environ["PATH"]}',
+    }
+    wheel = mmcv_wheel.build_wheel(
+        python, source, tmp_path / 'out', tmp_path / 'a.log', env
+    )
+    with zipfile.ZipFile(wheel) as archive:
+        assert any('tiny_ops.' in name for name in archive.namelist())
+    assert mmcv_wheel._compiled(source).startswith('all 2 files compiled')
+    assert 'compiling mmcv: done in' in capsys.readouterr().out
+    # What an interrupted build leaves: it goes on with the missing file.
+    objects = sorted(source.glob('build/temp*/**/*.o'))
+    before = objects[0].stat().st_mtime_ns
+    objects[1].unlink()
+    assert mmcv_wheel._compiled(source) == '1 of 2 files compiled'
+    shutil.rmtree(tmp_path / 'out')
+    mmcv_wheel.build_wheel(
+        python, source, tmp_path / 'out', tmp_path / 'b.log', env
+    )
+    assert objects[0].stat().st_mtime_ns == before
+    assert objects[1].exists()
