@@ -7,11 +7,6 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 
-# Our tensors in the tests are small: more threads than this only wait for one
-# another.
-export OMP_NUM_THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
-	[ $$n -gt 4 ] && echo 4 || echo $$n)
-
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test lint format clean
 
@@ -26,6 +21,9 @@ install: ## create VENV (default .venv) and install everything that is missing
 quickstart: install ## train and compare two tiny models, about 15 min on 2 cores
 	'$(BIN)/python' tools/quickstart.py
 
+# Tensors in the tests are small: more threads only wait for one another.
+test: export OMP_NUM_THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
+	[ $$n -gt 4 ] && echo 4 || echo $$n)
 test: install ## run all tests (PYTEST_ARGS='-m "not slow"' skips the slow ones)
 	'$(BIN)/python' -m pytest tests $(PYTEST_ARGS)
 

@@ -155,12 +155,17 @@ def test_long_commands_show_that_they_live(tmp_path, capsys):
 
 
 def test_failure_shows_the_end_of_its_log(tmp_path, capsys):
-    code = 'for n in range(200): print("line", n)\nraise SystemExit(3)'
+    code = (
+        'print("a.cpp:3:1: error: expected expression")\n'
+        'for n in range(200): print("line", n)\nraise SystemExit(3)'
+    )
     log = tmp_path / 'a.log'
     with pytest.raises(console.InstallError, match='exit status 3') as error:
         console.run_logged([sys.executable, '-c', code], log, 'failing')
     assert str(log) in str(error.value)
     shown = capsys.readouterr().out
+    # A compiler's complaint stands far above what pip says about it.
+    assert 'a.cpp:3:1: error: expected expression\n' in shown
     assert 'line 199\n' in shown
     assert f'line {200 - console.TAIL_LINES}\n' in shown
     assert f'line {199 - console.TAIL_LINES}\n' not in shown

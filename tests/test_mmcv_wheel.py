@@ -1,7 +1,6 @@
 """The cache of compiled mmcv wheels, and compiling itself."""
 
 import importlib
-import os
 import shutil
 import sys
 import sysconfig
@@ -104,44 +103,64 @@ def test_missing_python_headers_are_named(tmp_path, monkeypatch):
     reason='needs g++ and the headers of Python',
 )
 @pytest.mark.slow
-def test_operators_are_compiled_in_place(tmp_path, capsys):
-    """The way mmcv is built, on an extension of two files."""
-    source = tmp_path / 'mmcv'
+def test_operators_are_compiled_kept_and_resumed(
+    tmp_path, monkeypatch, capsys
+):
+    """The way mmcv is built, on a package of its layout with two sources."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    target = mmcv_wheel.probe(Path(sys.executable))
+    key = target.key('2.3.6')
+    cache = tmp_path / 'harmoclip_mm'
+    # Where an interrupted build has left its source.
+    source = cache / 'build' / key / 'mmcv'
     (source / 'csrc').mkdir(parents=True)
+    (source / 'mmcv').mkdir()
+    (source / 'mmcv' / '__init__.py').write_text('')
+    (source / 'pyproject.toml').write_text(
+        '[build-system]\nrequires = ["setuptools"]\n'
+        'build-backend = "setuptools.build_meta"\n'
+    )
     (source / 'setup.py').write_text(
         'from setuptools import setup\n'
         'from torch.utils.cpp_extension import BuildExtension, CppExtension\n'
-        'setup(name="tiny-ops", version="1", cmdclass={"build_ext": '
-        'BuildExtension}, ext_modules=[CppExtension("tiny_ops", '
-        '["csrc/a.cpp", "csrc/b.cpp"])])\n'
+        'setup(name="onedl-mmcv", version="2.3.6", packages=["mmcv"], '
+        'cmdclass={"build_ext": BuildExtension}, ext_modules=['
+        'CppExtension("mmcv._ext", ["csrc/a.cpp", "csrc/b.cpp"])])\n'
     )
     (source / 'csrc' / 'a.cpp').write_text('int one() { return 1; }\n')
-    (source / 'csrc' / 'b.cpp').write_text(
+    good = (
         '#include <Python.h>\nint one();\n'
-        'static PyModuleDef def = {PyModuleDef_HEAD_INIT, "tiny_ops"};\n'
-        'PyMODINIT_FUNC PyInit_tiny_ops() { one(); '
+        'static PyModuleDef def = {PyModuleDef_HEAD_INIT, "_ext"};\n'
+        'PyMODINIT_FUNC PyInit__ext() { one(); '
         'return PyModule_Create(&def); }\n'
     )
-    python = Path(sys.executable)
-    env = {
-        'MAX_JOBS': '1',
-        'PATH': f'{python.parent}{os.pathsep}{os.environ["PATH"]}',
-    }
-    wheel = mmcv_wheel.build_wheel(
-        python, source, tmp_path / 'out', tmp_path / 'a.log', env
+    (source / 'csrc' / 'b.cpp').write_text('#error no compiler likes this\n')
+    arguments = (
+        *(Path(sys.executable), 'onedl-mmcv==2.3.6', '2.3.6', target),
+        *(CONSTRAINTS, tmp_path / 'build.log'),
     )
-    with zipfile.ZipFile(wheel) as archive:
-        assert any('tiny_ops.' in name for name in archive.namelist())
-    assert mmcv_wheel._compiled(source).startswith('all 2 files compiled')
-    assert 'compiling mmcv: done in' in capsys.readouterr().out
-    # What an interrupted build leaves: it goes on with the missing file.
-    objects = sorted(source.glob('build/temp*/**/*.o'))
-    before = objects[0].stat().st_mtime_ns
-    objects[1].unlink()
-    assert mmcv_wheel._compiled(source) == '1 of 2 files compiled'
-    shutil.rmtree(tmp_path / 'out')
-    mmcv_wheel.build_wheel(
-        python, source, tmp_path / 'out', tmp_path / 'b.log', env
-    )
-    assert objects[0].stat().st_mtime_ns == before
-    assert objects[1].exists()
+    with pytest.raises(console.InstallError, match='compiling mmcv failed'):
+        mmcv_wheel.ensure_wheel(*arguments)
+    assert 'no compiler likes this' in capsys.readouterr().out
+    assert not (cache / 'wheels').exists()
+    assert mmcv_wheel.count_compiled(source) == (1, 2)
+    (kept,) = source.glob('build/temp*/csrc/a.o')
+    before = kept.stat().st_mtime_ns
+    (source / 'csrc' / 'b.cpp').write_text(good)
+    compiled = []
+    build_wheel = mmcv_wheel.build_wheel
+
+    def build_and_look(*args):
+        wheel = build_wheel(*args)
+        compiled.append(kept.stat().st_mtime_ns)
+        return wheel
+
+    monkeypatch.setattr(mmcv_wheel, 'build_wheel', build_and_look)
+    wheel = mmcv_wheel.ensure_wheel(*arguments)
+    assert compiled == [before]  # what was compiled has not been again
+    assert wheel.parent == cache / 'wheels' / key
+    assert mmcv_wheel.find_wheel(wheel.parent) == wheel
+    assert not (cache / 'build' / key).exists()
+    assert f'kept for next time in {wheel.parent}' in capsys.readouterr().out
+    assert mmcv_wheel.ensure_wheel(*arguments) == wheel
+    assert len(compiled) == 1

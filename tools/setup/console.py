@@ -6,6 +6,7 @@ Standard library only: this runs before anything is installed.
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from typing import Callable, Iterator, Mapping, Optional, Sequence
 
 __all__ = ['InstallError', 'locked', 'run_logged', 'say']
 
-TAIL_LINES = 40
+TAIL_LINES = 30
+ERROR_LINES = 10
+_ERROR = re.compile(r'\berror:|#error\b|^make.*Error \d|No space left', re.I)
 # Seconds between signs of life. A terminal redraws one line, a log file gets
 # a line each time, so it gets fewer.
 TERMINAL_PERIOD = 1.0
@@ -37,9 +40,19 @@ def format_seconds(seconds: float) -> str:
     return f'{minutes} min {seconds:02d} s' if minutes else f'{seconds} s'
 
 
-def _tail(path: Path, lines: int) -> str:
+def _digest(path: Path) -> str:
+    """What a person needs of a failed command's log.
+
+    The end alone does not do: below a compiler's complaint pip prints pages of
+    its own traceback.
+    """
     text = path.read_text(encoding='utf-8', errors='replace')
-    return '\n'.join(text.splitlines()[-lines:])
+    lines = text.splitlines()
+    start = max(0, len(lines) - TAIL_LINES)
+    errors = [line for line in lines[:start] if _ERROR.search(line)]
+    if errors:
+        errors = [*errors[:ERROR_LINES], '    ...']
+    return '\n'.join(errors + lines[start:])
 
 
 def _terminate(process: subprocess.Popen) -> None:
@@ -118,8 +131,8 @@ def run_logged(
     seconds = time.monotonic() - start
     clear = '\r\033[K' if terminal else ''
     if process.returncode != 0:
-        say(f'{clear}  {label}: FAILED, the end of {log}:')
-        say(_tail(log, TAIL_LINES))
+        say(f'{clear}  {label}: FAILED, from {log}:')
+        say(_digest(log))
         raise InstallError(
             f'{label} failed (exit status {process.returncode}); the whole '
             f'log is in {log}. Once the cause is removed, the same command '

@@ -31,6 +31,7 @@ class Environment:
         self.folder = Path(os.path.abspath(folder))
         self.python = self.folder / 'bin' / 'python'
         self.logs = self.folder / 'install_logs'
+        self.lock = self.folder / '.harmoclip_mm_install.lock'
 
     @property
     def state(self) -> Dict[str, str]:
@@ -57,11 +58,10 @@ class Environment:
         Raises:
             InstallError: If it does.
         """
-        if not self.folder.exists() or (self.folder / 'pyvenv.cfg').exists():
-            return
-        ours = {self.logs.name, STATE_FILE, '.lock'}
-        if not self.folder.is_dir() or any(
-            path.name not in ours for path in self.folder.iterdir()
+        if self.lock.exists() or (self.folder / 'pyvenv.cfg').exists():
+            return  # the lock: we, or another process, have begun with it
+        if self.folder.exists() and (
+            not self.folder.is_dir() or any(self.folder.iterdir())
         ):
             raise InstallError(
                 f'{self.folder} exists but is no virtual environment: choose '

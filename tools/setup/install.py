@@ -245,7 +245,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         # A KeyboardInterrupt cleans up after itself; so shall a termination.
         signal.signal(signal.SIGTERM, _exit_on_signal)
         start = time.monotonic()
-        with locked(env.folder / '.lock', str(env.folder)):
+        with locked(env.lock, str(env.folder)):
             if done():  # by the process that we have waited for
                 return 0
             say(f'Installing into {env.folder}, logs in {env.logs}')

@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional, Tuple
 
 from console import InstallError, locked, run_logged, say
 
@@ -206,8 +206,16 @@ def _fetch_source(
     return source
 
 
-def _compiled(source: Path) -> str:
-    """How many of its files are compiled, e.g. ``12 of 78 files``."""
+def count_compiled(source: Path) -> Tuple[int, int]:
+    """Count the files that are compiled.
+
+    Args:
+        source (Path): Source tree of a build that may be going on.
+
+    Returns:
+        tuple[int, int]: How many are done, and how many there are; (0, 0)
+            before ninja's plan is written.
+    """
     done = sum(1 for _ in source.glob('build/temp*/**/*.o'))
     total = 0
     for plan in source.glob('build/temp*/build.ninja'):
@@ -216,6 +224,11 @@ def _compiled(source: Path) -> str:
             line.startswith('build ') and '.o: ' in line
             for line in lines.splitlines()
         )
+    return done, total
+
+
+def _progress(source: Path) -> str:
+    done, total = count_compiled(source)
     if total == 0:
         return 'preparing'
     if done == total:
@@ -256,7 +269,7 @@ def build_wheel(
         log,
         f'compiling {source.name}',
         env=env,
-        progress=lambda: _compiled(source),
+        progress=lambda: _progress(source),
     )
     (wheel,) = out.glob('*.whl')
     return wheel
