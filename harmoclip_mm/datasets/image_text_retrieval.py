@@ -46,7 +46,7 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
         split: Optional[Union[str, Sequence[str]]] = None,
         max_captions: Optional[int] = None,
         data_root: str = '',
-        data_prefix: dict = dict(img=''),  # noqa: B006, C408
+        data_prefix: dict = dict(img=''),  # noqa: B006
         **kwargs,
     ) -> None:
         self.splits = (split,) if isinstance(split, str) else split

@@ -60,7 +60,7 @@ class RegionPhraseDataset(BaseImageTextDataset):
         ann_file: str = '',
         caption_choice: str = 'random',
         data_root: str = '',
-        data_prefix: dict = dict(img=''),  # noqa: B006, C408
+        data_prefix: dict = dict(img=''),  # noqa: B006
         **kwargs,
     ) -> None:
         if caption_choice not in self.CAPTION_CHOICES:

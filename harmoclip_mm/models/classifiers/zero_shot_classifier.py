@@ -7,7 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harmoclip_mm.registry import MODELS
-from harmoclip_mm.text import CLIPTokenizer, get_templates, load_vocabulary
+from harmoclip_mm.text import (
+    CLIPTokenizer,
+    fill_templates,
+    get_templates,
+    load_vocabulary,
+)
 
 from ..utils import lexeme_pool
 
@@ -130,13 +135,18 @@ class ZeroShotClassifier(nn.Module):
         """Token ids and masks of the class name's tokens, (C * T, L)."""
         tokenizer = CLIPTokenizer()
         ids, masks = [], []
-        for name in self.vocabulary.prompts:
+        for words in self.vocabulary.prompts:
             for template in self.templates:
-                prompt = template.format(name)
-                start = template.index('{}')
+                prompt, start = _fill(template, words)
                 encoding = tokenizer.encode_with_offsets(prompt)
+                span = [start, start + len(words.rstrip('.'))]
                 ids.append(encoding.ids)
-                masks.append(
-                    tokenizer.span_mask(encoding, [[start, start + len(name)]])
-                )
+                masks.append(tokenizer.span_mask(encoding, [span]))
         return torch.stack(ids), torch.stack(masks)
+
+
+def _fill(template: str, words: str) -> Tuple[str, int]:
+    """A prompt, and where the class's words start in it."""
+    (prompt,) = fill_templates([template], words)
+    (before,) = fill_templates([template[: template.index('{}') + 2]], words)
+    return prompt, len(before) - len(words.rstrip('.'))

@@ -128,13 +128,22 @@ class HarmoCLIP(BaseModel):
             inputs (Tensor): Normalised images, shape (B, 3, H, W).
             data_samples (SampleList): Samples with ``gt_instances``
                 (``bboxes`` xyxy in pixels of ``inputs``, ``labels`` into
-                ``phrases``), ``caption_ids`` (1, L), ``phrase_ids`` and
-                ``phrase_masks`` (P, L) and metainfo ``captions`` and
+                ``phrases``), ``caption_ids`` (C, L) of which the first row
+                is used (C = 0 for an image without a caption),
+                ``phrase_ids`` and ``phrase_masks`` (P, L) and metainfo
                 ``phrases``.
 
         Returns:
             Dict[str, Tensor]: Scalar losses, equal on all ranks.
+
+        Raises:
+            ValueError: If samples have not been tokenised.
         """
+        if not all('caption_ids' in each for each in data_samples):
+            raise ValueError(
+                'Training samples hold no caption_ids: the train pipeline '
+                'needs TokenizeRegionText before PackRegionTextInputs.'
+            )
         features = self.extract_features(inputs, data_samples, self._needs)
         losses = {}
         for head in self.heads.values():
@@ -177,18 +186,16 @@ class HarmoCLIP(BaseModel):
                 )
         captions = None
         if needs & {'text', 'lexemes'}:
-            ids = torch.cat([each.caption_ids[:1] for each in data_samples])
-            captions = self.text_encoder(ids)
-        if needs & {'image', 'text'}:
-            # An image without a caption has no partner in GC.
-            kept = torch.tensor(
-                [bool(each.captions[0]) for each in data_samples],
-                device=inputs.device,
+            captions = self.text_encoder(
+                torch.cat([each.caption_ids[:1] for each in data_samples])
             )
-            if 'image' in needs:
-                found['image'] = F.normalize(vision.pooled[kept], dim=-1)
-            if 'text' in needs:
-                found['text'] = F.normalize(captions.pooled[kept], dim=-1)
+        if 'text' in needs:
+            found['text'] = F.normalize(captions.pooled, dim=-1)
+        if 'image' in needs:
+            # An image without a caption has no partner in GC.
+            kept = [bool(len(each.caption_ids)) for each in data_samples]
+            kept = torch.tensor(kept, device=inputs.device)
+            found['image'] = F.normalize(vision.pooled[kept], dim=-1)
         if needs & {'lexemes', 'phrases'}:
             found.update(self._phrase_features(phrases, captions, needs))
         return CLIPFeatures(**found)
@@ -211,7 +218,7 @@ class HarmoCLIP(BaseModel):
             lexemes = lexeme_pool(
                 captions.tokens,
                 phrases.span_region,
-                phrases.span_image,
+                phrases.span_caption,
                 phrases.span_token,
                 len(phrases.index),
             )

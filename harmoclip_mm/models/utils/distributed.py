@@ -7,12 +7,11 @@ and sums are divided by the *global* number of rows. ``gather_rows`` does the
 first, the losses do the second, ``global_mean`` the third.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
 
 
 class GatheredRows(NamedTuple):
@@ -34,13 +33,38 @@ def world_size() -> int:
     return 1
 
 
+class _AllGather(torch.autograd.Function):
+    """Stacks equal shapes of all ranks, (ranks, n, ...), with gradient.
+
+    The backward sums over ranks what each asks of these rows, and keeps this
+    rank's part. ``torch.distributed.nn.functional.all_gather`` did the same;
+    recent torch deprecates it, and its successors are private.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows)
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        grad = grad.contiguous()
+        if dist.get_backend() == 'nccl':
+            part = torch.empty_like(grad[0])
+            dist.reduce_scatter_tensor(part, grad)
+            return part
+        # gloo has no reduce-scatter in the torch versions supported.
+        dist.all_reduce(grad)
+        return grad[dist.get_rank()]
+
+
 def gather_rows(rows: Tensor) -> GatheredRows:
     """Concatenates the rows of every rank, which may differ in number.
 
     Floating point rows keep their gradient: its backward sends each rank the
-    sum of what all ranks ask of its rows
-    (``torch.distributed.nn.functional.all_gather``; gathers whose backward
-    slices only the local part lose the other ranks' terms).
+    sum of what all ranks ask of its rows (gathers whose backward slices only
+    the local part lose the other ranks' terms).
 
     Args:
         rows (Tensor): Rows of this rank, shape (n, ...); n may be 0.
@@ -63,11 +87,7 @@ def gather_rows(rows: Tensor) -> GatheredRows:
     # off below, before it can enter a softmax.
     padding = rows.new_zeros((largest - rows.shape[0], *rows.shape[1:]))
     padded = torch.cat([rows, padding]).contiguous()
-    if rows.is_floating_point():
-        parts = all_gather(padded)
-    else:
-        parts = [torch.empty_like(padded) for _ in range(ranks)]
-        dist.all_gather(parts, padded)
+    parts = _AllGather.apply(padded)
     gathered = torch.cat([part[:size] for part, size in zip(parts, sizes)])
     return GatheredRows(gathered, offset)
 

@@ -52,7 +52,8 @@ class RegionPhrases(NamedTuple):
         keys (Tensor): Key of each region's normalised phrase, shape (R,),
             int64; equal on all ranks for equal phrases.
         span_region (Tensor): Region of each token of a span, shape (S,).
-        span_image (Tensor): Its image, i.e. the row of its caption, (S,).
+        span_caption (Tensor): Its caption's row among the batch's captions
+            (images without a caption have none), shape (S,).
         span_token (Tensor): Its position in that caption, shape (S,).
         has_span (Tensor): Whether a region's phrase is a span of its
             caption, shape (R,), bool.
@@ -62,7 +63,7 @@ class RegionPhrases(NamedTuple):
     index: Tensor
     keys: Tensor
     span_region: Tensor
-    span_image: Tensor
+    span_caption: Tensor
     span_token: Tensor
     has_span: Tensor
 
@@ -107,7 +108,8 @@ def collate_phrases(data_samples: SampleList) -> RegionPhrases:
 
     Args:
         data_samples (SampleList): Samples with ``gt_instances.labels`` (N,)
-            indexing ``phrases`` (metainfo), ``phrase_ids`` (P, L) and
+            indexing ``phrases`` (metainfo), ``caption_ids`` (C, L) of which
+            the first row is used, ``phrase_ids`` (P, L) and
             ``phrase_masks`` (P, L).
 
     Returns:
@@ -136,7 +138,9 @@ def collate_phrases(data_samples: SampleList) -> RegionPhrases:
     length = data_samples[0].caption_ids.shape[-1]
     ids = torch.stack(rows) if rows else index.new_zeros((0, length))
     counts = [len(each) for each in row_of]
-    image = image_of_rows(counts, index.device)
+    captions = [len(each.caption_ids[:1]) for each in data_samples]
+    caption = torch.tensor(captions, device=index.device).cumsum(0) - 1
+    caption = caption[image_of_rows(counts, index.device)]
     mask = torch.cat(masks)
     region, token = mask.nonzero(as_tuple=True)
     return RegionPhrases(
@@ -144,7 +148,7 @@ def collate_phrases(data_samples: SampleList) -> RegionPhrases:
         index=index,
         keys=keys[index],
         span_region=region,
-        span_image=image[region],
+        span_caption=caption[region],
         span_token=token,
         has_span=mask.any(dim=1),
     )

@@ -1,0 +1,68 @@
+# COCO 2017: captions with linked phrases to train on (coco2phrases.py makes
+# the ODVG file), boxes and captions of val2017 in one pass to evaluate on.
+data_root = '{{$COCO_ROOT:data/coco/}}'
+image_size = (224, 224)  # (width, height) in pixels, squashed
+max_regions = 20
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmdet.LoadAnnotations', with_bbox=True),
+    dict(type='TextAwareRandomFlip', prob=0.5),
+    dict(type='mmdet.Resize', scale=image_size, keep_ratio=False),
+    dict(type='SampleRegions', max_regions=max_regions, min_size=1),
+    dict(type='TokenizeRegionText'),
+    dict(type='PackRegionTextInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmdet.LoadAnnotations', with_bbox=True),
+    dict(type='mmdet.Resize', scale=image_size, keep_ratio=False),
+    dict(
+        type='LoadCaptions',
+        ann_file=data_root + '/annotations/captions_val2017.json',
+        max_captions=5,
+    ),
+    dict(type='TokenizeRegionText'),
+    dict(type='PackRegionTextInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    drop_last=True,
+    dataset=dict(
+        type='RegionPhraseDataset',
+        data_root=data_root,
+        ann_file='annotations/phrases_train2017.jsonl',
+        data_prefix=dict(img='train2017/'),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=32,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='mmdet.CocoDataset',
+        data_root=data_root,
+        ann_file='annotations/instances_val2017.json',
+        data_prefix=dict(img='val2017/'),
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = [
+    dict(type='BoxClassificationMetric', vocabulary='coco80'),
+    dict(type='ImageTextRetrievalMetric'),
+    dict(
+        type='mmdet.CocoMetric',
+        ann_file=data_root + '/annotations/instances_val2017.json',
+        metric='bbox',
+    ),
+]
+test_evaluator = val_evaluator

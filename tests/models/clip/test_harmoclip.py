@@ -1,0 +1,214 @@
+"""The assembled model on small real samples."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.structures import InstanceData
+
+from harmoclip_mm.models import symmetric_info_nce
+from harmoclip_mm.registry import MODELS
+from harmoclip_mm.text import CLIPTokenizer, phrase_key
+
+
+@pytest.fixture
+def img():
+    return torch.randn(3, 3, 32, 32)
+
+
+def test_losses_equal_the_formulas(tiny_model, samples, img):
+    """L_GC, L_LRC and L_GR, written out from the API of single features."""
+    model = tiny_model.eval()
+    losses = model(img, samples, mode='loss')
+    with torch.no_grad():
+        image = model.encode_image(img)[:2]  # the third has no caption
+        text = model.encode_text(['a dog beside a red car', 'nothing to see'])
+        boxes = [each.gt_instances.bboxes for each in samples]
+        regions = torch.cat(model.encode_regions(img, boxes))
+        tokens = model.text_encoder(
+            CLIPTokenizer()(['a dog beside a red car', 'cat'])
+        ).tokens
+        # SOT a dog beside a red car EOT, and SOT cat EOT
+        lexemes = [tokens[0, 2:3], tokens[0, 5:7], tokens[1, 1:2]]
+        lexemes = torch.stack([each.mean(0) for each in lexemes])
+        phrases = model.encode_text(['dog', 'red car', 'cat'])
+        scale = torch.tensor(1 / 0.07)
+        expected = dict(
+            loss_gc=(image, text),
+            loss_lrc=(regions, F.normalize(lexemes, dim=-1)),
+            loss_gr=(regions, phrases),
+        )
+        assert losses.keys() == expected.keys()
+        for name, (left, right) in expected.items():
+            groups = torch.arange(len(left))
+            loss = symmetric_info_nce(left, right, groups, scale)
+            torch.testing.assert_close(losses[name].detach(), loss)
+
+
+def test_every_parameter_learns(tiny_model, samples, img):
+    losses = tiny_model.train()(img, samples, mode='loss')
+    sum(losses.values()).backward()
+    for name, param in tiny_model.named_parameters():
+        assert param.grad is not None, name
+        if 'token_embedding' not in name:
+            assert param.grad.abs().sum() > 0, name
+
+
+def test_batch_without_regions_or_captions(tiny_model, make_sample, img):
+    """Legal on any rank: zero losses, and every parameter has a gradient."""
+    samples = [make_sample('', []) for _ in range(3)]
+    losses = tiny_model(img, samples, mode='loss')
+    assert [each.item() for each in losses.values()] == [0, 0, 0]
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in tiny_model.parameters())
+
+
+def test_equal_phrases_are_positives(tiny_model, make_sample, img):
+    samples = [
+        make_sample('a dog', [([0.0, 0, 9, 9], 'a dog', True)]),
+        make_sample('A dog', [([0.0, 0, 30, 30], 'A dog', True)]),
+        make_sample('cat', [([5.0, 0, 30, 30], 'cat', True)]),
+    ]
+    features = tiny_model.extract_features(
+        img, samples, {'regions', 'phrases', 'phrase_keys'}
+    )
+    dog, cat = phrase_key('the dog'), phrase_key('cat')
+    assert features.phrase_keys.tolist() == [dog, dog, cat]
+    assert features.image is None
+    assert features.lexemes is None
+
+
+def test_each_distinct_phrase_is_encoded_once(
+    tiny_model, make_sample, img, monkeypatch
+):
+    seen = []
+    encode = tiny_model.text_encoder.forward
+    monkeypatch.setattr(
+        tiny_model.text_encoder,
+        'forward',
+        lambda ids: seen.append(len(ids)) or encode(ids),
+    )
+    box = [0.0, 0.0, 9.0, 9.0]
+    samples = [
+        make_sample('a dog, a cat', [(box, 'a dog', True)] * 4),
+        make_sample('a dog', [(box, 'a dog', True), (box, 'cat', False)]),
+        make_sample('a cat', []),
+    ]
+    tiny_model(img, samples, mode='loss')
+    assert seen == [3, 2]  # three captions; 'a dog' and 'cat'
+
+
+@pytest.mark.parametrize('mode', ['crop', 'both'])
+def test_crop_alignment(tiny_cfg, samples, img, mode):
+    tiny_cfg['heads']['gr']['mode'] = mode
+    with pytest.raises(ValueError, match='crop_extractor'):
+        MODELS.build(tiny_cfg)
+    tiny_cfg['crop_extractor'] = dict(
+        type='CropFeatureExtractor', crop_size=32
+    )
+    model = MODELS.build(tiny_cfg)
+    model.init_weights()
+    loss = model(img, samples, mode='loss')['loss_gr']
+    boxes = [each.gt_instances.bboxes for each in samples]
+    regions = torch.cat(model.encode_regions(img, boxes))
+    rois = torch.cat(
+        [
+            torch.cat([torch.full((len(b), 1), float(i)), b], dim=1)
+            for i, b in enumerate(boxes)
+        ]
+    )
+    crops = model.encode_image(model.crop_extractor.crop(img, rois))
+    expected = (1 - (regions * crops).sum(1)).mean()
+    if mode == 'both':
+        phrases = model.encode_text(['dog', 'red car', 'cat'])
+        expected = expected + symmetric_info_nce(
+            regions, phrases, torch.arange(3), model.logit_scale()
+        )
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_predictions(tiny_model, samples, img):
+    model = tiny_model.eval()
+    samples[0].set_metainfo(dict(scale_factor=(0.5, 2.0)))
+    boxes = [each.gt_instances.bboxes.clone() for each in samples]
+    with torch.no_grad():
+        out = model(img, samples, mode='predict')
+        regions = model.encode_regions(img, boxes)
+        classes = model.encode_text(
+            [f'a photo of a {each}.' for each in ('dog', 'cat', 'red car')]
+        )
+    for sample, rows in zip(out, regions):
+        pred = sample.pred_instances
+        probabilities = (rows @ classes.t() / 0.07).softmax(dim=1)
+        scores, labels = probabilities.sort(dim=1, descending=True)
+        torch.testing.assert_close(pred.topk_scores, scores)
+        assert pred.topk_labels.tolist() == labels.tolist()
+        assert pred.labels.tolist() == labels[:, 0].tolist()
+        torch.testing.assert_close(pred.scores, scores[:, 0])
+        torch.testing.assert_close(pred.bboxes, sample.gt_instances.bboxes)
+    # x / 0.5 and y / 2, back in the original image
+    expected = boxes[0] * torch.tensor([2.0, 0.5, 2.0, 0.5])
+    torch.testing.assert_close(out[0].pred_instances.bboxes, expected)
+    torch.testing.assert_close(out[2].pred_instances.bboxes, boxes[2])
+    assert len(out[1].pred_instances) == 0
+    torch.testing.assert_close(
+        torch.stack([each.image_embedding for each in out]),
+        model.encode_image(img),
+    )
+    assert [len(each.text_embeddings) for each in out] == [1, 1, 0]
+
+
+def test_predictions_do_not_depend_on_the_batch(tiny_model, samples, img):
+    model = tiny_model.eval()
+    with torch.no_grad():
+        alone = [
+            model(img[i : i + 1], [samples[i].clone()], mode='predict')[0]
+            for i in range(3)
+        ]
+        together = model(img, samples, mode='predict')
+    for one, other in zip(alone, together):
+        torch.testing.assert_close(
+            one.pred_instances.topk_scores, other.pred_instances.topk_scores
+        )
+        torch.testing.assert_close(one.image_embedding, other.image_embedding)
+
+
+def test_boxes_without_captions_and_captions_without_boxes(tiny_model, img):
+    from mmdet.structures import DetDataSample
+
+    model = tiny_model.eval()
+    boxed = DetDataSample()
+    boxed.gt_instances = InstanceData(
+        bboxes=torch.tensor([[0.0, 0, 9, 9]]), labels=torch.tensor([1])
+    )
+    with torch.no_grad():
+        (out,) = model(img[:1], [boxed], mode='predict')
+    assert len(out.pred_instances) == 1
+    assert 'image_embedding' not in out
+    captioned = DetDataSample(caption_ids=CLIPTokenizer()(['a', 'b']))
+    with torch.no_grad():
+        (out,) = model(img[:1], [captioned], mode='predict')
+    assert out.text_embeddings.shape == (2, 16)
+    assert 'pred_instances' not in out
+
+
+def test_api_shapes_and_norms(tiny_model, img):
+    model = tiny_model.eval()
+    with torch.no_grad():
+        dense = model.encode_dense(img)
+        texts = model.encode_text(['a', 'b'])
+        assert model(img).shape == (3, 16)
+    assert dense.shape == (3, 16, 4, 4)
+    torch.testing.assert_close(dense.norm(dim=1), torch.ones(3, 4, 4))
+    torch.testing.assert_close(texts.norm(dim=1), torch.ones(2))
+
+
+def test_bad_input(tiny_model, tiny_cfg, img):
+    from mmdet.structures import DetDataSample
+
+    with pytest.raises(RuntimeError, match="'train'"):
+        tiny_model(img, mode='train')
+    with pytest.raises(ValueError, match='TokenizeRegionText'):
+        tiny_model(img, [DetDataSample()] * 3, mode='loss')
+    tiny_cfg['text_encoder']['out_dims'] = 8
+    with pytest.raises(ValueError, match='16 in the backbone and 8'):
+        MODELS.build(tiny_cfg)

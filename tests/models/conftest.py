@@ -1,0 +1,120 @@
+"""Small real models and samples for the tests of ``models``."""
+
+import copy
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+
+from harmoclip_mm.registry import MODELS
+from harmoclip_mm.text import CLIPTokenizer
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    init_default_scope('harmoclip_mm')
+    torch.manual_seed(0)
+
+
+TINY = dict(
+    type='HarmoCLIP',
+    data_preprocessor=dict(type='mmdet.DetDataPreprocessor'),
+    backbone=dict(
+        type='HarmoCLIPViT',
+        arch=dict(
+            embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64
+        ),
+        img_size=32,
+        patch_size=8,
+        out_dims=16,
+    ),
+    text_encoder=dict(
+        type='CLIPTextTransformer',
+        embed_dims=32,
+        num_layers=2,
+        num_heads=2,
+        out_dims=16,
+    ),
+    heads=dict(
+        gc=dict(type='GlobalContrastiveHead'),
+        lrc=dict(type='RegionPhraseHead'),
+        gr=dict(type='RegionAlignmentHead', mode='text'),
+    ),
+    classifier=dict(
+        type='ZeroShotClassifier',
+        vocabulary=['dog', 'cat', 'red car'],
+        templates='simple',
+    ),
+)
+
+
+def make_sample(caption, regions, scale_factor=(1.0, 1.0)):
+    """A training sample; regions are (box, phrase, linked to the caption)."""
+    tokenizer = CLIPTokenizer()
+    phrases = [phrase for _, phrase, _ in regions]
+    sample = DetDataSample(
+        metainfo=dict(
+            captions=[caption] if caption else [],
+            phrases=phrases,
+            scale_factor=scale_factor,
+        )
+    )
+    encoding = tokenizer.encode_with_offsets(caption)
+    masks = []
+    for _, phrase, linked in regions:
+        start = caption.find(phrase)
+        masks.append(
+            tokenizer.span_mask(encoding, [[start, start + len(phrase)]])
+            if linked
+            else torch.zeros(77, dtype=torch.bool)
+        )
+    sample.caption_ids = encoding.ids[None][: 1 if caption else 0]
+    sample.phrase_ids = (
+        tokenizer(phrases) if phrases else torch.zeros(0, 77).long()
+    )
+    sample.phrase_masks = (
+        torch.stack(masks) if masks else torch.zeros(0, 77).bool()
+    )
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor([box for box, _, _ in regions]).reshape(-1, 4),
+        labels=torch.arange(len(regions)),
+    )
+    return sample
+
+
+@pytest.fixture
+def tiny_cfg():
+    """Config of a tiny HarmoCLIP with all three heads."""
+    return copy.deepcopy(TINY)
+
+
+@pytest.fixture
+def tiny_model(tiny_cfg):
+    """The tiny model, initialised."""
+    model = MODELS.build(tiny_cfg)
+    model.init_weights()
+    return model
+
+
+@pytest.fixture(name='make_sample')
+def make_sample_fixture():
+    """The function that makes samples."""
+    return make_sample
+
+
+@pytest.fixture
+def samples():
+    """Three images: two regions, none, and a phrase of its own."""
+    return [
+        make_sample(
+            'a dog beside a red car',
+            [
+                ([0.0, 0.0, 16.0, 16.0], 'dog', True),
+                ([8.0, 8.0, 32.0, 30.0], 'red car', True),
+            ],
+        ),
+        make_sample('nothing to see', []),
+        make_sample('', [([2.0, 3.0, 20.0, 29.0], 'cat', False)]),
+    ]
