@@ -99,9 +99,10 @@ def load_from_local_weights_only(
             "['state_dict'], 'weights.pth')\""
         ) from error
     except (RuntimeError, EOFError) as error:
+        reason = str(error) or 'the file ends too early'
         raise CheckpointError(
             f'checkpoint {filename} cannot be read, it may be damaged or '
-            f'incomplete: {str(error).splitlines()[0]}'
+            f'incomplete: {reason.splitlines()[0]}'
         ) from error
 
 

@@ -59,7 +59,9 @@ GROUP_EXPECTED = {
 
 
 def test_hand_derived_numbers_by_registry():
-    metric = METRICS.build({'type': 'BoxClassificationMetric', 'topk': (1, 2)})
+    metric = METRICS.build(
+        {'type': 'harmoclip_mm.BoxClassificationMetric', 'topk': (1, 2)}
+    )
     accuracy = _evaluate(metric, BATCHES, classes=CLASSES)
     assert accuracy == pytest.approx(EXPECTED)
 

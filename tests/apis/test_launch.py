@@ -1,0 +1,105 @@
+"""Pieces of the start-up; whole runs are in ``tests/tools``."""
+
+import os
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from harmoclip_mm.apis import UsageError, launch, setup_launcher
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        (
+            {'find_unused_parameters': True},
+            {'find_unused_parameters': True, 'broadcast_buffers': False},
+        ),
+        (
+            {'model_wrapper_cfg': {'static_graph': True}},
+            {'static_graph': True},
+        ),
+        (
+            {
+                'model_wrapper_cfg': {
+                    'type': 'MMSeparateDistributedDataParallel',
+                    'find_unused_parameters': True,
+                }
+            },
+            {
+                'type': 'MMSeparateDistributedDataParallel',
+                'find_unused_parameters': True,
+            },
+        ),
+    ],
+)
+def test_wrapper_keeps_the_users_keys(given, expected):
+    expected = {'type': 'MMDistributedDataParallel', **expected}
+    expected['device_ids'] = None
+    wrapper = launch._wrapper_without_device(Config(given))
+    if 'model_wrapper_cfg' not in given:
+        expected.setdefault('find_unused_parameters', False)
+    assert wrapper == expected
+
+
+def test_no_launcher_changes_nothing():
+    cfg = Config({'env_cfg': {'dist_cfg': {'backend': 'nccl'}}})
+    setup_launcher(cfg, 'none')
+    assert cfg.to_dict() == {
+        'env_cfg': {'dist_cfg': {'backend': 'nccl'}},
+        'launcher': 'none',
+    }
+
+
+def test_variables_of_slurm(monkeypatch):
+    slurm = {
+        'SLURM_PROCID': '9',
+        'SLURM_NTASKS': '12',
+        'SLURM_LOCALID': '1',
+        'SLURM_NODELIST': 'alpha,beta',
+        'SLURM_STEP_TASKS_PER_NODE': '4(x2),3,1',
+    }
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_PORT'):
+        monkeypatch.setenv(name, 'old')  # so that it is restored
+    monkeypatch.setenv('MASTER_ADDR', '')
+    monkeypatch.delenv('MASTER_ADDR')
+    assert launch._export_ranks('slurm') == 4
+    assert os.environ['RANK'] == '9'
+    assert os.environ['WORLD_SIZE'] == '12'
+    assert os.environ['LOCAL_RANK'] == '1'
+    assert os.environ['MASTER_ADDR'] == 'alpha'
+    assert os.environ['MASTER_PORT'] == 'old'
+    monkeypatch.delenv('MASTER_ADDR')
+
+
+def test_mpi_on_several_machines_needs_an_address(monkeypatch):
+    for name in ('RANK', 'LOCAL_RANK'):
+        monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', '0')
+    monkeypatch.setenv('OMPI_COMM_WORLD_SIZE', '4')
+    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '2')
+    monkeypatch.delenv('MASTER_ADDR', raising=False)
+    with pytest.raises(UsageError, match='variable MASTER_ADDR: start with m'):
+        setup_launcher(Config(), 'mpi')
+
+
+def test_cores_are_shared(monkeypatch):
+    before = torch.get_num_threads()
+    if hasattr(os, 'sched_getaffinity'):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count()
+    try:
+        monkeypatch.setenv('OMP_NUM_THREADS', '1')
+        launch._share_cores(1)
+        assert torch.get_num_threads() == cores
+        launch._share_cores(10 * cores)
+        assert torch.get_num_threads() == 1
+        torch.set_num_threads(before)
+        monkeypatch.setenv('OMP_NUM_THREADS', '3')  # the user's choice
+        launch._share_cores(10 * cores)
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(before)
