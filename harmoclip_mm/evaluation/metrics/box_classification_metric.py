@@ -10,7 +10,7 @@ from harmoclip_mm.registry import METRICS
 from harmoclip_mm.text import Vocabulary, load_vocabulary
 
 from ..functional import box_classification_accuracy
-from ..table import render_table
+from .table import render_table
 
 
 @METRICS.register_module()

@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 from harmoclip_mm.registry import METRICS
 
 from ..functional import retrieval_recall
-from ..table import render_table
+from .table import render_table
 
 
 @METRICS.register_module()

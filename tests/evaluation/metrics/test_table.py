@@ -1,4 +1,4 @@
-from harmoclip_mm.evaluation.table import render_table
+from harmoclip_mm.evaluation.metrics.table import render_table
 
 
 def test_cells_are_never_cut_and_ascii():
