@@ -1,5 +1,6 @@
 """Text as data: tokenizer, prompt templates, vocabularies (no torch.nn)."""
 
+from .phrase_linking import PhraseFinder, link_caption
 from .phrases import normalise_phrase, phrase_key
 from .templates import fill_templates, get_templates, list_templates
 from .tokenizer import CLIPTokenizer, Encoding
@@ -13,10 +14,12 @@ from .vocabularies import (
 __all__ = [
     'CLIPTokenizer',
     'Encoding',
+    'PhraseFinder',
     'Vocabulary',
     'class_to_prompt',
     'fill_templates',
     'get_templates',
+    'link_caption',
     'list_templates',
     'list_vocabularies',
     'load_vocabulary',

@@ -1,0 +1,338 @@
+"""Turn COCO captions and instances into region phrases (ODVG jsonl).
+
+Category names, synonyms and plurals are found in each caption, and each such
+span is linked to all boxes of that category in the image. The output has one
+line for each caption, in the form that mmdet's goldg2odvg.py writes and both
+mmdet's ODVGDataset and harmoclip_mm's RegionPhraseDataset read.
+
+Example:
+    python tools/dataset_converters/coco2phrases.py \
+        --instances data/coco/annotations/instances_train2017.json \
+        --captions data/coco/annotations/captions_train2017.json \
+        --out data/coco/annotations/train2017_odvg.jsonl
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Optional, Set, Tuple
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from harmoclip_mm.text import PhraseFinder, link_caption, normalise_phrase
+
+
+class InputError(Exception):
+    """Input that cannot be converted; the message says what to do."""
+
+
+@dataclass
+class Statistics:
+    """Counts of what was linked; boxes are counted once for each image."""
+
+    images: int = 0
+    captions: int = 0
+    captions_linked: int = 0
+    spans_linked: int = 0
+    spans_unlinked: int = 0
+    phrases: Set[str] = field(default_factory=set)
+    boxes: int = 0
+    boxes_linked: int = 0
+    boxes_crowd: int = 0
+    boxes_degenerate: int = 0
+    lines: int = 0
+    unlinked: Counter = field(default_factory=Counter)
+
+
+def read_coco(path: Path, keys: Tuple[str, ...]) -> dict:
+    """Read a COCO json and check that its lists are there and not empty."""
+    if not path.is_file():
+        raise InputError(f'{path}: no such file.')
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f'{path}: not a JSON file ({error}).') from error
+    for key in keys:
+        if not isinstance(content, dict) or not isinstance(
+            content.get(key), list
+        ):
+            raise InputError(
+                f'{path}: has no list "{key}". Is it the right COCO file? '
+                'Instances need images, annotations and categories, '
+                'captions need images and annotations.'
+            )
+        if not content[key] and key != 'annotations':
+            raise InputError(f'{path}: its list "{key}" is empty.')
+    return content
+
+
+def clip_box(annotation: dict, image: dict) -> Optional[List[float]]:
+    """Box as xyxy in pixels inside the image; None if nothing is left.
+
+    The same boxes are left out as in mmdet's goldg2odvg.py: without overlap
+    with the image, without area, or narrower than one pixel.
+    """
+    x, y, w, h = annotation['bbox']
+    width, height = image['width'], image['height']
+    if w < 1 or h < 1 or annotation.get('area', 1) <= 0:
+        return None
+    box = [max(x, 0), max(y, 0), min(x + w, width), min(y + h, height)]
+    if box[2] <= box[0] or box[3] <= box[1]:
+        return None
+    # COCO gives hundredths of a pixel; sums in binary add noise to them.
+    return [round(value, 2) for value in box]
+
+
+def collect_boxes(
+    instances: dict, path: Path, stats: Statistics
+) -> Dict[int, Dict[str, List[List[float]]]]:
+    """Boxes by image id and category name, in the order of the file."""
+    images = {image['id']: image for image in instances['images']}
+    for image in images.values():
+        if not {'file_name', 'height', 'width'} <= set(image):
+            raise InputError(
+                f'{path}: image {image["id"]} lacks file_name, height or '
+                'width.'
+            )
+    names = {item['id']: item['name'] for item in instances['categories']}
+    boxes: Dict[int, Dict[str, List[List[float]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for item in instances['annotations']:
+        if item['category_id'] not in names or item['image_id'] not in images:
+            raise InputError(
+                f'{path}: annotation {item.get("id")} is of category '
+                f'{item["category_id"]} and image {item["image_id"]}, one of '
+                'which the file does not list.'
+            )
+        if not isinstance(item.get('bbox'), list) or len(item['bbox']) != 4:
+            raise InputError(
+                f'{path}: annotation {item.get("id")} has no bbox of 4 '
+                'numbers (x, y, width, height).'
+            )
+        if item.get('iscrowd', 0):
+            stats.boxes_crowd += 1
+            continue
+        box = clip_box(item, images[item['image_id']])
+        if box is None:
+            stats.boxes_degenerate += 1
+            continue
+        boxes[item['image_id']][names[item['category_id']]].append(box)
+        stats.boxes += 1
+    return boxes
+
+
+def convert(
+    instances_file: Path,
+    captions_file: Path,
+    out_file: Path,
+    image_prefix: str = '',
+    keep_unlinked: bool = True,
+    words_file: Optional[Path] = None,
+    progress: bool = True,
+) -> Statistics:
+    """Convert and write; lines are sorted by image id, then caption id.
+
+    Args:
+        instances_file (Path): COCO instances json.
+        captions_file (Path): COCO captions json of the same images.
+        out_file (Path): ODVG jsonl to write; folders are made.
+        image_prefix (str): Put before each file name.
+        keep_unlinked (bool): Whether captions without a linked span are
+            written, with no regions. Defaults to True.
+        words_file (Path, optional): Words of the categories, in the form of
+            ``harmoclip_mm/text/data/coco_phrases.json``.
+        progress (bool): Whether to show a progress bar.
+
+    Returns:
+        Statistics: What was linked.
+
+    Raises:
+        InputError: A file is missing or lacks what it should have, or a
+            caption is of an unknown image.
+    """
+    stats = Statistics()
+    instances = read_coco(
+        instances_file, ('images', 'annotations', 'categories')
+    )
+    captions = read_coco(captions_file, ('annotations',))['annotations']
+    images = {image['id']: image for image in instances['images']}
+    boxes = collect_boxes(instances, instances_file, stats)
+    names = [item['name'] for item in instances['categories']]
+    try:
+        if words_file is None:
+            finder = PhraseFinder.from_categories(names)
+        else:
+            finder = PhraseFinder.from_file(words_file)
+    except (FileNotFoundError, ValueError) as error:
+        raise InputError(str(error)) from error
+    for item in captions:
+        if item['image_id'] not in images:
+            raise InputError(
+                f'{captions_file}: caption {item.get("id")} is of image '
+                f'{item["image_id"]}, which {instances_file} does not list. '
+                'Use the captions and instances of the same split.'
+            )
+        if not isinstance(item.get('caption'), str):
+            raise InputError(
+                f'{captions_file}: caption {item.get("id")} is not a text.'
+            )
+    captions = sorted(captions, key=lambda x: (x['image_id'], x.get('id', 0)))
+    linked_categories: Dict[int, Set[str]] = defaultdict(set)
+    out_file.parent.mkdir(parents=True, exist_ok=True)
+    with out_file.open('w', encoding='utf-8') as file:
+        for item in track(captions, 'Linking', disable=not progress):
+            image = images[item['image_id']]
+            # mmdet strips captions after reading, which would shift spans.
+            caption = item['caption'].strip()
+            linked = link_caption(caption, boxes[image['id']], finder)
+            linked_categories[image['id']].update(linked.categories)
+            stats.captions += 1
+            stats.captions_linked += bool(linked.linked)
+            stats.spans_linked += len(linked.linked)
+            stats.spans_unlinked += len(linked.unlinked)
+            for region in linked.regions:
+                stats.phrases.add(normalise_phrase(region['phrase']))
+            for mention in linked.unlinked:
+                stats.unlinked[
+                    caption[mention.start : mention.end].lower()
+                ] += 1
+            if not linked.regions and not keep_unlinked:
+                continue
+            line = {
+                'filename': image_prefix + image['file_name'],
+                'height': image['height'],
+                'width': image['width'],
+                'grounding': {'caption': caption, 'regions': linked.regions},
+            }
+            file.write(json.dumps(line, ensure_ascii=False) + '\n')
+            stats.lines += 1
+    stats.images = len(linked_categories)
+    stats.boxes_linked = sum(
+        len(boxes[image_id][name])
+        for image_id, names in linked_categories.items()
+        for name in names
+    )
+    return stats
+
+
+def make_table(stats: Statistics) -> Table:
+    """Table of what was linked and what was not."""
+    table = Table(title='COCO captions and instances to region phrases')
+    table.add_column('')
+    for name in ('total', 'linked', 'not linked', 'linked %'):
+        table.add_column(name, justify='right')
+
+    def row(name: str, linked: int, total: int) -> None:
+        share = f'{100 * linked / total:.1f}' if total else '-'
+        numbers = (total, linked, total - linked)
+        table.add_row(name, *map(str, numbers), share)
+
+    spans = stats.spans_linked + stats.spans_unlinked
+    row('captions', stats.captions_linked, stats.captions)
+    row('spans that name a category', stats.spans_linked, spans)
+    row('boxes (by any caption)', stats.boxes_linked, stats.boxes)
+    table.add_section()
+    table.add_row('images with captions', str(stats.images))
+    table.add_row('distinct phrases', str(len(stats.phrases)))
+    table.add_row('crowd boxes left out', str(stats.boxes_crowd))
+    table.add_row(
+        'boxes left out (outside, < 1 px)', str(stats.boxes_degenerate)
+    )
+    table.add_row('lines written', str(stats.lines))
+    return table
+
+
+def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        '--instances',
+        type=Path,
+        required=True,
+        help='COCO instances json (images, annotations, categories)',
+    )
+    parser.add_argument(
+        '--captions',
+        type=Path,
+        required=True,
+        help='COCO captions json of the same images',
+    )
+    parser.add_argument(
+        '--out', type=Path, required=True, help='ODVG jsonl to write'
+    )
+    parser.add_argument(
+        '--image-prefix',
+        default='',
+        help='put before each file name, such as train2017/ (default: none)',
+    )
+    parser.add_argument(
+        '--words',
+        type=Path,
+        help='JSON with synonyms of your own categories, in the form of '
+        "harmoclip_mm/text/data/coco_phrases.json (default: COCO's, or the "
+        'names and regular plurals where categories are not of COCO)',
+    )
+    unlinked = parser.add_mutually_exclusive_group()
+    unlinked.add_argument(
+        '--keep-unlinked',
+        dest='keep_unlinked',
+        action='store_true',
+        default=True,
+        help='write captions without a linked span too, with no regions: '
+        'they still train the global loss (default)',
+    )
+    unlinked.add_argument(
+        '--drop-unlinked',
+        dest='keep_unlinked',
+        action='store_false',
+        help='leave out captions without a linked span',
+    )
+    parser.add_argument(
+        '--show-unlinked',
+        type=int,
+        default=0,
+        metavar='N',
+        help='also list the N most frequent spans that found no box '
+        '(default: 0)',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the converter.
+
+    Returns:
+        int: Exit status, 1 if the input could not be converted.
+    """
+    args = parse_args(argv)
+    try:
+        stats = convert(
+            args.instances,
+            args.captions,
+            args.out,
+            args.image_prefix,
+            args.keep_unlinked,
+            args.words,
+        )
+    except InputError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    console = Console()
+    console.print(make_table(stats))
+    for phrase, count in stats.unlinked.most_common(args.show_unlinked):
+        console.print(f'{count:>8}  {phrase}')
+    print(f'Wrote {args.out}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
