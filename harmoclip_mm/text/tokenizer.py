@@ -309,9 +309,10 @@ class CLIPTokenizer:
                 )
         if any(end > encoding.kept_chars for _, end in spans):
             return mask
+        used = encoding.offsets[1 : encoding.num_tokens - 1]
         hits = [
             position
-            for position, (first, last) in enumerate(encoding.offsets)
+            for position, (first, last) in enumerate(used, start=1)
             if any(first < end and start < last for start, end in spans)
         ]
         mask[hits] = True
