@@ -1,1 +1,5 @@
 """Hooks and optimizer constructors."""
+
+from .hooks import DataHealthHook
+
+__all__ = ['DataHealthHook']

@@ -170,6 +170,7 @@ def draw_regions(
         pen.rectangle(corners, outline=_PAPER, width=line + 1)
         pen.rectangle(corners, outline=tuple(colors[i]), width=line)
     taken: List[Box] = []
+    told = set()
     pad = max(2, line)
     ascent, descent = font.getmetrics()
     for i in order:
@@ -178,7 +179,13 @@ def draw_regions(
         width = int(font.getlength(texts[i])) + 2 * pad
         size = (width, ascent + descent + pad)
         tag = _place_tag(boxes[i], size, picture.size, taken)
+        # In a crowd one tag of a colour says enough.
+        hidden = sum(_overlap(tag, other) for other in taken)
+        key = (texts[i], tuple(colors[i]))
+        if hidden > 0.5 * size[0] * size[1] and key in told:
+            continue
         taken.append(tag)
+        told.add(key)
         pen.rounded_rectangle(tag, radius=pad, fill=tuple(colors[i]))
         pen.text(
             (tag[0] + pad, tag[1] + pad / 2),
