@@ -1,5 +1,6 @@
 """What the data sets of images with texts share: files and bad images."""
 
+import logging
 import os.path as osp
 from typing import Optional, Set
 
@@ -66,7 +67,7 @@ class BaseImageTextDataset(BaseDataset):
                 print_log(
                     f'Replaced by another sample: {error}',
                     logger='current',
-                    level='WARNING',
+                    level=logging.WARNING,
                 )
             return None
 
