@@ -1,0 +1,99 @@
+import json
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from harmoclip_mm.datasets.transforms import (
+    BadImageError,
+    LoadCaptions,
+    LoadImageFromFile,
+)
+from harmoclip_mm.registry import TRANSFORMS
+
+
+def test_it_takes_the_place_of_mmcvs_loader(harmoclip_scope, tiny_data):
+    path = str(tiny_data.image('a.png'))
+    load = TRANSFORMS.build({'type': 'LoadImageFromFile'})
+    assert type(load) is LoadImageFromFile
+    results = load({'img_path': path})
+    assert np.array_equal(results['img'], cv2.imread(path))
+    assert results['img_shape'] == results['ori_shape'] == (48, 64)
+    as_float = LoadImageFromFile(to_float32=True)({'img_path': path})['img']
+    assert as_float.dtype == np.float32
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+@pytest.mark.parametrize('share', [0.05, 0.5, 0.99])
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+def test_an_image_that_is_cut_off_is_refused(
+    tiny_data, suffix, share, backend
+):
+    path = tiny_data.image(f'a.{suffix}')
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(BadImageError, match='cannot be decoded') as error:
+        LoadImageFromFile(imdecode_backend=backend)({'img_path': str(path)})
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png', 'bmp', 'webp'])
+def test_bytes_appended_to_an_image_do_no_harm(tiny_data, suffix):
+    path = tiny_data.image(f'a.{suffix}')
+    before = LoadImageFromFile()({'img_path': str(path)})['img']
+    path.write_bytes(path.read_bytes() + b'\0' * 100 + b'a phone wrote this')
+    after = LoadImageFromFile()({'img_path': str(path)})['img']
+    assert np.array_equal(before, after)
+
+
+def test_an_image_of_another_size_than_annotated_is_refused(tiny_data):
+    path = str(tiny_data.image('a.png', width=64, height=48))
+    sample = {'img_path': path, 'width': 64, 'height': 48}
+    LoadImageFromFile()(dict(sample))
+    with pytest.raises(BadImageError, match=r'64 x 48 px, but .* 32 x 48 px'):
+        LoadImageFromFile()({**sample, 'width': 32})
+
+
+def test_a_photo_that_exif_data_turns(tiny_data):
+    path = tiny_data.root / 'turned.jpg'
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Orientation: turn by 90 degrees
+    Image.new('RGB', (64, 48)).save(path, exif=exif)
+    sample = {'img_path': str(path), 'width': 64, 'height': 48}
+    with pytest.raises(BadImageError, match='color_ignore_orientation'):
+        LoadImageFromFile()(dict(sample))
+    load = LoadImageFromFile(color_type='color_ignore_orientation')
+    assert load(dict(sample))['img_shape'] == (48, 64)
+
+
+def test_the_error_travels_between_processes():
+    error = pickle.loads(pickle.dumps(BadImageError('a.jpg: missing')))
+    assert isinstance(error, BadImageError) and 'a.jpg' in str(error)
+
+
+def test_load_captions(tmp_path):
+    path = tmp_path / 'captions.json'
+    pairs = [(7, 'one'), (9, 'other'), (7, 'two'), (7, 'three')]
+    annotations = [{'image_id': i, 'caption': c} for i, c in pairs]
+    path.write_text(json.dumps({'annotations': annotations}))
+    load = LoadCaptions(str(path))
+    assert load({'img_id': 7})['captions'] == ['one', 'two', 'three']
+    assert load({'img_id': 8})['captions'] == []
+    two = pickle.loads(pickle.dumps(LoadCaptions(str(path), max_captions=2)))
+    assert two({'img_id': 7})['captions'] == ['one', 'two']
+    # Read once a process: a sample cannot change the next one's captions.
+    load({'img_id': 7})['captions'].append('my own')
+    path.unlink()
+    assert len(load({'img_id': 7})['captions']) == 3
+
+
+def test_bad_caption_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'none\.json does not exist'):
+        LoadCaptions(str(tmp_path / 'none.json'))({'img_id': 1})
+    for i, content in enumerate(('{"images": []}', '[1]', 'no json')):
+        path = tmp_path / f'{i}.json'
+        path.write_text(content)
+        with pytest.raises(ValueError, match='is not a COCO captions file'):
+            LoadCaptions(str(path))({'img_id': 1})

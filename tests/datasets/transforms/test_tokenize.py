@@ -1,0 +1,107 @@
+import numpy as np
+import torch
+from mmdet.structures.bbox import HorizontalBoxes
+
+from harmoclip_mm.datasets.transforms import TokenizeRegionText
+from harmoclip_mm.text import CLIPTokenizer
+
+
+def sample(caption, regions, labels):
+    """Regions are (phrase, spans); labels index them, one for each box."""
+    boxes = np.zeros((len(labels), 4), dtype=np.float32)
+    boxes[:, 2] = np.arange(1, len(labels) + 1)
+    return {
+        'caption': caption,
+        'phrases': [phrase for phrase, _ in regions],
+        'tokens_positive': [spans for _, spans in regions],
+        'gt_bboxes': HorizontalBoxes(boxes),
+        'gt_bboxes_labels': np.array(labels, dtype=np.int64),
+        'gt_ignore_flags': np.zeros(len(labels), dtype=bool),
+    }
+
+
+def test_ids_and_masks():
+    caption = 'a small red star and a blue ring'
+    regions = [('small red star', [[2, 16]]), ('blue ring', [[23, 32]])]
+    results = TokenizeRegionText()(sample(caption, regions, [0, 1, 0]))
+    tokenizer = CLIPTokenizer()
+    assert torch.equal(results['caption_ids'], tokenizer([caption]))
+    phrases = ['small red star', 'blue ring']
+    assert torch.equal(results['phrase_ids'], tokenizer(phrases))
+    # SOT a [small red star] and a [blue ring] EOT: one token a word.
+    masks = results['phrase_masks']
+    assert masks.shape == (2, 77) and masks.dtype == torch.bool
+    assert masks[0].nonzero().flatten().tolist() == [2, 3, 4]
+    assert masks[1].nonzero().flatten().tolist() == [7, 8]
+    # The masked tokens of the caption are the tokens of the phrase alone.
+    for ids, mask in zip(results['phrase_ids'], masks):
+        inside = results['caption_ids'][0][mask]
+        assert torch.equal(ids[1 : 1 + len(inside)], inside)
+    assert results['captions'] == [caption]
+    assert results['gt_bboxes_labels'].tolist() == [0, 1, 0]
+
+
+def test_phrases_without_a_region_are_left_out():
+    regions = [('a', [[0, 1]]), ('b', [[2, 3]]), ('c', [[4, 5]])]
+    results = TokenizeRegionText()(sample('a b c', regions, [2, 0, 2]))
+    assert results['phrases'] == ['a', 'c']
+    assert results['tokens_positive'] == [[[0, 1]], [[4, 5]]]
+    assert results['gt_bboxes_labels'].tolist() == [1, 0, 1]
+    assert results['phrase_ids'].shape == (2, 77)
+
+
+def test_a_phrase_beyond_the_context_goes_with_its_regions():
+    caption = ' '.join(['word'] * 90) + ' dog'
+    end = len(caption)
+    regions = [('dog', [[end - 3, end]]), ('word', [[0, 4]])]
+    transform = TokenizeRegionText()
+    results = transform(sample(caption, regions, [0, 1, 0]))
+    assert results['phrases'] == ['word']
+    assert results['gt_bboxes_labels'].tolist() == [0]
+    assert results['gt_bboxes'].tensor[:, 2].tolist() == [2]
+    assert len(results['gt_ignore_flags']) == 1
+    assert results['phrase_masks'].sum() == 1
+    assert transform.counters.totals() == {'cut_phrases': 1}
+
+
+def test_a_phrase_that_is_a_text_of_its_own_has_an_empty_mask():
+    regions = [('a cat', None), ('dog', [[2, 5]])]
+    results = TokenizeRegionText()(sample('a dog', regions, [0, 1]))
+    assert results['phrases'] == ['a cat', 'dog']
+    assert results['phrase_masks'].sum(1).tolist() == [0, 1]
+    alone = TokenizeRegionText()(sample('', [('a cat', None)], [0]))
+    assert alone['caption_ids'].shape == (0, 77)
+    assert alone['captions'] == []
+    assert alone['phrase_ids'].shape == (1, 77)
+
+
+def test_without_regions():
+    results = TokenizeRegionText()(sample('a dog', [('dog', [[2, 5]])], []))
+    assert results['phrases'] == results['tokens_positive'] == []
+    assert results['phrase_ids'].shape == (0, 77)
+    assert results['phrase_masks'].shape == (0, 77)
+    assert results['caption_ids'].shape == (1, 77)
+
+
+def test_captions_for_retrieval():
+    results = TokenizeRegionText()({'captions': ['a dog', 'two dogs']})
+    assert results['caption_ids'].shape == (2, 77)
+    assert 'phrase_ids' not in results
+    none = TokenizeRegionText()({'captions': []})
+    assert none['caption_ids'].shape == (0, 77)
+    assert none['caption_ids'].dtype == torch.int64
+
+
+def test_all_captions_win_over_the_one():
+    results = sample('a dog', [('dog', [[2, 5]])], [0])
+    results['captions'] = ['x', 'y']
+    results = TokenizeRegionText()(results)
+    assert torch.equal(results['caption_ids'], CLIPTokenizer()(['x', 'y']))
+
+
+def test_another_context_length():
+    regions = [('red star', [[2, 10]])]
+    transform = TokenizeRegionText(context_length=32)
+    results = transform(sample('a red star', regions, [0]))
+    assert results['caption_ids'].shape == (1, 32)
+    assert results['phrase_masks'].shape == (1, 32)
