@@ -1,0 +1,99 @@
+import json
+
+import mmcv
+import pytest
+
+TOOL = 'analysis_tools/browse_dataset.py'
+CONFIG = """
+default_scope = 'harmoclip_mm'
+train_dataloader = dict(dataset=dict(
+    type='RegionPhraseDataset',
+    ann_file='odvg.jsonl',
+    data_root={root!r},
+    data_prefix=dict(img='images'),
+    pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(type='mmdet.LoadAnnotations', with_bbox=True),
+        dict(type='TextAwareRandomFlip', prob=0.5),
+        dict(type='mmdet.Resize', scale=(96, 96)),
+        dict(type='TokenizeRegionText'),
+        dict(type='PackRegionTextInputs')]))
+"""
+
+
+@pytest.fixture
+def config(tiny_data):
+    region = {'bbox': [4, 4, 30, 30], 'phrase': 'dog'}
+    names = [f'{i}.png' for i in range(3)]
+    for name in names:
+        tiny_data.image(name)
+    tiny_data.jsonl(*(tiny_data.grounding(n, 'a dog', region) for n in names))
+    path = tiny_data.root / 'config.py'
+    path.write_text(CONFIG.format(root=str(tiny_data.root)))
+    return path
+
+
+@pytest.mark.parametrize('mode', ['original', 'pipeline'])
+def test_pictures_are_saved(config, tiny_data, run_tool, capsys, mode):
+    out_dir = tiny_data.root / 'out'
+    args = ('--output-dir', out_dir, '--mode', mode, '--number', 2)
+    run_tool(TOOL, config, *args)
+    files = sorted(path.name for path in out_dir.iterdir())
+    assert files == ['000000_0.png', '000001_1.png']
+    picture = mmcv.imread(str(out_dir / files[0]))
+    # 64 x 48 enlarged by 10, or 96 x 96 by 5, and the caption below.
+    height, width = {'original': (480, 640), 'pipeline': (480, 480)}[mode]
+    assert picture.shape[1] == width and picture.shape[0] > height
+    assert '2 pictures of 3 samples' in capsys.readouterr().out
+
+
+def test_bad_images_are_left_out_and_named(
+    config, tiny_data, run_tool, capsys
+):
+    (tiny_data.root / 'images' / '1.png').unlink()
+    out_dir = tiny_data.root / 'out'
+    run_tool(TOOL, config, '--output-dir', out_dir, '--number', 0)
+    assert len(list(out_dir.iterdir())) == 2
+    output = capsys.readouterr().out
+    assert 'left out: ' in output and '1.png' in output
+
+
+def test_a_split_that_the_config_lacks(config, run_tool):
+    with pytest.raises(ValueError, match='has no val_dataloader'):
+        run_tool(TOOL, config, '--split', 'val')
+
+
+def test_real_photos_of_mmdets_coco(coco_photos, tmp_path, run_tool):
+    """The test split as the evaluation reads it: boxes and captions."""
+    annotations = coco_photos / 'annotations'
+    settings = {
+        'type': 'mmdet.CocoDataset',
+        'ann_file': str(annotations / 'instances_val2017.json'),
+        'data_prefix': {'img': str(coco_photos / 'val2017')},
+        'test_mode': True,
+        'pipeline': [
+            {'type': 'LoadImageFromFile'},
+            {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
+            {'type': 'mmdet.Resize', 'scale': [224, 224]},
+            {
+                'type': 'LoadCaptions',
+                'ann_file': str(annotations / 'captions_val2017.json'),
+            },
+            {'type': 'TokenizeRegionText'},
+            {'type': 'PackRegionTextInputs'},
+        ],
+    }
+    config = tmp_path / 'config.json'
+    config.write_text(
+        json.dumps(
+            {
+                'default_scope': 'harmoclip_mm',
+                'test_dataloader': {'dataset': settings},
+            }
+        )
+    )
+    for mode in ('original', 'pipeline'):
+        out_dir = tmp_path / mode
+        args = ('--split', 'test', '--mode', mode, '--number', 2)
+        run_tool(TOOL, config, '--output-dir', out_dir, *args)
+        assert len(list(out_dir.iterdir())) == 2
