@@ -154,7 +154,7 @@ def draw_regions(
     picture = Image.fromarray(np.ascontiguousarray(image))
     pen = ImageDraw.Draw(picture)
     side = min(picture.size)
-    line = max(2, round(side / 200))
+    line = max(2, round(side / 150))
     font = _font(font_size or int(np.clip(side / 30, 12, 26)))
     boxes = [
         tuple(float(v) * scale[i % 2] for i, v in enumerate(box))
