@@ -145,6 +145,22 @@ def test_lines_in_order_with_boxes_and_spans(tool, tiny, tmp_path):
     assert (stats.boxes_crowd, stats.boxes_degenerate) == (1, 2)
 
 
+def test_every_box_trains_when_unlinked_boxes_are_named(tool, tiny, tmp_path):
+    out = tmp_path / 'out.jsonl'
+    tool.convert(*tiny, out, name_unlinked_boxes=True)
+    dog, cats, nothing, man = (
+        [
+            (r['phrase'], r['tokens_positive'])
+            for r in line['grounding']['regions']
+        ]
+        for line in read_lines(out)
+    )
+    assert sorted(dog) == [('cat', []), ('person', [])]
+    assert cats[2:] == [('person', [])]
+    assert nothing == [('person', []), ('dog', [])]
+    assert [phrase for phrase, _ in man] == ['man', 'Dog']
+
+
 def test_drop_unlinked_and_the_printed_table(tool, tiny, tmp_path, capsys):
     out = tmp_path / 'out.jsonl'
     args = ['--instances', str(tiny[0]), '--captions', str(tiny[1])]

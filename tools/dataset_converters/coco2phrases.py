@@ -133,6 +133,7 @@ def convert(
     out_file: Path,
     image_prefix: str = '',
     keep_unlinked: bool = True,
+    name_unlinked_boxes: bool = False,
     words_file: Optional[Path] = None,
     progress: bool = True,
 ) -> Statistics:
@@ -145,6 +146,9 @@ def convert(
         image_prefix (str): Put before each file name.
         keep_unlinked (bool): Whether captions without a linked span are
             written, with no regions. Defaults to True.
+        name_unlinked_boxes (bool): Whether boxes of categories that a
+            caption does not name become regions too, with the category name
+            as a phrase of its own (no span). Defaults to False.
         words_file (Path, optional): Words of the categories, in the form of
             ``harmoclip_mm/text/data/coco_phrases.json``.
         progress (bool): Whether to show a progress bar.
@@ -202,6 +206,12 @@ def convert(
                 stats.unlinked[
                     caption[mention.start : mention.end].lower()
                 ] += 1
+            if name_unlinked_boxes:
+                linked.regions.extend(
+                    {'bbox': found, 'phrase': name, 'tokens_positive': []}
+                    for name, found in boxes[image['id']].items()
+                    if found and name not in linked.categories
+                )
             if not linked.regions and not keep_unlinked:
                 continue
             line = {
@@ -297,6 +307,13 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         help='leave out captions without a linked span',
     )
     parser.add_argument(
+        '--name-unlinked-boxes',
+        action='store_true',
+        help='also write the boxes of categories that a caption does not '
+        'name, the category name being a phrase of its own: every box '
+        'trains, though only linked ones have a span in the caption',
+    )
+    parser.add_argument(
         '--show-unlinked',
         type=int,
         default=0,
@@ -320,8 +337,9 @@ def main(argv: Optional[List[str]] = None) -> int:
             args.captions,
             args.out,
             args.image_prefix,
-            args.keep_unlinked,
-            args.words,
+            keep_unlinked=args.keep_unlinked,
+            name_unlinked_boxes=args.name_unlinked_boxes,
+            words_file=args.words,
         )
     except InputError as error:
         print(f'error: {error}', file=sys.stderr)
