@@ -70,5 +70,7 @@ class RoIFeatureExtractor(nn.Module):
         if self.normalise_map:
             dense = F.normalize(dense, dim=1)
         self.roi_align.spatial_scale = 1.0 / backbone.patch_size
-        pooled = self.roi_align(dense, rois.to(dense.dtype))
+        # mmcv's kernels read memory as if it were contiguous, and a map made
+        # of tokens is not.
+        pooled = self.roi_align(dense.contiguous(), rois.to(dense.dtype))
         return F.normalize(pooled.flatten(1), dim=1)

@@ -51,6 +51,19 @@ def test_roi_features_equal_torchvision(tower):
     )
 
 
+def test_maps_of_tokens_are_not_contiguous(tower):
+    """mmcv's kernel would silently read other locations' features."""
+    img = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        dense = tower.encode(img).dense
+        assert not dense.is_contiguous()
+        extractor = RoIFeatureExtractor()
+        torch.testing.assert_close(
+            extractor(dense, ROIS, img, tower),
+            extractor(dense.contiguous(), ROIS, img, tower),
+        )
+
+
 def test_aligned_box_is_the_mean_of_its_cells(tower):
     """A box of whole cells: RoIAlign samples each cell's centre."""
     dense = torch.randn(1, 16, 4, 4, dtype=torch.float64)
