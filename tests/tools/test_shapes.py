@@ -48,6 +48,8 @@ def coco(root, name):
 
 def test_files_agree_with_each_other(shapes):
     classes = load_vocabulary('shapes80').classes
+    listed = (shapes / 'annotations/classes.txt').read_text().splitlines()
+    assert listed == list(classes)
     for split, count in (('train', 400), ('val', 60), ('test', 150)):
         lines = odvg(shapes, split)
         instances = coco(shapes, f'instances_{split}')

@@ -5,7 +5,8 @@
 writes ``{train,val,test}/*.jpg`` and, under ``annotations/``,
 ``{split}_odvg.jsonl`` (captions with phrase spans and boxes),
 ``instances_{split}.json`` (COCO, the 80 categories of the vocabulary
-``shapes80``) and, for val and test, ``captions_{split}.json`` (COCO).
+``shapes80``) and, for val and test, ``captions_{split}.json`` (COCO);
+``classes.txt`` lists the categories for mmdet's ``metainfo``.
 Training scenes hold the 68 base categories only; val and test hold all 80
 evenly. Every scene depends on the seed, its split and its index alone, so the
 files do not depend on the number of processes.
@@ -162,7 +163,6 @@ def write_split(
         )
     )
     annotations = args.out_dir / 'annotations'
-    annotations.mkdir(exist_ok=True)
     with open(annotations / f'{split}_odvg.jsonl', 'w') as file:
         for name, scene in scenes:
             file.write(json.dumps(odvg_line(name, scene, args.size)) + '\n')
@@ -180,6 +180,10 @@ def write_split(
 
 def main() -> None:
     args = parse_args()
+    annotations = args.out_dir / 'annotations'
+    annotations.mkdir(parents=True, exist_ok=True)
+    classes = load_vocabulary('shapes80').classes
+    (annotations / 'classes.txt').write_text('\n'.join(classes) + '\n')
     with multiprocessing.Pool(args.workers) as pool:
         for split in SPLITS:
             write_split(split, getattr(args, split), args, pool)

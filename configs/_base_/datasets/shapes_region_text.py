@@ -1,11 +1,90 @@
-# Shapes, drawn by tools/dataset_converters/shapes.py: 80 categories, of which
-# 12 (novel) never occur in training.
+# Shapes, drawn by tools/dataset_converters/shapes.py into SHAPES_ROOT: 80
+# categories = 8 colours x 10 shapes, 12 of them (novel) not in training.
+# Images have the size of the network input: nothing is resized.
 data_root = '{{$SHAPES_ROOT:data/shapes/}}'
-classes_file = 'shapes80'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='TokenizeRegionText'),
     dict(type='PackRegionTextInputs'),
+]
+val_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmdet.LoadAnnotations', with_bbox=True),
+    dict(
+        type='LoadCaptions',
+        ann_file=data_root + '/annotations/captions_val.json',
+    ),
+    dict(type='TokenizeRegionText'),
+    dict(type='PackRegionTextInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmdet.LoadAnnotations', with_bbox=True),
+    dict(
+        type='LoadCaptions',
+        ann_file=data_root + '/annotations/captions_test.json',
+    ),
+    dict(type='TokenizeRegionText'),
+    dict(type='PackRegionTextInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    drop_last=True,
+    dataset=dict(
+        type='RegionPhraseDataset',
+        data_root=data_root,
+        ann_file='annotations/train_odvg.jsonl',
+        data_prefix=dict(img='train/'),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=100,
+    num_workers=1,
+    persistent_workers=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='mmdet.CocoDataset',
+        data_root=data_root,
+        ann_file='annotations/instances_val.json',
+        data_prefix=dict(img='val/'),
+        metainfo=dict(classes=data_root + '/annotations/classes.txt'),
+        test_mode=True,
+        pipeline=val_pipeline,
+    ),
+)
+test_dataloader = dict(
+    batch_size=100,
+    num_workers=1,
+    persistent_workers=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='mmdet.CocoDataset',
+        data_root=data_root,
+        ann_file='annotations/instances_test.json',
+        data_prefix=dict(img='test/'),
+        metainfo=dict(classes=data_root + '/annotations/classes.txt'),
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+
+val_evaluator = [
+    dict(type='BoxClassificationMetric', vocabulary='shapes80'),
+    dict(type='ImageTextRetrievalMetric'),
+]
+test_evaluator = [
+    dict(type='BoxClassificationMetric', vocabulary='shapes80'),
+    dict(type='ImageTextRetrievalMetric'),
+    dict(
+        type='mmdet.CocoMetric',
+        ann_file=data_root + '/annotations/instances_test.json',
+        metric='bbox',
+    ),
 ]

@@ -1,0 +1,9 @@
+# HarmoCLIP from scratch on shapes, for a CPU.
+_base_ = [
+    './_base_/models/clip_tiny.py',
+    './_base_/methods/harmoclip.py',
+    './_base_/datasets/shapes_region_text.py',
+    './_base_/schedules/adamw_tiny.py',
+    './_base_/default_runtime.py',
+]
+model = dict(classifier=dict(vocabulary='shapes80', templates=['a {}']))
