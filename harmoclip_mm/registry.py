@@ -6,39 +6,42 @@ registered, and any mmdet config can name our modules with the prefix
 members; mmengine imports them the first time a registry is asked for a name.
 """
 
-from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import (
-    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-)
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
-from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 
 SCOPE = 'harmoclip_mm'
 
 
-def _child(name: str, parent: Registry, *locations: str) -> Registry:
+def _child(name: str, *locations: str) -> Registry:
+    """A child of mmengine's registry of the same name."""
+    parent = getattr(mmengine_registry, name)
     return Registry(
-        name,
+        parent.name,
         parent=parent,
         scope=SCOPE,
         locations=[f'{SCOPE}.{location}' for location in locations],
     )
 
 
-DATASETS = _child('dataset', MMENGINE_DATASETS, 'datasets')
-DATA_SAMPLERS = _child('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets')
-TRANSFORMS = _child('transform', MMENGINE_TRANSFORMS, 'datasets.transforms')
-MODELS = _child('model', MMENGINE_MODELS, 'models')
-METRICS = _child('metric', MMENGINE_METRICS, 'evaluation')
-HOOKS = _child('hook', MMENGINE_HOOKS, 'engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _child(
-    'optimizer wrapper constructor',
-    MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-    'engine',
-)
-VISUALIZERS = _child('visualizer', MMENGINE_VISUALIZERS, 'visualization')
+DATASETS = _child('DATASETS', 'datasets')
+DATA_SAMPLERS = _child('DATA_SAMPLERS', 'datasets')
+TRANSFORMS = _child('TRANSFORMS', 'datasets.transforms')
+MODELS = _child('MODELS', 'models')
+METRICS = _child('METRICS', 'evaluation')
+HOOKS = _child('HOOKS', 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'engine')
+VISUALIZERS = _child('VISUALIZERS', 'visualization')
+
+# We add no members to these. They exist so that mmengine, which looks for a
+# registry of the default scope, finds one and does not warn.
+RUNNERS = _child('RUNNERS')
+LOOPS = _child('LOOPS')
+EVALUATOR = _child('EVALUATOR')
+MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
+WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')
+OPTIMIZERS = _child('OPTIMIZERS')
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS')
+PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS')
+TASK_UTILS = _child('TASK_UTILS')
+VISBACKENDS = _child('VISBACKENDS')
+LOG_PROCESSORS = _child('LOG_PROCESSORS')

@@ -5,4 +5,7 @@ _base_ = [
     '../_base_/schedules/adamw_tiny.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(classifier=dict(vocabulary='shapes80', templates=['a {}']))
+model = dict(
+    heads={{_base_.heads}},
+    classifier=dict(vocabulary='shapes80', templates=['a {}']),
+)

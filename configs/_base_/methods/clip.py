@@ -1,2 +1,3 @@
 # Contrastive fine-tuning on whole images, the control of all comparisons.
-model = dict(heads=dict(gc=dict(type='GlobalContrastiveHead')))
+# A config takes it as model = dict(heads={{_base_.heads}}).
+heads = dict(gc=dict(type='GlobalContrastiveHead'))
