@@ -110,7 +110,7 @@ def enable_drawing(cfg: Config, folder: str) -> None:
     hooks['visualization'] = hook
     if not cfg.get('visualizer'):
         cfg.visualizer = {
-            'type': 'mmdet.DetLocalVisualizer',
+            'type': 'harmoclip_mm.RegionTextVisualizer',
             'name': 'visualizer',
         }
 

@@ -8,6 +8,9 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
+visualizer = dict(
+    type='RegionTextVisualizer', vis_backends=[dict(type='LocalVisBackend')]
+)
 custom_hooks = [dict(type='DataHealthHook')]
 
 env_cfg = dict(
