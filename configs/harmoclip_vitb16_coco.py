@@ -6,4 +6,4 @@ _base_ = [
     './_base_/schedules/adamw_10e.py',
     './_base_/default_runtime.py',
 ]
-model = dict(heads={{_base_.heads}})
+model = dict(heads=_base_.heads)

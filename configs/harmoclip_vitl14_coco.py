@@ -6,7 +6,7 @@ _base_ = [
     './_base_/schedules/adamw_10e.py',
     './_base_/default_runtime.py',
 ]
-model = dict(heads={{_base_.heads}})
+model = dict(heads=_base_.heads)
 train_dataloader = dict(batch_size=10)
 # 8 x 10 = 80; 118287 / 80 = 1478 iterations an epoch
 auto_scale_lr = dict(base_batch_size=80)

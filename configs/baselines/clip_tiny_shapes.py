@@ -6,6 +6,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(
-    heads={{_base_.heads}},
+    heads=_base_.heads,
     classifier=dict(vocabulary='shapes80', templates=['a {}']),
 )

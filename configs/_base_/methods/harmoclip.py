@@ -1,5 +1,4 @@
 _base_ = './clip.py'
-# L = L_GC + L_LRC + L_GR; a reconstruction, see docs/architecture.md.
 heads = dict(
     lrc=dict(
         type='RegionPhraseHead',
