@@ -1,6 +1,8 @@
 # COCO 2017: captions with linked phrases to train on (coco2phrases.py makes
 # the ODVG file), boxes and captions of val2017 in one pass to evaluate on.
 data_root = '{{$COCO_ROOT:data/coco/}}'
+# Relative to data_root; an absolute path lets the images be read-only.
+phrases_file = '{{$COCO_PHRASES:annotations/phrases_train2017.jsonl}}'
 image_size = (224, 224)  # (width, height) in pixels, squashed
 max_regions = 20
 
@@ -35,7 +37,7 @@ train_dataloader = dict(
     dataset=dict(
         type='RegionPhraseDataset',
         data_root=data_root,
-        ann_file='annotations/phrases_train2017.jsonl',
+        ann_file=phrases_file,
         data_prefix=dict(img='train2017/'),
         pipeline=train_pipeline,
     ),

@@ -1,0 +1,257 @@
+"""Every config builds its model, data, optimizer, schedule and metrics.
+
+The data are stand-ins in the layout that the configs expect: two small
+pictures in COCO's, and shapes drawn by the converter.
+"""
+
+import copy
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+from mmengine.runner import Runner
+from PIL import Image
+
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.models import ZeroShotClassifier
+from harmoclip_mm.text import load_vocabulary
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGS = sorted(
+    str(path.relative_to(REPOSITORY))
+    for path in (REPOSITORY / 'configs').rglob('*.py')
+    if '_base_' not in path.parts
+)
+# Parameters of OpenAI's models (the sums over their state dicts, as
+# open_clip reports them); ours have one temperature of LRC more.
+PARAMETERS = {
+    'configs/harmoclip_vitb16_coco.py': 149_620_737 + 1,
+    'configs/harmoclip_vitl14_coco.py': 427_616_513 + 1,
+}
+
+
+def test_the_configs_of_the_readme_exist():
+    assert {
+        'configs/harmoclip_tiny_photos.py',
+        'configs/harmoclip_tiny_shapes.py',
+        'configs/harmoclip_vitb16_coco.py',
+        'configs/harmoclip_vitl14_coco.py',
+    } <= set(CONFIGS)
+
+
+def write_coco(root: Path) -> None:
+    """Two pictures in COCO's layout, as train2017 and as val2017."""
+    (root / 'annotations').mkdir(parents=True)
+    categories = [
+        {'id': number, 'name': name}
+        for number, name in enumerate(CocoDataset.METAINFO['classes'], 1)
+    ]
+    for split in ('train2017', 'val2017'):
+        (root / split).mkdir()
+        images, boxes, captions = [], [], []
+        for number in (1, 2):
+            name = f'{number}.jpg'
+            pixels = np.random.default_rng(number).integers(
+                0, 256, (48, 64, 3), dtype=np.uint8
+            )
+            Image.fromarray(pixels).save(root / split / name)
+            images.append(
+                {'id': number, 'file_name': name, 'width': 64, 'height': 48}
+            )
+            boxes.append(
+                {
+                    'id': number,
+                    'image_id': number,
+                    'category_id': 17,  # cat
+                    'bbox': [4, 6, 40, 36],
+                    'area': 1440,
+                    'iscrowd': 0,
+                }
+            )
+            captions.append(
+                {'id': number, 'image_id': number, 'caption': 'A cat sits.'}
+            )
+        for kind, annotations in (
+            ('instances', boxes),
+            ('captions', captions),
+        ):
+            content = {'images': images, 'annotations': annotations}
+            if kind == 'instances':
+                content['categories'] = categories
+            path = root / 'annotations' / f'{kind}_{split}.json'
+            path.write_text(json.dumps(content))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def data(tmp_path_factory, run_tool):
+    """Folders of stand-in data, named by the environment as a user would."""
+    root = tmp_path_factory.mktemp('data')
+    coco = root / 'coco'
+    write_coco(coco)
+    annotations = coco / 'annotations'
+    run_tool(
+        'dataset_converters/coco2phrases.py',
+        '--instances', annotations / 'instances_train2017.json',
+        '--captions', annotations / 'captions_train2017.json',
+        '--out', annotations / 'phrases_train2017.jsonl',
+    )  # fmt: skip
+    run_tool(
+        'dataset_converters/shapes.py', root / 'shapes', '--size', 80,
+        '--train', 4, '--val', 2, '--test', 2, '--workers', 1,
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('COCO_ROOT', str(coco))
+        patch.setenv('SHAPES_ROOT', str(root / 'shapes'))
+        patch.delenv('COCO_PHRASES', raising=False)
+        yield root
+
+
+@pytest.fixture(scope='module', params=CONFIGS)
+def config(request, data) -> Config:
+    """A config as the tools read it, data loaded in this process."""
+    config = load_config(
+        str(REPOSITORY / request.param), work_dir=str(data / request.param)
+    )
+    for name in ('train', 'val', 'test'):
+        loader = config.get(f'{name}_dataloader')
+        if loader:
+            loader.update(num_workers=0, persistent_workers=False)
+    config.relative_name = request.param
+    config.experiment_name = re.sub(r'\W', '_', request.param)
+    return config
+
+
+@pytest.fixture(scope='module')
+def runner(config) -> Runner:
+    """The Runner of a config, with its model; tests of a config share it."""
+    return Runner.from_cfg(config)
+
+
+def own_text(config: Config) -> str:
+    return (REPOSITORY / config.relative_name).read_text()
+
+
+def test_leaf_configs_are_short(config):
+    assert len(own_text(config).splitlines()) < 60
+
+
+def test_batch_sizes_agree_with_the_header(config):
+    """`8 GPUs x 32 images` in a header is what the config does."""
+    stated = re.search(r'(\d+) GPUs x (\d+) images', own_text(config))
+    batch = config.train_dataloader.batch_size
+    gpus = 1
+    if stated:
+        gpus = int(stated[1])
+        assert batch == int(stated[2])
+    assert config.auto_scale_lr.base_batch_size == gpus * batch
+    assert not config.auto_scale_lr.enable
+
+
+def test_model_has_the_size_it_is_named_for(config, runner):
+    model = runner.model
+    vision, text = model.backbone, model.text_encoder
+    assert vision.out_dims == text.out_dims == vision.proj.out_features
+    arch = config.model.backbone.arch
+    if isinstance(arch, dict):  # nothing of a base's architecture is left
+        assert vision.embed_dims == arch['embed_dims']
+        assert len(vision.layers) == arch['num_layers']
+    assert set(model.heads) == set(config.model.heads)
+    if config.relative_name in PARAMETERS:
+        count = sum(weight.numel() for weight in model.parameters())
+        assert count == PARAMETERS[config.relative_name]
+        # CLIP's heads are 64 wide in both towers
+        assert vision.embed_dims == 64 * vision.arch_settings['num_heads']
+        assert text.embed_dims == 64 * text.layers[0].num_heads
+
+
+def test_training_steps_as_the_schedule_says(config, runner):
+    """Loss, gradient, optimizer and schedule on a batch of the config."""
+    runner._train_dataloader = copy.deepcopy(config.train_dataloader)
+    runner._train_dataloader.update(batch_size=2, drop_last=False)
+    loop = runner.build_train_loop(config.train_cfg)
+    runner._train_loop = loop
+    runner.optim_wrapper = runner.build_optim_wrapper(config.optim_wrapper)
+    schedulers = runner.build_param_scheduler(config.param_scheduler)
+    assert len(schedulers) == len(config.param_scheduler)
+    wrapper, model = runner.optim_wrapper, runner.model
+
+    undecayed = {
+        id(group['params'][0])
+        for group in wrapper.optimizer.param_groups
+        if group['weight_decay'] == 0
+    }
+    for name, weight in model.named_parameters():
+        # as CLIP: matrices and position embeddings decay, the rest does not
+        plain = weight.dim() < 2 or 'cls_token' in name
+        assert (id(weight) in undecayed) == plain, name
+
+    batch = next(iter(loop.dataloader))
+    inputs = batch['inputs'][0]
+    assert tuple(inputs.shape[1:]) == tuple(model.backbone.img_size)
+    if sum(weight.numel() for weight in model.parameters()) > 50e6:
+        return  # test_end_to_end.py trains the large ones
+    model.init_weights()
+    before = {name: w.clone() for name, w in model.state_dict().items()}
+    logs = model.train_step(batch, wrapper)
+    expected = {f'loss_{name}' for name in config.model.heads}
+    assert expected | {'loss'} == set(logs)
+    assert all(torch.isfinite(value) for value in logs.values())
+    changed = {
+        name.split('.')[0]
+        for name, weight in model.state_dict().items()
+        if not torch.equal(weight, before[name])
+    }
+    assert {'backbone', 'text_encoder'} <= changed
+
+
+@pytest.mark.parametrize('split', ['val', 'test'])
+def test_evaluation_scores_the_classes_of_the_data(config, runner, split):
+    """The classes of data, model and metric are the same, in one order."""
+    loader = runner.build_dataloader(config[f'{split}_dataloader'])
+    evaluator = runner.build_evaluator(config[f'{split}_evaluator'])
+    classes = tuple(loader.dataset.metainfo['classes'])
+    classifier = runner.model.classifier
+    assert isinstance(classifier, ZeroShotClassifier)
+    assert tuple(classifier.vocabulary.classes) == classes
+    for metric in evaluator.metrics:
+        vocabulary = getattr(metric, 'vocabulary', None)
+        if vocabulary is not None:
+            assert tuple(vocabulary.classes) == classes
+    assert {type(metric).__name__ for metric in evaluator.metrics} >= {
+        'BoxClassificationMetric',
+        'ImageTextRetrievalMetric',
+    }
+    assert len(loader.dataset) == 2
+    sample = loader.dataset[0]
+    size = runner.model.backbone.img_size
+    assert tuple(sample['inputs'].shape[1:]) == tuple(size)
+    sample = sample['data_samples']
+    assert len(sample.caption_ids) == len(sample.captions) >= 1
+    names = [classes[label] for label in sample.gt_instances.labels]
+    assert names and set(names) <= set(load_vocabulary(classes).classes)
+
+
+def test_phrases_may_lie_outside_the_data_root(data, monkeypatch):
+    """`COCO_PHRASES` leaves the images' folder untouched."""
+    annotations = data / 'coco' / 'annotations'
+    elsewhere = data / 'elsewhere.jsonl'
+    text = (annotations / 'phrases_train2017.jsonl').read_text()
+    elsewhere.write_text(text.splitlines()[0] + '\n')  # one of two images
+    monkeypatch.setenv('COCO_PHRASES', str(elsewhere))
+    config = load_config(
+        str(REPOSITORY / 'configs/harmoclip_vitb16_coco.py'),
+        {'train_dataloader.num_workers': 0},
+    )
+    config.train_dataloader.update(
+        persistent_workers=False, batch_size=1, drop_last=False
+    )
+    loader = Runner.build_dataloader(config.train_dataloader)
+    assert len(loader.dataset) == 1
+    path = loader.dataset[0]['data_samples'].img_path
+    assert path == os.path.join(str(data / 'coco'), 'train2017/1.jpg')
