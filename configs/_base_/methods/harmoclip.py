@@ -1,4 +1,5 @@
 _base_ = './clip.py'
+# L = L_GC + L_LRC + L_GR; a reconstruction, see docs/architecture.md.
 heads = dict(
     lrc=dict(
         type='RegionPhraseHead',
