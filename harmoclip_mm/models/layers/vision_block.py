@@ -1,4 +1,4 @@
-"""The last block of a vision tower, where CLS and dense features part."""
+"""Vision blocks that can serve the CLS token and the patches apart."""
 
 from typing import Optional, Tuple
 
@@ -11,8 +11,13 @@ from torch import Tensor
 DENSE_MODES = ('value', 'token', 'qq+kk')
 
 
-class BranchingEncoderLayer(TransformerEncoderLayer):
-    """An encoder layer that can serve the CLS token and the patches apart.
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Splits tokens (B, L, C) into heads (B, heads, L, C / heads)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+class BranchingMixin:
+    """Branches of a pre-norm block for the CLS token and for the patches.
 
     Only the last block of a CLIP tower has two uses: attention gathers the
     image into its CLS token, and the patches become the dense map. The two
@@ -20,13 +25,25 @@ class BranchingEncoderLayer(TransformerEncoderLayer):
     computed for its own tokens only: the CLS branch has one query, and the
     dense branch of mode ``'value'`` has no attention at all.
 
-    The parameters and ``forward`` are those of mmpretrain's
-    ``TransformerEncoderLayer``; dropout of attention weights is not applied
-    in :meth:`branch`, since CLIP has none.
+    A block brings ``ln1``, ``forward(x, *context)`` and
+
+    - ``_project(x, cls_query_only, *context)``: queries, keys and values of
+      the normed tokens, each (B, heads, tokens, C / heads), positions
+      applied; queries of the CLS token alone if so asked;
+    - ``_finish(x, attended)``: all that follows attention, from mixed values
+      (B, heads, tokens, C / heads) to the block's output (B, tokens, C).
+
+    ``context`` is what the tower hands to its blocks beside the tokens, such
+    as rotary angles. Dropout of attention weights is not applied here, since
+    CLIP has none.
     """
 
     def branch(
-        self, x: Tensor, with_cls: bool, dense_mode: Optional[str]
+        self,
+        x: Tensor,
+        with_cls: bool,
+        dense_mode: Optional[str],
+        *context: Tensor,
     ) -> Tuple[Optional[Tensor], Optional[Tensor]]:
         """Runs the block for the outputs asked for.
 
@@ -43,16 +60,17 @@ class BranchingEncoderLayer(TransformerEncoderLayer):
                   query-query and key-key softmax applied to the values
                   (SCLIP, arXiv 2312.01597, section 3.2).
                 - None: the patches are not wanted.
+            *context (Tensor): Further arguments of the block's ``forward``.
 
         Returns:
             Tuple[Optional[Tensor], Optional[Tensor]]: The CLS token (B, C)
             and the patches (B, N, C), None where not wanted.
         """
         if dense_mode == 'token':
-            x = self(x)
+            x = self(x, *context)
             return (x[:, 0] if with_cls else None), x[:, 1:]
         query, key, value = self._project(
-            self.ln1(x), cls_query_only=dense_mode != 'qq+kk'
+            self.ln1(x), dense_mode != 'qq+kk', *context
         )
         cls_token = patches = None
         if with_cls:
@@ -67,11 +85,17 @@ class BranchingEncoderLayer(TransformerEncoderLayer):
             patches = self._finish(x[:, 1:], out)
         return cls_token, patches
 
+
+class BranchingEncoderLayer(BranchingMixin, TransformerEncoderLayer):
+    """mmpretrain's ``TransformerEncoderLayer`` with :meth:`branch`.
+
+    The parameters and ``forward`` are those of mmpretrain.
+    """
+
     def _project(
         self, x: Tensor, cls_query_only: bool
     ) -> Tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (B, heads, tokens, C / heads)."""
-        dims = self.embed_dims
+        dims, heads = self.embed_dims, self.attn.num_heads
         linear = self.attn.qkv
         q_bias = None if linear.bias is None else linear.bias[:dims]
         kv_bias = None if linear.bias is None else linear.bias[dims:]
@@ -79,13 +103,9 @@ class BranchingEncoderLayer(TransformerEncoderLayer):
         query = F.linear(tokens, linear.weight[:dims], q_bias)
         key_value = F.linear(x, linear.weight[dims:], kv_bias)
         key, value = key_value.split(dims, dim=-1)
-        return self._heads(query), self._heads(key), self._heads(value)
-
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.attn.num_heads, -1)).transpose(1, 2)
+        return tuple(split_heads(each, heads) for each in (query, key, value))
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Output projection, residual and MLP, as in ``forward``."""
         attn = self.attn
         out = attn.proj(attended.transpose(1, 2).flatten(-2))
         x = x + attn.out_drop(attn.gamma1(attn.proj_drop(out)))
