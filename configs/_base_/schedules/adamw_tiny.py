@@ -1,7 +1,7 @@
 _base_ = './adamw_10e.py'
 # From scratch in minutes: 12000 images / 64 = 187 iterations an epoch;
-# 4 epochs = 748 iterations, 50 of them warm-up.
-max_epochs = 4
+# 3 epochs = 561 iterations, 50 of them warm-up.
+max_epochs = 3
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, betas=(0.9, 0.98)),

@@ -179,8 +179,7 @@ class CLIPVisionTower(VisionTransformer):
         if cls_token is not None:
             pooled = self.proj(self.ln1(cls_token))
         if patches is not None:
-            dense = self.proj(self.ln1(patches))
-            dense = dense.transpose(1, 2).unflatten(2, grid)
+            dense = self._to_map(self.proj(self.ln1(patches)), grid)
         return VisionFeatures(pooled, dense)
 
     def forward(self, img: Tensor) -> Tuple[Tensor, ...]:
@@ -200,13 +199,32 @@ class CLIPVisionTower(VisionTransformer):
         ):
             x = run_block(layer, x, *context, with_cp=self._recompute)
             if index in self.out_indices:
-                maps.append(x[:, 1:].transpose(1, 2).unflatten(2, grid))
+                maps.append(self._to_map(x[:, 1:], grid))
         return tuple(maps)
 
     def train(self, mode: bool = True) -> BaseModule:
-        """Sets the mode; mmpretrain's backbones return None here."""
+        """Sets the mode; frozen blocks stay in evaluation mode."""
         super().train(mode)
-        return self
+        for layer in self.layers[: max(self.frozen_stages, 0)]:
+            layer.eval()
+        return self  # mmpretrain's backbones return None here
+
+    def get_layer_depth(
+        self, param_name: str, prefix: str = ''
+    ) -> Tuple[int, int]:
+        """Depth of a parameter, for layer-wise decay of the learning rate.
+
+        Args:
+            param_name (str): Name of the parameter.
+            prefix (str): Prefix of this tower's parameters.
+
+        Returns:
+            Tuple[int, int]: Its depth, 0 for the stem, and their number.
+        """
+        if param_name.startswith(f'{prefix}pre_norm'):
+            # mmpretrain would count the stem's norm among the last layers.
+            return 0, self.num_layers + 2
+        return super().get_layer_depth(param_name, prefix)
 
     @property
     def _recompute(self) -> bool:
@@ -219,6 +237,15 @@ class CLIPVisionTower(VisionTransformer):
     def _context(self, x: Tensor, grid: Tuple[int, int]) -> Tuple[Tensor, ...]:
         """Arguments of the blocks beside the tokens x on a grid (h, w)."""
         return ()
+
+    @staticmethod
+    def _to_map(patches: Tensor, grid: Tuple[int, int]) -> Tensor:
+        """Patches (B, h * w, C) as a map (B, C, h, w).
+
+        Contiguous, because mmcv's RoIAlign reads memory as if it were, and
+        gives other locations' features where it is not.
+        """
+        return patches.transpose(1, 2).unflatten(2, grid).contiguous()
 
     def _embed(self, img: Tensor) -> Tuple[Tensor, Tuple[int, int]]:
         """Tokens (B, 1 + h * w, C) after the first norm, and (h, w)."""

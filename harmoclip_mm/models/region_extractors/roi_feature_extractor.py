@@ -70,7 +70,6 @@ class RoIFeatureExtractor(nn.Module):
         if self.normalise_map:
             dense = F.normalize(dense, dim=1)
         self.roi_align.spatial_scale = 1.0 / backbone.patch_size
-        # mmcv's kernels read memory as if it were contiguous, and a map made
-        # of tokens is not.
+        # mmcv's kernels read memory as if it were contiguous.
         pooled = self.roi_align(dense.contiguous(), rois.to(dense.dtype))
         return F.normalize(pooled.flatten(1), dim=1)

@@ -190,6 +190,9 @@ def test_freezing_and_layer_depth():
     trained = {n for n, p in tower.named_parameters() if p.requires_grad}
     assert all(n.startswith(('layers.2', 'ln1', 'proj')) for n in trained)
     assert tower.get_layer_depth('backbone.pos_embed', 'backbone.')[0] == 0
+    assert tower.get_layer_depth('pre_norm.weight') == (0, 5)
+    tower.train()
+    assert [layer.training for layer in tower.layers] == [False, False, True]
     assert tower.get_layer_depth('backbone.layers.0.x', 'backbone.')[0] == 1
     assert tower.get_layer_depth('backbone.proj.weight', 'backbone.') == (4, 5)
     assert all(p.requires_grad for p in build().parameters())
