@@ -10,24 +10,20 @@ train_pipeline = [
     dict(type='PackRegionTextInputs'),
 ]
 val_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='mmdet.LoadAnnotations', with_bbox=True),
+    *train_pipeline[:2],
     dict(
         type='LoadCaptions',
         ann_file=data_root + '/annotations/captions_val.json',
     ),
-    dict(type='TokenizeRegionText'),
-    dict(type='PackRegionTextInputs'),
+    *train_pipeline[2:],
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='mmdet.LoadAnnotations', with_bbox=True),
+    *train_pipeline[:2],
     dict(
         type='LoadCaptions',
         ann_file=data_root + '/annotations/captions_test.json',
     ),
-    dict(type='TokenizeRegionText'),
-    dict(type='PackRegionTextInputs'),
+    *train_pipeline[2:],
 ]
 
 train_dataloader = dict(
