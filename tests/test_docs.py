@@ -1,0 +1,182 @@
+"""What the documentation names exists, and its examples run."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+
+from harmoclip_mm.datasets import RegionPhraseDataset
+from harmoclip_mm.models.utils import CLIPFeatures
+from harmoclip_mm.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+
+ROOT = Path(__file__).resolve().parents[1]
+ARCHITECTURE = ROOT / 'docs' / 'architecture.md'
+README = ROOT / 'README.md'
+
+
+def blocks(path: Path, language: str) -> list:
+    """Fenced code blocks of a language."""
+    return re.findall(
+        rf'^```{language}\n(.*?)^```', path.read_text(), re.MULTILINE | re.S
+    )
+
+
+@pytest.fixture(scope='module')
+def examples() -> dict:
+    """The names that the examples define; what they register is forgotten
+    afterwards."""
+    registries = (DATASETS, METRICS, MODELS, TRANSFORMS)
+    before = [dict(registry.module_dict) for registry in registries]
+    namespace = {}
+    for code in blocks(ARCHITECTURE, 'python'):
+        exec(compile(code, str(ARCHITECTURE), 'exec'), namespace)
+    yield namespace
+    for registry, modules in zip(registries, before):
+        registry._module_dict.clear()
+        registry._module_dict.update(modules)
+
+
+@pytest.mark.parametrize('path', [ARCHITECTURE, README])
+def test_files_that_are_named_exist(path):
+    text = path.read_text()
+    new = set()
+    if path == ARCHITECTURE:  # the examples' own files are not there
+        new = {
+            'sigmoid_region_loss.py', 'lexeme_phrase_head.py',
+            'csv_regions.py', 'drop_caption.py',
+        }  # fmt: skip
+    named = set(re.findall(r'[\w./-]*\w+\.(?:py|sh|txt|md)\b', text))
+    named |= set(re.findall(r'(?<=`)[\w/]+/(?=`)', text))
+    named = {
+        name
+        for name in named
+        if not Path(name).name.startswith(('test_sigmoid', 'my_'))
+        and Path(name).name not in new
+        and not name.startswith(('/', 'work_dirs'))
+    }
+    assert len(named) > 10
+    files = [
+        str(found.relative_to(ROOT))
+        for top in ROOT.iterdir()
+        if not top.name.startswith('.') and top.name != 'work_dirs'
+        for found in [top, *top.rglob('*')]
+    ]
+    for name in named:
+        end = name.strip('/')
+        end = end[2:] if end.startswith('./') else end
+        assert any(f == end or f.endswith('/' + end) for f in files), name
+
+
+def test_links_inside_the_repository():
+    for path in (README, ARCHITECTURE):
+        for target in re.findall(r'\]\(([^)\s]+)\)', path.read_text()):
+            if target.startswith('http') or '/images/' in target:
+                continue
+            name, _, anchor = target.partition('#')
+            other = path.parent / name if name else path
+            assert other.exists(), target
+            titles = re.findall(r'^#+ (.*)$', other.read_text(), re.MULTILINE)
+            anchors = {title.lower().replace(' ', '-') for title in titles}
+            assert not anchor or anchor in anchors, target
+
+
+def test_example_of_a_loss(examples):
+    loss = MODELS.build(dict(type='SigmoidRegionLoss', bias=0.0))
+    eye, keys = torch.eye(2), torch.arange(2)
+    # logits [[1, 0], [0, 1]], signs [[1, -1], [-1, 1]]: twice
+    # log(1 + e^-1) + log 2, over two regions
+    value = loss(eye, eye, keys, torch.tensor(1.0))
+    assert value == pytest.approx(0.313262 + 0.693147, abs=1e-5)
+
+
+def test_example_of_a_head(examples, harmoclip_scope):
+    head = MODELS.build(dict(type='LexemePhraseHead'))
+    eye = torch.eye(2)
+    features = CLIPFeatures(
+        logit_scale=torch.tensor(1.0),
+        lexemes=eye,
+        phrases=eye,
+        phrase_keys=torch.arange(2),
+    )
+    # log(e^1 + e^0) - 1 in both directions
+    losses = head.loss(features)
+    assert losses['loss_lexeme_phrase'] == pytest.approx(0.313262, abs=1e-5)
+
+
+def test_example_of_a_data_set(examples, tiny_data):
+    tiny_data.image('a.png')
+    (tiny_data.root / 'boxes.csv').write_text(
+        'a.png,64,48,1,2,30,40,a dog\na.png,64,48,5,5,60,40,a cat\n'
+    )
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='mmdet.LoadAnnotations', with_bbox=True),
+        dict(type='RandomDropCaption', prob=1.0),
+        dict(type='TokenizeRegionText'),
+        dict(type='PackRegionTextInputs'),
+    ]
+    dataset = DATASETS.build(
+        dict(
+            type='CSVRegionDataset',
+            data_root=str(tiny_data.root),
+            ann_file='boxes.csv',
+            data_prefix=dict(img='images'),
+            pipeline=pipeline,
+        )
+    )
+    (sample,) = [each['data_samples'] for each in dataset]
+    assert sample.phrases == ['a dog', 'a cat']
+    assert sample.gt_instances.labels.tolist() == [0, 1]
+    assert sample.gt_instances.bboxes.tensor.tolist()[1] == [5, 5, 60, 40]
+    assert sample.caption_ids.shape == (0, 77)
+
+
+def test_example_of_a_transform(examples):
+    transform = TRANSFORMS.build(dict(type='RandomDropCaption', prob=0.5))
+    np.random.seed(0)
+    captions = []
+    for _ in range(100):
+        sample = dict(
+            caption='a dog', phrases=['dog'], tokens_positive=[[[2, 5]]]
+        )
+        sample = transform(sample)
+        captions.append(sample['caption'])
+        kept = bool(sample['caption'])
+        assert sample['tokens_positive'] == ([[[2, 5]]] if kept else [None])
+    assert 30 < captions.count('') < 70
+
+
+def test_example_of_a_metric(examples):
+    metric = METRICS.build(dict(type='LargeBoxMetric', min_area=100))
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 20, 20], [0, 0, 5, 5]])
+    sample = dict(
+        gt_instances=InstanceData(
+            bboxes=boxes, labels=torch.tensor([0, 1, 2])
+        ).to_dict(),
+        pred_instances=dict(labels=torch.tensor([0, 0, 2])),
+    )
+    metric.process(None, [sample])
+    assert metric.evaluate(1) == {'large_box/top1': 50.0}
+
+
+def test_own_data_of_the_readme(tiny_data, tmp_path):
+    """The jsonl line and the config of the section on one's own data."""
+    (line,) = blocks(README, 'json')
+    tiny_data.image('0001.jpg', 640, 480)
+    tiny_data.jsonl(line.strip(), name='phrases.jsonl')
+    (code,) = blocks(README, 'python')
+    config = tmp_path / 'my_config.py'
+    base = ROOT / 'configs' / 'harmoclip_vitb16_coco.py'
+    assert './harmoclip_vitb16_coco.py' in code
+    code = code.replace('./harmoclip_vitb16_coco.py', str(base))
+    config.write_text(code.replace('data/mine/', f'{tiny_data.root}/'))
+    cfg = Config.fromfile(str(config)).train_dataloader.dataset
+    dataset = DATASETS.build(cfg)
+    assert isinstance(dataset, RegionPhraseDataset)
+    sample = dataset[0]['data_samples']
+    assert sample.phrases == ['dog', 'a red car']
+    assert sample.phrase_masks.sum(dim=1).tolist() == [1, 3]
