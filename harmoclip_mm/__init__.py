@@ -6,6 +6,8 @@ scope ``harmoclip_mm`` known, so that a config of any MMEngine project finds
 ``custom_imports = dict(imports=['harmoclip_mm'])``.
 """
 
+from typing import Any, List
+
 from .compat import check_environment
 from .version import __version__
 
@@ -15,4 +17,19 @@ check_environment()
 
 from . import registry  # noqa: E402
 
-__all__ = ['__version__', 'registry']
+# Loaded when first asked for: they import torch and every tower.
+_LAZY = ('load_clip', 'export_clip')
+
+__all__ = ['__version__', 'registry', *_LAZY]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from . import apis
+
+        return getattr(apis, name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> List[str]:
+    return sorted({*globals(), *_LAZY})

@@ -16,10 +16,16 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lower layers first; a module may import from its own layer and from lower
 # ones. Names are relative to the package and cover all below them.
 LAYERS: Tuple[Tuple[str, ...], ...] = (
-    ('version', 'compat', 'registry'),
+    ('version', 'compat', 'errors', 'registry'),
     ('text',),
     ('datasets', 'evaluation.functional'),
-    ('models.utils', 'models.layers', 'models.losses'),
+    # Checkpoints are names and tensors: towers load themselves from there.
+    (
+        'models.utils',
+        'models.layers',
+        'models.losses',
+        'models.checkpoints',
+    ),
     (
         'models.backbones',
         'models.text_encoders',
@@ -29,7 +35,6 @@ LAYERS: Tuple[Tuple[str, ...], ...] = (
     ),
     ('models.heads', 'models.classifiers'),
     ('models.clip', 'models.detection'),
-    ('models.checkpoints',),
     ('engine', 'evaluation.metrics', 'visualization'),
     ('apis',),
 )

@@ -21,6 +21,7 @@ from harmoclip_mm.apis import (
     use_safe_loading,
 )
 from harmoclip_mm.evaluation import DumpRegionResults
+from harmoclip_mm.models.checkpoints import HEADS, is_remote
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,8 +30,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
-        help='checkpoint file, or "none" to evaluate the model as a training '
-        'would start from it (init_cfg and load_from of the config)',
+        help='checkpoint of a training or a CLIP of any format (OpenAI, '
+        'open_clip, Hugging Face, EVA-CLIP ...: file, folder or hf-hub:NAME), '
+        'or "none" to evaluate the model as a training would start from it '
+        '(init_cfg and load_from of the config)',
     )
     parser.add_argument(
         '--work-dir',
@@ -91,7 +94,9 @@ def choose_weights(cfg: Config, checkpoint: str) -> bool:
     cfg.resume = False
     if checkpoint.lower() == 'none':
         return True
-    if '://' not in checkpoint and not osp.isfile(checkpoint):
+    if '://' not in checkpoint and not (
+        is_remote(checkpoint) or osp.exists(checkpoint)
+    ):
         raise UsageError(
             f'checkpoint {checkpoint} does not exist; "none" evaluates the '
             'model as initialised'
@@ -129,7 +134,9 @@ def main() -> None:
         runner = RUNNERS.build(cfg)
     else:
         runner = Runner.from_cfg(cfg)
-    runner.register_hook(CheckpointGuard(strict=not initialise))
+    runner.register_hook(
+        CheckpointGuard(strict=not initialise, optional=HEADS)
+    )
     if initialise:
         # only a training does this by itself
         runner._init_model_weights()

@@ -1,8 +1,11 @@
 """What scripts call: launching, loading, inference."""
 
-from .checkpoint import CheckpointError, CheckpointGuard, use_safe_loading
+from harmoclip_mm.errors import CheckpointError, UsageError
+
+from .checkpoint import CheckpointGuard, use_safe_loading
+from .clip import export_clip, load_clip
 from .config import load_config
-from .errors import UsageError, run_command
+from .errors import run_command
 from .launch import LAUNCHERS, close_launcher, setup_launcher
 from .metrics_file import save_metrics
 
@@ -12,6 +15,8 @@ __all__ = [
     'CheckpointGuard',
     'UsageError',
     'close_launcher',
+    'export_clip',
+    'load_clip',
     'load_config',
     'run_command',
     'save_metrics',

@@ -5,7 +5,7 @@ from typing import Optional
 
 from mmengine.config import Config
 
-from .errors import UsageError
+from harmoclip_mm.errors import UsageError
 
 
 def load_config(

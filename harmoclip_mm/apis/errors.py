@@ -1,15 +1,9 @@
-"""The error of the command line: one message, no traceback."""
+"""How the command line ends: one message, no traceback."""
 
 import sys
 from typing import Callable
 
-
-class UsageError(Exception):
-    """What the user asked for cannot be done; the message says what to do.
-
-    Raised before or after the long work, for a missing file, a checkpoint of
-    another model, a launcher without its environment.
-    """
+from harmoclip_mm.errors import UsageError
 
 
 def run_command(main: Callable[[], None]) -> None:

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import distributed as torch_dist
 
-from .errors import UsageError
+from harmoclip_mm.errors import UsageError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 

@@ -3,7 +3,7 @@
 from .phrase_linking import PhraseFinder, link_caption
 from .phrases import normalise_phrase, phrase_key
 from .templates import fill_templates, get_templates, list_templates
-from .tokenizer import CLIPTokenizer, Encoding
+from .tokenizer import CLIPTokenizer, Encoding, find_vocab_file, read_bpe
 from .vocabularies import (
     Vocabulary,
     class_to_prompt,
@@ -18,6 +18,7 @@ __all__ = [
     'Vocabulary',
     'class_to_prompt',
     'fill_templates',
+    'find_vocab_file',
     'get_templates',
     'link_caption',
     'list_templates',
@@ -25,4 +26,5 @@ __all__ = [
     'load_vocabulary',
     'normalise_phrase',
     'phrase_key',
+    'read_bpe',
 ]

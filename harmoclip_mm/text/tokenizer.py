@@ -37,6 +37,58 @@ def _byte_symbols() -> Dict[int, str]:
     return symbols
 
 
+def find_vocab_file() -> Path:
+    """Finds CLIP's BPE vocabulary, which comes with open_clip.
+
+    Returns:
+        Path: The gzipped file.
+
+    Raises:
+        ImportError: If open_clip is not installed.
+    """
+    # find_spec does not run the package, whose import takes seconds.
+    spec = importlib.util.find_spec('open_clip')
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if (Path(folder) / _VOCAB_FILE).is_file():
+            return Path(folder) / _VOCAB_FILE
+    raise ImportError(
+        f"CLIP's BPE vocabulary {_VOCAB_FILE} comes with open_clip: run "
+        '`pip install open_clip_torch`, or pass `vocab_file`.'
+    )
+
+
+def read_bpe(
+    vocab_file: Path,
+) -> Tuple[Dict[str, int], List[Tuple[str, str]]]:
+    """Reads CLIP's BPE vocabulary.
+
+    Args:
+        vocab_file (Path): The gzipped file of merges.
+
+    Returns:
+        Tuple[Dict[str, int], List[Tuple[str, str]]]: Ids of the 49408
+        tokens, and the merges in order.
+
+    Raises:
+        ValueError: If the file is not CLIP's.
+    """
+    symbols = list(_byte_symbols().values())
+    with gzip.open(vocab_file, 'rt', encoding='utf-8') as file:
+        lines = file.read().split('\n')
+    num_merges = _VOCAB_SIZE - 2 * len(symbols) - 2
+    # Line 0 is a version comment; the file has more merges than CLIP uses.
+    merges = [tuple(line.split()) for line in lines[1 : num_merges + 1]]
+    if len(merges) != num_merges or any(len(m) != 2 for m in merges):
+        raise ValueError(
+            f'{vocab_file} is not the BPE vocabulary of CLIP: expected '
+            f'{num_merges} merges of two symbols after the first line.'
+        )
+    names = symbols + [name + '</w>' for name in symbols]
+    names += [left + right for left, right in merges]
+    names += _SPECIAL_TOKENS
+    return {name: index for index, name in enumerate(names)}, merges
+
+
 class _WordEncoder:
     """Byte-pair encoding of single words, with a cache of words.
 
@@ -45,21 +97,7 @@ class _WordEncoder:
 
     def __init__(self, vocab_file: Path) -> None:
         self._symbols = _byte_symbols()
-        with gzip.open(vocab_file, 'rt', encoding='utf-8') as file:
-            lines = file.read().split('\n')
-        num_merges = _VOCAB_SIZE - 2 * len(self._symbols) - 2
-        # Line 0 is a version comment; the file has more merges than CLIP uses.
-        merges = [tuple(line.split()) for line in lines[1 : num_merges + 1]]
-        if len(merges) != num_merges or any(len(m) != 2 for m in merges):
-            raise ValueError(
-                f'{vocab_file} is not the BPE vocabulary of CLIP: expected '
-                f'{num_merges} merges of two symbols after the first line.'
-            )
-        names = list(self._symbols.values())
-        names += [name + '</w>' for name in names]
-        names += [left + right for left, right in merges]
-        names += _SPECIAL_TOKENS
-        vocab = {name: index for index, name in enumerate(names)}
+        vocab, merges = read_bpe(vocab_file)
         self.special_ids = {name: vocab[name] for name in _SPECIAL_TOKENS}
         self._bpe = models.BPE(vocab, merges, end_of_word_suffix='</w>')
         # Words repeat, so nearly all of them come from here.
@@ -97,17 +135,7 @@ class _WordEncoder:
 @lru_cache(maxsize=None)
 def _word_encoder(vocab_file: Optional[str]) -> _WordEncoder:
     """Read the vocabulary once for each process (forks inherit it)."""
-    if vocab_file is not None:
-        return _WordEncoder(Path(vocab_file))
-    # find_spec does not run the package, whose import takes seconds.
-    spec = importlib.util.find_spec('open_clip')
-    for folder in (spec and spec.submodule_search_locations) or ():
-        if (Path(folder) / _VOCAB_FILE).is_file():
-            return _WordEncoder(Path(folder) / _VOCAB_FILE)
-    raise ImportError(
-        f"CLIP's BPE vocabulary {_VOCAB_FILE} comes with open_clip: run "
-        '`pip install open_clip_torch`, or pass `vocab_file`.'
-    )
+    return _WordEncoder(Path(vocab_file or find_vocab_file()))
 
 
 @dataclass(frozen=True)

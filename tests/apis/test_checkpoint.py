@@ -7,11 +7,9 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from torch import nn
 
-from harmoclip_mm.apis.checkpoint import (
-    CheckpointError,
-    load_from_local_weights_only,
-    load_matching,
-)
+from harmoclip_mm.apis.checkpoint import load_checkpoint_file
+from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.models.checkpoints import load_matching, load_weights_only
 
 needs_allow_list = pytest.mark.skipif(
     not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'),
@@ -43,7 +41,7 @@ def test_a_checkpoint_of_the_runner(tmp_path):
     }
     path = str(tmp_path / 'epoch_1.pth')
     torch.save(checkpoint, path)
-    loaded = load_from_local_weights_only(path)
+    loaded = load_checkpoint_file(path)
     assert loaded['meta']['dataset_meta'] == {'classes': ('a', 'b'), 'n': 2}
     torch.testing.assert_close(
         loaded['state_dict'], checkpoint['state_dict'], rtol=0, atol=0
@@ -59,7 +57,7 @@ def test_code_of_a_file_is_never_run(tmp_path):
     path = str(tmp_path / 'bad.pth')
     torch.save({'state_dict': {}, 'x': _Attack(tmp_path / 'made')}, path)
     with pytest.raises(CheckpointError, match=r'bad\.pth.*mkdir.*If you trus'):
-        load_from_local_weights_only(path)
+        load_checkpoint_file(path)
     assert not (tmp_path / 'made').exists()
 
 
@@ -76,9 +74,9 @@ def test_getattr_serves_log_buffers_alone(tmp_path):
     for owner, name in ((np.ndarray, 'tofile'), (HistoryBuffer, '__init__')):
         torch.save({'x': Getattr(owner, name)}, path)
         with pytest.raises(CheckpointError, match='more than weights'):
-            load_from_local_weights_only(path)
+            load_checkpoint_file(path)
     torch.save({'x': Getattr(HistoryBuffer, 'mean')}, path)
-    assert load_from_local_weights_only(path) == {'x': HistoryBuffer.mean}
+    assert load_weights_only(path) == {'x': HistoryBuffer.mean}
 
 
 @pytest.mark.parametrize('keep', [0, 100, 2000])
@@ -87,19 +85,19 @@ def test_a_damaged_file(tmp_path, keep):
     torch.save(nn.Linear(64, 64).state_dict(), path)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(CheckpointError, match=r'cut\.pth'):
-        load_from_local_weights_only(str(path))
+        load_checkpoint_file(str(path))
 
 
 def test_a_missing_file():
     with pytest.raises(CheckpointError, match=r'nowhere\.pth does not exist'):
-        load_from_local_weights_only('nowhere.pth')
+        load_checkpoint_file('nowhere.pth')
 
 
 def test_a_pickle_that_is_no_checkpoint(tmp_path):
     path = tmp_path / 'other.pth'
     path.write_bytes(pickle.dumps(['not', 'a', 'checkpoint']))
     with pytest.raises(CheckpointError, match=r'other\.pth'):
-        load_from_local_weights_only(str(path))
+        load_checkpoint_file(str(path))
 
 
 def test_what_does_not_fit_is_named():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
 from harmoclip_mm.apis import (
@@ -13,7 +14,6 @@ from harmoclip_mm.apis import (
     CheckpointGuard,
     use_safe_loading,
 )
-from harmoclip_mm.apis import checkpoint as checkpoint_module
 
 _COUNT = itertools.count()
 
@@ -43,13 +43,10 @@ def _runner(tmp_path, state_dict, strict, custom_hooks=None):
 
 @pytest.fixture(autouse=True)
 def safe_loading():
-    from mmengine.runner.checkpoint import CheckpointLoader
-
+    schemes = dict(CheckpointLoader._schemes)
     use_safe_loading()
     yield
-    CheckpointLoader.register_scheme(
-        '', checkpoint_module.mmengine_load, force=True
-    )
+    CheckpointLoader._schemes = schemes
 
 
 GOOD = {'fc.weight': torch.ones(2, 2), 'fc.bias': torch.zeros(2)}

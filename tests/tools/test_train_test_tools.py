@@ -112,9 +112,9 @@ def tested(project, trained):
 
 
 def _weights(path):
-    from harmoclip_mm.apis.checkpoint import load_from_local_weights_only
+    from harmoclip_mm.models.checkpoints import load_weights_only
 
-    return load_from_local_weights_only(str(path))['state_dict']
+    return load_weights_only(str(path))['state_dict']
 
 
 @pytest.mark.slow

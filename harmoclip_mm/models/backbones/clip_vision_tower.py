@@ -9,6 +9,7 @@ from mmengine.model import BaseModule, ModuleList
 from mmpretrain.models import VisionTransformer
 from torch import Tensor, nn
 
+from ..checkpoints import init_from_checkpoint
 from ..layers import DENSE_MODES, resize_pos_embed, run_block
 
 
@@ -64,7 +65,9 @@ class CLIPVisionTower(VisionTransformer):
         pre_norm (bool): Whether a norm stands before the blocks; the patch
             embedding then has no bias.
         proj_bias (bool): Whether the projection to the joint space has one.
-        init_cfg (dict, optional): Initialisation config.
+        init_cfg (dict, optional): Initialisation config. Type ``Pretrained``
+            reads CLIP checkpoints of every format, see
+            :func:`init_from_checkpoint`.
 
     Raises:
         ValueError: If ``dense_mode`` is unknown, or ``out_indices`` or
@@ -145,9 +148,10 @@ class CLIPVisionTower(VisionTransformer):
 
     def init_weights(self) -> None:
         """Draws the weights, unless ``init_cfg`` loads them."""
+        if init_from_checkpoint(self, 'backbone.'):
+            return
         super().init_weights()
-        if not (self.init_cfg and self.init_cfg['type'] == 'Pretrained'):
-            self._draw_weights()
+        self._draw_weights()
 
     def encode(
         self, img: Tensor, with_pooled: bool = True, with_dense: bool = True

@@ -11,6 +11,7 @@ from torch import Tensor
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import CLIPTokenizer
 
+from ..checkpoints import init_from_checkpoint, pretrained_cfg
 from ..layers import LogitScale
 from ..text_encoders import TextFeatures
 from ..utils import (
@@ -45,7 +46,9 @@ class HarmoCLIP(BaseModel):
             boxes. Defaults to none, which leaves boxes unclassified.
         data_preprocessor (dict, optional): Config of the preprocessor, as
             of mmdet's detectors.
-        init_cfg (dict, optional): Initialisation config.
+        init_cfg (dict, optional): Initialisation config. Type ``Pretrained``
+            reads CLIP checkpoints of every format, see
+            :func:`init_from_checkpoint`.
 
     Raises:
         ValueError: If a head needs crops and there is no
@@ -87,6 +90,15 @@ class HarmoCLIP(BaseModel):
                 'A head asks for crops: give the model a crop_extractor, e.g. '
                 "crop_extractor=dict(type='CropFeatureExtractor')."
             )
+
+    def init_weights(self) -> None:
+        """Draws the weights, and loads those that ``init_cfg`` names."""
+        init_cfg = self.init_cfg
+        if pretrained_cfg(self) is not None:
+            self.init_cfg = None  # mmengine would read our own names only
+        super().init_weights()
+        self.init_cfg = init_cfg
+        init_from_checkpoint(self)
 
     def forward(
         self,

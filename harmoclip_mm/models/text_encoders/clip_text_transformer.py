@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from harmoclip_mm.registry import MODELS
 
+from ..checkpoints import init_from_checkpoint
 from ..layers import CausalBlock, run_block
 
 
@@ -50,7 +51,9 @@ class CLIPTextTransformer(BaseModule):
             False.
         with_cp (bool): Recompute the blocks' activations in the backward.
             Defaults to False.
-        init_cfg (dict, optional): Initialisation config.
+        init_cfg (dict, optional): Initialisation config. Type ``Pretrained``
+            reads CLIP checkpoints of every format, see
+            :func:`init_from_checkpoint`.
     """
 
     def __init__(
@@ -92,9 +95,9 @@ class CLIPTextTransformer(BaseModule):
 
     def init_weights(self) -> None:
         """Draws the weights as CLIP does, unless ``init_cfg`` loads them."""
-        super().init_weights()
-        if self.init_cfg and self.init_cfg['type'] == 'Pretrained':
+        if init_from_checkpoint(self, 'text_encoder.'):
             return
+        super().init_weights()
         # Standard deviations of openai/CLIP, ``clip/model.py``.
         dims = self.embed_dims
         deep = (2 * len(self.layers)) ** -0.5
