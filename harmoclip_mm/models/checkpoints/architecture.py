@@ -119,6 +119,13 @@ def infer_model_cfg(
             ),
             region_extractor=dict(type='harmoclip_mm.RoIFeatureExtractor'),
         )
+        joint = [cfg[tower]['out_dims'] for tower in hints]
+        if joint[0] != joint[1]:
+            raise CheckpointError(
+                f'the towers of checkpoint {raw.path} do not share one joint '
+                f'space: the vision tower ends in {joint[0]} channels, the '
+                f'text tower in {joint[1]}.'
+            )
         return _merged(cfg, arch or {})
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise CheckpointError(
@@ -211,11 +218,12 @@ def _hints(raw: RawCheckpoint, form: str) -> Dict[str, Dict]:
         ]
         # transformers leaves out what equals its defaults
         eps = [tower.get('layer_norm_eps', 1e-5) for tower in towers]
-        if any(abs(each - 1e-5) > 1e-9 for each in eps):
-            raise CheckpointError(
-                f'config.json beside {raw.path} has layer norms of epsilon '
-                f'{max(eps)}, but CLIP has 1e-5.'
-            )
+        for each in eps:
+            if abs(each - 1e-5) > 1e-9:
+                raise CheckpointError(
+                    f'config.json beside {raw.path} has layer norms of '
+                    f'epsilon {each}, but CLIP has 1e-5.'
+                )
         heads = [
             tower.get('num_attention_heads', default)
             for tower, default in zip(towers, (12, 8))

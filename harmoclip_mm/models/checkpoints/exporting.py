@@ -13,6 +13,8 @@ from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.text import find_vocab_file, read_bpe
 from harmoclip_mm.version import __version__
 
+from .activation import QUICK_GELU, activation_of
+from .architecture import architecture_name
 from .foreign_configs import (
     describe_model,
     huggingface_config,
@@ -56,10 +58,9 @@ def export_state_dict(model: nn.Module, path: str, format: str) -> None:
         save_own(_parts(model), path, dict(model=describe_model(model)))
     elif is_file:
         _save_weights(_theirs(model, format), path)
-        config = open_clip_config(model)['model_cfg']
         print_log(
-            f'{path} holds weights alone: open_clip needs a model of this '
-            f'config for them: {json.dumps(config)}.',
+            f'{path} holds weights alone: whoever loads it has to name '
+            f'{_open_clip_name(model)}.',
             logger='current',
         )
     else:
@@ -83,6 +84,16 @@ def _export_folder(model: nn.Module, path: str, format: str) -> None:
     for file, content in files.items():
         _save_json(content, osp.join(path, file))
     _save_weights(weights, osp.join(path, name))
+
+
+def _open_clip_name(model: nn.Module) -> str:
+    cfg = describe_model(model)
+    name = architecture_name(cfg)
+    act = activation_of(model.text_encoder)
+    if name is None:
+        return f'a model of the same architecture, with {act}'
+    quick = act == QUICK_GELU and not name.startswith('EVA')
+    return f"open_clip's model {name}{'-quickgelu' if quick else ''}"
 
 
 def _parts(model: nn.Module) -> Dict[str, Tensor]:

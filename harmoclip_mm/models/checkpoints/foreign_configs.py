@@ -9,10 +9,12 @@ from harmoclip_mm.errors import CheckpointError
 from .activation import ACT_CFGS, GELU, QUICK_GELU, activation_of
 from .architecture import CLIP_MEAN, CLIP_STD
 
-# timm's towers of EVA-02-CLIP by width and side of a patch
+# timm's towers of EVA-02-CLIP by width, blocks, heads, MLP, patch and image;
+# open_clip builds them at no other image size
 _TIMM_NAMES = {
-    (768, 16): 'eva02_base_patch16_clip_224',
-    (1024, 14): 'eva02_large_patch14_clip_224',
+    (768, 12, 12, 2048, 16, 224): 'eva02_base_patch16_clip_224',
+    (1024, 24, 16, 2730, 14, 224): 'eva02_large_patch14_clip_224',
+    (1024, 24, 16, 2730, 14, 336): 'eva02_large_patch14_clip_336',
 }
 
 
@@ -172,22 +174,21 @@ def _set_ratio(tower: Dict, width: int, hidden: int) -> None:
 
 def _timm_name(vision: Mapping) -> str:
     arch = vision['arch']
-    dims = arch['embed_dims']
-    name = _TIMM_NAMES.get((dims, vision['patch_size']))
-    shape = (arch['num_layers'], arch['num_heads'])
-    hidden = arch['feedforward_channels']
-    if (
-        name is None
-        or shape != {768: (12, 12), 1024: (24, 16)}[dims]
-        or hidden != int(dims * 8 / 3)
-    ):
+    key = (
+        arch['embed_dims'],
+        arch['num_layers'],
+        arch['num_heads'],
+        arch['feedforward_channels'],
+        vision['patch_size'],
+        vision['img_size'],
+    )
+    if key not in _TIMM_NAMES:
         raise CheckpointError(
-            'open_clip takes EVA-02 from timm, which has B/16 and L/14 only: '
-            'export to a file (.pt or .safetensors), which needs no config.'
+            'open_clip takes EVA-02 from timm, which has B/16 at 224 px and '
+            'L/14 at 224 and 336 px only: export to a file (.pt or '
+            '.safetensors), which needs no config.'
         )
-    if isinstance(vision['img_size'], int) and vision['img_size'] == 336:
-        return name.replace('_224', '_336')
-    return name
+    return _TIMM_NAMES[key]
 
 
 def huggingface_config(model: nn.Module) -> Dict:

@@ -146,8 +146,6 @@ def to_ours(state_dict: Mapping[str, Tensor], form: Format) -> Converted:
         used.update(entry.theirs)
         tensors = [state_dict[name] for name in entry.theirs]
         found[entry.ours] = entry.rule.load(tensors)
-    if form.name == 'mmpretrain':
-        _fold_patch_bias(state_dict, found, used)
     rest = [name for name in state_dict if name not in used]
     return Converted(
         found,
@@ -178,15 +176,3 @@ def to_theirs(state_dict: Mapping[str, Tensor], form: Format) -> Converted:
         found.update(zip(entry.theirs, saved))
     unused = [name for name in state_dict if name not in used]
     return Converted(found, missing, unused, [])
-
-
-def _fold_patch_bias(state_dict, found, used) -> None:
-    """The same number added to every patch is part of its position."""
-    bias = state_dict.get(mmpretrain.PATCH_BIAS)
-    if bias is None:
-        return
-    used.add(mmpretrain.PATCH_BIAS)
-    if bias.count_nonzero() and 'backbone.pos_embed' in found:
-        positions = found['backbone.pos_embed'].clone()
-        positions[:, 1:] += bias
-        found['backbone.pos_embed'] = positions

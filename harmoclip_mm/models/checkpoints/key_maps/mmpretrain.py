@@ -21,7 +21,3 @@ ENTRIES = [
     *TEXT,
     *LOGIT_SCALE,
 ]
-
-# A bias of the patch embedding, which mmpretrain's config gives the tower
-# although OpenAI's has none. It is the same for all patches.
-PATCH_BIAS = 'visual.patch_embed.projection.bias'

@@ -1,0 +1,24 @@
+"""Fixtures of the tests of checkpoints."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def info_log(monkeypatch):
+    """What is logged, as a list of (level, message)."""
+    from harmoclip_mm.apis import clip
+    from harmoclip_mm.models.checkpoints import clip_checkpoint, loading
+
+    logged = []
+
+    def record(message, logger=None, level=20):
+        logged.append((level, message))
+
+    for module in (clip, clip_checkpoint, loading):
+        monkeypatch.setattr(module, 'print_log', record)
+    return logged

@@ -1,0 +1,101 @@
+#!/usr/bin/env python
+"""Blend a fine-tuned CLIP with the one it started from.
+
+Weights become alpha * FINETUNED + (1 - alpha) * INITIAL, as CLIPSelf does
+after training (arXiv 2310.01403; its code takes alpha 0.7 for B/16 and 0.95
+for L/14). Both may be of any format.
+"""
+
+import argparse
+
+from harmoclip_mm.apis import export_clip, load_clip, run_command
+from harmoclip_mm.errors import UsageError
+from harmoclip_mm.models.checkpoints.blending import blend_state_dicts
+from harmoclip_mm.models.checkpoints.exporting import EXPORT_FORMATS
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('initial', help='checkpoint before the training')
+    parser.add_argument('finetuned', help='checkpoint after the training')
+    parser.add_argument('out', help='file or folder to write')
+    parser.add_argument(
+        '--alpha',
+        type=share,
+        default=0.7,
+        help='share of FINETUNED, 0 to 1 (default: 0.7)',
+    )
+    parser.add_argument(
+        '--alpha-vision',
+        type=share,
+        help='its share in the vision tower (default: as --alpha)',
+    )
+    parser.add_argument(
+        '--alpha-text',
+        type=share,
+        help='its share in the text tower and the temperature '
+        '(default: as --alpha)',
+    )
+    parser.add_argument(
+        '--format',
+        choices=EXPORT_FORMATS,
+        default='harmoclip_mm',
+        help='what to write (default: harmoclip_mm, a .pth)',
+    )
+    parser.add_argument(
+        '--activation',
+        choices=('quick_gelu', 'gelu'),
+        help='activation of both, where they do not say so themselves',
+    )
+    parser.add_argument(
+        '--trust-pickle',
+        action='store_true',
+        help='run the code that the files hold beside their weights: only '
+        'for files whose source you trust',
+    )
+    return parser.parse_args()
+
+
+def share(text: str) -> float:
+    """Read a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is not between 0 and 1')
+    return value
+
+
+def main() -> None:
+    """Load both, blend, export."""
+    args = parse_args()
+    options = dict(activation=args.activation, trust_pickle=args.trust_pickle)
+    model = load_clip(args.finetuned, **options)
+    initial = load_clip(args.initial, **options)
+    acts = [each.checkpoint_info['activation'] for each in (initial, model)]
+    if acts[0] != acts[1]:
+        raise UsageError(
+            f'{args.initial} has {acts[0]}, but {args.finetuned} has '
+            f'{acts[1]}: if one is a guess, say --activation.'
+        )
+    alphas = {
+        'backbone.': args.alpha_vision,
+        'text_encoder.': args.alpha_text,
+        'logit_scale.': args.alpha_text,
+    }
+    alphas = {
+        part: args.alpha if alpha is None else alpha
+        for part, alpha in alphas.items()
+    }
+    blended = blend_state_dicts(
+        initial.state_dict(), model.state_dict(), alphas
+    )
+    model.load_state_dict(blended)
+    export_clip(model, args.out, args.format)
+    shown = ', '.join(f'{part} {a:g}' for part, a in alphas.items())
+    print(f'Wrote {args.out}; share of {args.finetuned}: {shown}')
+
+
+if __name__ == '__main__':
+    run_command(main)
