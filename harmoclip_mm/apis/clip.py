@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models import HarmoCLIP
 from harmoclip_mm.models.checkpoints import (
+    activation_of,
     architecture_name,
     load_clip_weights,
     read_clip,
@@ -75,7 +76,8 @@ def load_clip(
     model = MODELS.build(cfg)
     load_clip_weights(model, found)
     print_log(found.describe(cfg), logger='current')
-    vision, text = found.activation.vision, found.activation.text
+    vision = activation_of(model.backbone)
+    text = activation_of(model.text_encoder)
     model.checkpoint_info = dict(
         path=found.path,
         format=found.form.name,

@@ -14,6 +14,9 @@ from harmoclip_mm.apis import (
     CheckpointGuard,
     use_safe_loading,
 )
+from harmoclip_mm.apis.checkpoint import load_checkpoint_file
+from harmoclip_mm.models.checkpoints import HEADS
+from harmoclip_mm.registry import MODELS
 
 _COUNT = itertools.count()
 
@@ -82,3 +85,101 @@ def test_strict_and_lenient(tmp_path):
         _runner(
             tmp_path, {'visual.proj': torch.ones(2, 2)}, strict=False
         ).load_or_resume()
+
+
+def _clip_runner(tmp_path, source, **guard):
+    """A Runner of a small HarmoCLIP with a head, as tools/test.py has it."""
+    model = MODELS.build(
+        dict(
+            type='harmoclip_mm.HarmoCLIP',
+            backbone=dict(
+                type='harmoclip_mm.HarmoCLIPViT',
+                arch=dict(
+                    embed_dims=64,
+                    num_layers=1,
+                    num_heads=1,
+                    feedforward_channels=256,
+                ),
+                img_size=32,
+                out_dims=16,
+                act_cfg=dict(type='GELU'),
+            ),
+            text_encoder=dict(
+                type='harmoclip_mm.CLIPTextTransformer',
+                embed_dims=64,
+                num_layers=1,
+                num_heads=1,
+                out_dims=16,
+                act_cfg=dict(type='GELU'),
+            ),
+            region_extractor=dict(type='harmoclip_mm.RoIFeatureExtractor'),
+            heads=dict(
+                lrc=dict(
+                    type='harmoclip_mm.RegionPhraseHead',
+                    temperature='own',
+                    loss=dict(type='harmoclip_mm.LexemeRegionContrastiveLoss'),
+                )
+            ),
+        )
+    )
+    runner = Runner(
+        model,
+        work_dir=str(tmp_path),
+        load_from=str(source),
+        experiment_name=f'guard_{next(_COUNT)}',
+    )
+    runner.register_hook(CheckpointGuard(**guard))
+    return runner
+
+
+def _open_clip(quick_gelu):
+    model = pytest.importorskip('open_clip.model')
+    return model.CLIP(
+        embed_dim=16,
+        vision_cfg=dict(image_size=32, layers=1, width=64, patch_size=16),
+        text_cfg=dict(width=64, heads=1, layers=1),
+        quick_gelu=quick_gelu,
+    )
+
+
+def test_a_foreign_clip_is_loaded_and_lacks_the_heads(tmp_path):
+    clip = _open_clip(quick_gelu=False)
+    torch.save(clip.state_dict(), tmp_path / 'clip.pt')
+    runner = _clip_runner(tmp_path, tmp_path / 'clip.pt', optional=HEADS)
+    runner.load_or_resume()
+    assert torch.equal(runner.model.backbone.proj.weight, clip.visual.proj.t())
+    log = next(tmp_path.rglob('*.log')).read_text()
+    assert 'left as initialised' in log and 'heads.lrc.logit_scale' in log
+    # a training that goes on may lack nothing
+    with pytest.raises(CheckpointError, match=r'heads\.lrc\.logit_scale'):
+        _clip_runner(tmp_path, tmp_path / 'clip.pt').load_or_resume()
+
+
+def test_heads_of_a_training_are_tolerated_and_logged(tmp_path):
+    runner = _clip_runner(tmp_path, tmp_path / 'epoch_1.pth', optional=HEADS)
+    state_dict = runner.model.state_dict()
+    state_dict['heads.gr.logit_scale.log_scale'] = torch.ones(())
+    torch.save({'state_dict': state_dict}, tmp_path / 'epoch_1.pth')
+    runner.load_or_resume()
+    log = max(tmp_path.rglob('*.log')).read_text()
+    assert 'not used: heads.gr.logit_scale.log_scale' in log
+
+
+def test_a_foreign_clip_of_another_activation_is_refused(tmp_path):
+    clip = _open_clip(quick_gelu=True)
+    state_dict = dict(clip.state_dict(), input_resolution=torch.tensor(32))
+    torch.save(state_dict, tmp_path / 'openai.pt')  # OpenAI's, for certain
+    runner = _clip_runner(tmp_path, tmp_path / 'openai.pt', optional=HEADS)
+    with pytest.raises(CheckpointError, match='trained with quick_gelu'):
+        runner.load_or_resume()
+
+
+def test_an_optimizer_is_not_mapped_from_the_file(tmp_path):
+    """The file may be overwritten while the optimizer still holds it."""
+    state_dict = _clip_runner(tmp_path, 'none').model.state_dict()
+    path = str(tmp_path / 'last.pth')
+    moments = torch.arange(1000.0)
+    torch.save(dict(state_dict=state_dict, optimizer=moments), path)
+    loaded = load_checkpoint_file(path)
+    torch.save(dict(state_dict={}, optimizer=moments * 0), path)
+    assert torch.equal(loaded['optimizer'], moments)

@@ -4,7 +4,7 @@ This room stands below the towers, which load themselves from it.
 """
 
 from .activation import Activation, activation_of
-from .architecture import architecture_name
+from .architecture import ARCHITECTURES, architecture_name
 from .clip_checkpoint import CLIPCheckpoint, read_clip, recognise
 from .hub import is_remote
 from .loading import (
@@ -19,6 +19,7 @@ from .pickles import load_weights_only
 from .reading import RawCheckpoint, read_checkpoint
 
 __all__ = [
+    'ARCHITECTURES',
     'HEADS',
     'Activation',
     'CLIPCheckpoint',

@@ -1,0 +1,171 @@
+"""The converters as users run them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.models.checkpoints.blending import blend_state_dicts
+
+open_clip_model = pytest.importorskip('open_clip.model')
+ROOT = Path(__file__).resolve().parents[2]
+CFG = dict(
+    embed_dim=16,
+    vision_cfg=dict(image_size=32, layers=1, width=64, patch_size=16),
+    text_cfg=dict(width=64, heads=1, layers=1),
+)
+
+
+def run(tool, *args, fails=False):
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / 'tools' / 'model_converters' / tool),
+            *map(str, args),
+        ],
+        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert bool(done.returncode) == fails, done.stderr
+    return done.stderr if fails else done.stdout
+
+
+def save(path, quick_gelu=True):
+    model = open_clip_model.CLIP(**CFG, quick_gelu=quick_gelu).eval()
+    torch.save(model.state_dict(), path)
+    return model
+
+
+def test_export_there_and_back(tmp_path):
+    model = save(tmp_path / 'in.pt')
+    act = ['--activation', 'quick_gelu']
+    out = run(
+        'export_clip.py',
+        tmp_path / 'in.pt',
+        tmp_path / 'own.pth',
+        '--format',
+        'harmoclip_mm',
+        *act,
+    )
+    assert 'own.pth in the format harmoclip_mm' in out
+    run(
+        'export_clip.py',
+        tmp_path / 'own.pth',
+        tmp_path / 'hf',
+        '--format',
+        'huggingface',
+    )
+    run('export_clip.py', tmp_path / 'hf', tmp_path / 'back.pt')
+    back = torch.load(tmp_path / 'back.pt')
+    expected = model.state_dict()
+    assert set(back) == set(expected)
+    torch.testing.assert_close(back, dict(expected), rtol=0, atol=0)
+
+
+def test_export_errors_are_sentences(tmp_path):
+    (tmp_path / 'bad.pt').write_text('Not found')
+    error = run(
+        'export_clip.py', tmp_path / 'bad.pt', tmp_path / 'out', fails=True
+    )
+    assert 'no checkpoint but text' in error and 'Traceback' not in error
+    torch.save(
+        dict(state_dict={}, args=CFG, path=Path('x')), tmp_path / 'objects.pt'
+    )
+    error = run(
+        'export_clip.py', tmp_path / 'objects.pt', tmp_path / 'out', fails=True
+    )
+    assert 'pathlib' in error and '--trust-pickle' in error
+
+
+def test_export_takes_heads_from_a_config(tmp_path):
+    import harmoclip_mm
+
+    save(tmp_path / 'in.pt')
+    heads = dict(arch=dict(num_heads=2)), dict(num_heads=4)
+    model = harmoclip_mm.load_clip(
+        str(tmp_path / 'in.pt'),
+        arch=dict(backbone=heads[0], text_encoder=heads[1]),
+        activation='gelu',
+    )
+    torch.save(model.state_dict(), tmp_path / 'bare.pth')
+    (tmp_path / 'config.py').write_text(
+        'model = dict(backbone=dict(arch=dict(num_heads=2),'
+        "act_cfg=dict(type='GELU')), text_encoder=dict(num_heads=4,"
+        "act_cfg=dict(type='GELU')))\n"
+    )
+    run(
+        'export_clip.py',
+        tmp_path / 'bare.pth',
+        tmp_path / 'out',
+        '--config',
+        tmp_path / 'config.py',
+    )
+    back = harmoclip_mm.load_clip(str(tmp_path / 'out'))
+    assert back.backbone.arch_settings['num_heads'] == 2
+    assert back.text_encoder.layers[0].num_heads == 4
+    assert back.checkpoint_info['activation'] == 'gelu'
+
+
+def test_blend(tmp_path):
+    old = save(tmp_path / 'old.pt').state_dict()
+    new = save(tmp_path / 'new.pt').state_dict()
+    out = run(
+        'blend_checkpoints.py',
+        tmp_path / 'old.pt',
+        tmp_path / 'new.pt',
+        tmp_path / 'out.pt',
+        '--alpha',
+        '0.25',
+        '--alpha-text',
+        '0',
+        '--format',
+        'open_clip',
+    )
+    assert 'backbone. 0.25, text_encoder. 0' in out
+    found = torch.load(tmp_path / 'out.pt')
+    for name, value in found.items():
+        expected = old[name]
+        if name.startswith('visual.'):
+            expected = 0.25 * new[name] + 0.75 * old[name]
+        torch.testing.assert_close(value, expected)
+    # untouched to the last bit
+    assert torch.equal(found['text_projection'], old['text_projection'])
+
+
+def test_blend_errors(tmp_path):
+    save(tmp_path / 'old.pt')
+    save(tmp_path / 'old-quickgelu.pt')
+    error = run(
+        'blend_checkpoints.py',
+        tmp_path / 'old.pt',
+        tmp_path / 'old-quickgelu.pt',
+        tmp_path / 'out.pth',
+        fails=True,
+    )
+    assert 'say --activation' in error
+    error = run(
+        'blend_checkpoints.py', 'a', 'b', 'c', '--alpha', '1.5', fails=True
+    )
+    assert '1.5 is not between 0 and 1' in error
+
+
+def test_blending_by_hand():
+    old = dict(a=torch.tensor([1.0, 2.0]), b=torch.tensor(4.0))
+    new = dict(
+        a=torch.tensor([3.0, 6.0]),
+        b=torch.tensor(8.0),
+        heads=torch.tensor(9.0),
+    )
+    # 0.75 * 3 + 0.25 * 1 = 2.5, 0.75 * 6 + 0.25 * 2 = 5
+    found = blend_state_dicts(old, new, dict(a=0.75, b=0.0))
+    assert found['a'].tolist() == [2.5, 5.0]
+    assert found['b'] == 4 and found['heads'] == 9
+    old['a'] = torch.zeros(3)
+    with pytest.raises(CheckpointError, match=r'a is \(3,\) in the initial'):
+        blend_state_dicts(old, new, dict(a=0.5))
