@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from harmoclip_mm.apis import UsageError
-from harmoclip_mm.apis.checkpoint import load_from_local_weights_only
+from harmoclip_mm.apis.checkpoint import load_checkpoint_file
 from harmoclip_mm.text import load_vocabulary
 
 REPO = Path(__file__).parents[2]
@@ -112,7 +112,7 @@ def test_both_train_equally_long_from_the_same_start(finished):
         # no validation: train_seconds is training
         assert 'Epoch(val)' not in log
         latest = Path((folder / method / 'last_checkpoint').read_text())
-        trained = load_from_local_weights_only(str(latest))['state_dict']
+        trained = load_checkpoint_file(str(latest))['state_dict']
         assert set(start) <= set(trained)
         assert any(not torch.equal(start[key], trained[key]) for key in start)
 
