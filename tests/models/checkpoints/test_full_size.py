@@ -65,6 +65,24 @@ def test_equal_to_open_clip(tmp_path, name):
     assert all(torch.equal(exported[key], expected[key]) for key in expected)
 
 
+@pytest.mark.parametrize('size', [448, (224, 336)])
+@torch.no_grad()
+def test_other_sizes_resize_as_open_clip(tmp_path, size):
+    """B/16 learned at 224 px and used at another size, in both libraries."""
+    name = 'ViT-B-16-quickgelu'
+    learned = randomised(open_clip.create_model(name, pretrained=None))
+    path = tmp_path / f'{name}.pt'
+    torch.save(learned.state_dict(), path)
+    theirs = open_clip.create_model(
+        name, pretrained=str(path), force_image_size=size
+    ).eval()
+    ours = load_clip(str(path))
+    height, width = (size, size) if isinstance(size, int) else size
+    img = torch.randn(1, 3, height, width)
+    pooled = ours.backbone.encode(img, with_dense=False).pooled
+    assert relative(pooled, theirs.encode_image(img)) < 1e-5
+
+
 @torch.no_grad()
 def test_equal_to_transformers_and_back(tmp_path):
     transformers = pytest.importorskip('transformers')
