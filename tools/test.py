@@ -6,19 +6,16 @@ import os
 import os.path as osp
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from harmoclip_mm.apis import (
     LAUNCHERS,
     CheckpointGuard,
     UsageError,
+    build_runner,
     close_launcher,
     load_config,
     run_command,
     save_metrics,
-    setup_launcher,
-    use_safe_loading,
 )
 from harmoclip_mm.evaluation import DumpRegionResults
 from harmoclip_mm.models.checkpoints import HEADS, is_remote
@@ -127,16 +124,8 @@ def main() -> None:
     initialise = choose_weights(cfg, args.checkpoint)
     if args.show_dir:
         enable_drawing(cfg, args.show_dir)
-    use_safe_loading()
-    setup_launcher(cfg, args.launcher)
-
-    if 'runner_type' in cfg:
-        runner = RUNNERS.build(cfg)
-    else:
-        runner = Runner.from_cfg(cfg)
-    runner.register_hook(
-        CheckpointGuard(strict=not initialise, optional=HEADS)
-    )
+    guard = CheckpointGuard(strict=not initialise, optional=HEADS)
+    runner = build_runner(cfg, args.launcher, guard)
     if initialise:
         # only a training does this by itself
         runner._init_model_weights()

@@ -7,18 +7,15 @@ import os.path as osp
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from harmoclip_mm.apis import (
     LAUNCHERS,
     CheckpointGuard,
     UsageError,
+    build_runner,
     close_launcher,
     load_config,
     run_command,
-    setup_launcher,
-    use_safe_loading,
 )
 
 
@@ -115,14 +112,8 @@ def main() -> None:
         enable_auto_scale_lr(cfg)
     if args.resume is not None:
         enable_resume(cfg, args.resume)
-    use_safe_loading()
-    setup_launcher(cfg, args.launcher)
-
-    if 'runner_type' in cfg:
-        runner = RUNNERS.build(cfg)
-    else:
-        runner = Runner.from_cfg(cfg)
-    runner.register_hook(CheckpointGuard(strict=bool(cfg.get('resume'))))
+    guard = CheckpointGuard(strict=bool(cfg.get('resume')))
+    runner = build_runner(cfg, args.launcher, guard)
     runner.train()
     runner.logger.info(
         f'Checkpoints are in {runner.work_dir}, the log of this run in '

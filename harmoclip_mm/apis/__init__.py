@@ -8,12 +8,14 @@ from .config import load_config
 from .errors import run_command
 from .launch import LAUNCHERS, close_launcher, setup_launcher
 from .metrics_file import save_metrics
+from .runner import build_runner
 
 __all__ = [
     'LAUNCHERS',
     'CheckpointError',
     'CheckpointGuard',
     'UsageError',
+    'build_runner',
     'close_launcher',
     'export_clip',
     'load_clip',

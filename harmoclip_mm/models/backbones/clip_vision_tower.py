@@ -1,5 +1,6 @@
 """What CLIP's vision towers have in common."""
 
+from abc import abstractmethod
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -234,9 +235,9 @@ class CLIPVisionTower(VisionTransformer):
     def _recompute(self) -> bool:
         return self.with_cp and self.training
 
+    @abstractmethod
     def _draw_weights(self) -> None:
         """Draws weights as the reference of the architecture does."""
-        raise NotImplementedError
 
     def _context(self, x: Tensor, grid: Tuple[int, int]) -> Tuple[Tensor, ...]:
         """Arguments of the blocks beside the tokens x on a grid (h, w)."""
