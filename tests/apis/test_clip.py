@@ -26,7 +26,7 @@ VISION = dict(
 EVA = dict(VISION, type='HarmoCLIPEVA02')
 
 
-def build(vision=None, acts=('mmpretrain.QuickGELU',) * 2, **kwargs):
+def build(vision=None, acts=('harmoclip_mm.QuickGELU',) * 2, **kwargs):
     init_default_scope('harmoclip_mm')
     vision = copy.deepcopy(vision or VISION)
     if vision['type'] == 'HarmoCLIPViT':
@@ -71,7 +71,7 @@ def img():
     return torch.randn(2, 3, IMAGE_SIZE, IMAGE_SIZE)
 
 
-@pytest.mark.parametrize('act', ['mmpretrain.QuickGELU', 'GELU'])
+@pytest.mark.parametrize('act', ['harmoclip_mm.QuickGELU', 'GELU'])
 @torch.no_grad()
 def test_open_clip_loads_the_folder(tmp_path, img, act):
     open_clip = pytest.importorskip('open_clip')
@@ -111,7 +111,7 @@ def test_open_clip_loads_the_file(tmp_path, img, suffix):
 
 
 @pytest.mark.parametrize(
-    'acts', [('mmpretrain.QuickGELU', 'GELU'), ('GELU', 'GELU')]
+    'acts', [('harmoclip_mm.QuickGELU', 'GELU'), ('GELU', 'GELU')]
 )
 @torch.no_grad()
 def test_transformers_loads_the_folder(tmp_path, img, acts):
@@ -169,7 +169,7 @@ def test_own_files_keep_what_shapes_do_not_say(tmp_path, img, vision):
     vision = dict(vision, img_size=(32, 64), dense_mode='token')
     if vision['type'] == 'HarmoCLIPEVA02':
         vision['arch'] = dict(vision['arch'], embed_dims=96, num_heads=6)
-    model = build(vision, acts=('GELU', 'mmpretrain.QuickGELU'))
+    model = build(vision, acts=('GELU', 'harmoclip_mm.QuickGELU'))
     path = str(tmp_path / 'own.pth')
     export_clip(model, path, format='harmoclip_mm')
     back = load_clip(path)
@@ -214,7 +214,7 @@ def test_what_a_format_has_no_place_for(tmp_path):
     with pytest.raises(CheckpointError, match='from timm, which has B/16'):
         export_clip(build(EVA), path)
     with pytest.raises(CheckpointError, match='one activation for both'):
-        export_clip(build(acts=('GELU', 'mmpretrain.QuickGELU')), path)
+        export_clip(build(acts=('GELU', 'harmoclip_mm.QuickGELU')), path)
     odd = build(dict(VISION, img_size=(32, 64)))
     with pytest.raises(CheckpointError, match='square images only'):
         export_clip(odd, path, 'huggingface')

@@ -30,7 +30,7 @@ class HarmoCLIPViT(CLIPVisionTower):
         dense_mode (str): How the last block makes the dense map, see
             :meth:`BranchingMixin.branch`. Defaults to ``'value'``.
         act_cfg (dict): Activation of the MLPs. Defaults to
-            ``mmpretrain.QuickGELU``, which OpenAI's weights need.
+            ``harmoclip_mm.QuickGELU``, which OpenAI's weights need.
         out_indices (Sequence[int] | int): Blocks whose maps ``forward``
             returns; the last one is the plain output of the block, before
             the final norm. Defaults to -1.
@@ -61,7 +61,7 @@ class HarmoCLIPViT(CLIPVisionTower):
         with_cp: bool = False,
         init_cfg: Optional[Dict] = None,
     ) -> None:
-        act_cfg = act_cfg or dict(type='mmpretrain.QuickGELU')
+        act_cfg = act_cfg or dict(type='harmoclip_mm.QuickGELU')
         super().__init__(
             arch=arch,
             img_size=img_size,

@@ -20,7 +20,7 @@ from .reading import RawCheckpoint
 
 QUICK_GELU, GELU = 'quick_gelu', 'gelu'
 ACT_CFGS = {
-    QUICK_GELU: dict(type='mmpretrain.QuickGELU'),
+    QUICK_GELU: dict(type='harmoclip_mm.QuickGELU'),
     GELU: dict(type='GELU'),
 }
 # Releases of open_clip that were trained with QuickGELU, by what their file

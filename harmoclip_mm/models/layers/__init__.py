@@ -4,6 +4,7 @@ from .checkpointing import run_block
 from .eva02_block import EVA02Block
 from .logit_scale import LogitScale
 from .pos_embed import resize_pos_embed
+from .quick_gelu import QuickGELU
 from .rope import rotary_angles, rotate_patches
 from .text_block import CausalBlock
 from .vision_block import DENSE_MODES, BranchingEncoderLayer, BranchingMixin
@@ -15,6 +16,7 @@ __all__ = [
     'CausalBlock',
     'EVA02Block',
     'LogitScale',
+    'QuickGELU',
     'resize_pos_embed',
     'rotary_angles',
     'rotate_patches',

@@ -17,7 +17,7 @@ class CausalBlock(BaseModule):
         num_heads (int): Number of attention heads.
         feedforward_channels (int): Width of the MLP.
         act_cfg (dict): Activation of the MLP. OpenAI's weights want
-            ``mmpretrain.QuickGELU``: with the exact GELU their features are
+            ``harmoclip_mm.QuickGELU``: with the exact GELU their features are
             wrong, and the reverse (mlfoundations/open_clip issue 771).
         norm_eps (float): Epsilon of the layer norms. Defaults to 1e-5.
         init_cfg (dict, optional): Initialisation config.

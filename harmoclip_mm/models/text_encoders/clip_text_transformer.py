@@ -46,7 +46,7 @@ class CLIPTextTransformer(BaseModule):
             Defaults to 49408.
         context_length (int): Longest text in tokens. Defaults to 77.
         act_cfg (dict, optional): Activation of the MLPs. Defaults to
-            ``mmpretrain.QuickGELU``, which OpenAI's weights need.
+            ``harmoclip_mm.QuickGELU``, which OpenAI's weights need.
         frozen (bool): Whether the tower is left untrained. Defaults to
             False.
         with_cp (bool): Recompute the blocks' activations in the backward.
@@ -84,7 +84,7 @@ class CLIPTextTransformer(BaseModule):
                 embed_dims,
                 num_heads,
                 feedforward_channels or 4 * embed_dims,
-                act_cfg or dict(type='mmpretrain.QuickGELU'),
+                act_cfg or dict(type='harmoclip_mm.QuickGELU'),
             )
             for _ in range(num_layers)
         )

@@ -138,7 +138,7 @@ def test_the_other_activation_is_an_error_where_it_is_known(
     cfg = describe_model(load_clip(path))
     wrong = dict(cfg['backbone'], act_cfg=dict(type='GELU'))
     with pytest.raises(
-        CheckpointError, match=r"act_cfg=dict\(type='mmpretrain.QuickGELU'\)"
+        CheckpointError, match=r"act_cfg=dict\(type='harmoclip_mm.QuickGELU'\)"
     ):
         built(wrong, path)
     built(wrong, path, activation='gelu')  # who knows better, says so
