@@ -2,7 +2,6 @@
 
 from typing import Dict, Optional, Tuple
 
-import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from mmpretrain.models.utils import SwiGLUFFN, build_norm_layer
@@ -24,6 +23,8 @@ class EVA02Block(BranchingMixin, BaseModule):
     The block is our own, since mmpretrain's ``EVA02EndcoderLayer`` lacks the
     norm inside the attention, has a bias on the keys, holds an N x N matrix,
     and turns neighbouring channels by two different angles. Its MLP is used.
+    Beside the tokens the block takes cosines and sines of the patches' rotary
+    angles, each (N, C / heads / 2).
 
     Args:
         embed_dims (int): Width C.
@@ -61,22 +62,6 @@ class EVA02Block(BranchingMixin, BaseModule):
             dropout_layer=dict(type='DropPath', drop_prob=drop_path_rate),
             norm_cfg=norm_cfg,
         )
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Maps tokens to tokens.
-
-        Args:
-            x (Tensor): Tokens, CLS first, shape (B, 1 + N, C).
-            cos (Tensor): Cosines of the rotary angles of the patches, shape
-                (N, C / heads / 2).
-            sin (Tensor): Sines of the same.
-
-        Returns:
-            Tensor: Tokens, shape (B, 1 + N, C).
-        """
-        query, key, value = self._project(self.ln1(x), False, cos, sin)
-        out = F.scaled_dot_product_attention(query, key, value)
-        return self._finish(x, out)
 
     def _project(
         self, x: Tensor, cls_query_only: bool, cos: Tensor, sin: Tensor

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from harmoclip_mm.registry import MODELS
 
+from .vision_block import split_heads
+
 
 class CausalBlock(BaseModule):
     """Pre-norm residual block with causal self-attention.
@@ -49,8 +51,9 @@ class CausalBlock(BaseModule):
 
     def attend(self, x: Tensor) -> Tensor:
         """Causal multi-head self-attention, (B, L, C) to (B, L, C)."""
-        batch, length, dims = x.shape
-        qkv = self.qkv(x).reshape(batch, length, 3, self.num_heads, -1)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        parts = self.qkv(x).chunk(3, dim=-1)
+        query, key, value = (
+            split_heads(each, self.num_heads) for each in parts
+        )
         out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.proj(out.transpose(1, 2).reshape(batch, length, dims))
+        return self.proj(out.transpose(1, 2).flatten(-2))

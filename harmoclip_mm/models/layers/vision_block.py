@@ -25,7 +25,7 @@ class BranchingMixin:
     computed for its own tokens only: the CLS branch has one query, and the
     dense branch of mode ``'value'`` has no attention at all.
 
-    A block brings ``ln1``, ``forward(x, *context)`` and
+    A block brings ``ln1`` and
 
     - ``_project(x, cls_query_only, *context)``: queries, keys and values of
       the normed tokens, each (B, heads, tokens, C / heads), positions
@@ -37,6 +37,20 @@ class BranchingMixin:
     as rotary angles. Dropout of attention weights is not applied here, since
     CLIP has none.
     """
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        """Runs the plain block.
+
+        Args:
+            x (Tensor): Tokens, CLS first, shape (B, 1 + N, C).
+            *context (Tensor): What the tower hands to its blocks.
+
+        Returns:
+            Tensor: Tokens, shape (B, 1 + N, C).
+        """
+        query, key, value = self._project(self.ln1(x), False, *context)
+        out = F.scaled_dot_product_attention(query, key, value)
+        return self._finish(x, out)
 
     def branch(
         self,
@@ -60,7 +74,7 @@ class BranchingMixin:
                   query-query and key-key softmax applied to the values
                   (SCLIP, arXiv 2312.01597, section 3.2).
                 - None: the patches are not wanted.
-            *context (Tensor): Further arguments of the block's ``forward``.
+            *context (Tensor): As of :meth:`forward`.
 
         Returns:
             Tuple[Optional[Tensor], Optional[Tensor]]: The CLS token (B, C)
@@ -89,7 +103,9 @@ class BranchingMixin:
 class BranchingEncoderLayer(BranchingMixin, TransformerEncoderLayer):
     """mmpretrain's ``TransformerEncoderLayer`` with :meth:`branch`.
 
-    The parameters and ``forward`` are those of mmpretrain.
+    The parameters and the results of ``forward`` are those of mmpretrain;
+    its attention indexes the stacked projections, whose backward fills three
+    arrays with zeros where splitting them needs one concatenation.
     """
 
     def _project(
@@ -97,10 +113,12 @@ class BranchingEncoderLayer(BranchingMixin, TransformerEncoderLayer):
     ) -> Tuple[Tensor, Tensor, Tensor]:
         dims, heads = self.embed_dims, self.attn.num_heads
         linear = self.attn.qkv
+        if not cls_query_only:
+            parts = linear(x).chunk(3, dim=-1)
+            return tuple(split_heads(each, heads) for each in parts)
         q_bias = None if linear.bias is None else linear.bias[:dims]
         kv_bias = None if linear.bias is None else linear.bias[dims:]
-        tokens = x[:, :1] if cls_query_only else x
-        query = F.linear(tokens, linear.weight[:dims], q_bias)
+        query = F.linear(x[:, :1], linear.weight[:dims], q_bias)
         key_value = F.linear(x, linear.weight[dims:], kv_bias)
         key, value = key_value.split(dims, dim=-1)
         return tuple(split_heads(each, heads) for each in (query, key, value))
