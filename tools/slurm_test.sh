@@ -1,35 +1,7 @@
 #!/usr/bin/env bash
 # Evaluate on a Slurm cluster, one task a GPU.
 set -e
-
-if [ $# -lt 4 ]; then
-    echo "Usage: bash $0 PARTITION JOB_NAME CONFIG CHECKPOINT" \
-        "[arguments of test.py]" >&2
-    echo "Environment: GPUS (in all, 8), GPUS_PER_NODE (8)," \
-        "CPUS_PER_TASK (5), SRUN_ARGS, PYTHON." >&2
-    exit 2
-fi
-
-PARTITION=$1
-JOB_NAME=$2
-CONFIG=$3
-CHECKPOINT=$4
-GPUS=${GPUS:-8}
-GPUS_PER_NODE=${GPUS_PER_NODE:-8}
-CPUS_PER_TASK=${CPUS_PER_TASK:-5}
-TOOLS=$(cd "$(dirname "$0")" && pwd)
-# several words in one variable, as srun takes them
-read -r -a SRUN_ARGS <<< "${SRUN_ARGS:-}"
-
-set -x
-PYTHONPATH="$(dirname "$TOOLS")${PYTHONPATH:+:$PYTHONPATH}" \
-srun -p "$PARTITION" \
-    --job-name="$JOB_NAME" \
-    --gres="gpu:$GPUS_PER_NODE" \
-    --ntasks="$GPUS" \
-    --ntasks-per-node="$GPUS_PER_NODE" \
-    --cpus-per-task="$CPUS_PER_TASK" \
-    --kill-on-bad-exit=1 \
-    "${SRUN_ARGS[@]}" \
-    "${PYTHON:-python}" -u "$TOOLS/test.py" "$CONFIG" "$CHECKPOINT" \
-    --launcher=slurm "${@:5}"
+. "$(dirname "$0")/launchers.sh"
+[ $# -ge 4 ] || usage \
+    "PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of test.py]" "$SLURM_HELP"
+run_slurm "$1" "$2" test.py "$3" "$4" "${@:5}"
