@@ -1,6 +1,7 @@
 """HarmoCLIP: two towers, and whatever heads a method hangs on them."""
 
-from typing import Dict, List, Optional, Sequence, Set, Union
+import re
+from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +100,25 @@ class HarmoCLIP(BaseModel):
         super().init_weights()
         self.init_cfg = init_cfg
         init_from_checkpoint(self)
+
+    def get_layer_depth(self, param_name: str) -> Tuple[int, int]:
+        """Depth of a parameter, for mmpretrain's layer-wise decay of the
+        learning rate.
+
+        Args:
+            param_name (str): Name of the parameter.
+
+        Returns:
+            Tuple[int, int]: Its depth in its tower, and how many depths the
+            tower has; temperatures and heads count as the last.
+        """
+        # Wrapped blocks (FSDP, checkpointing) have the wrapper in their name.
+        param_name = re.sub(r'_\w+_wrapped_module\.', '', param_name)
+        for name in ('backbone', 'text_encoder'):
+            if param_name.startswith(f'{name}.'):
+                tower = getattr(self, name)
+                return tower.get_layer_depth(param_name, f'{name}.')
+        return 0, 1
 
     def forward(
         self,

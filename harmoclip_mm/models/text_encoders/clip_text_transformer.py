@@ -1,6 +1,6 @@
 """CLIP's text transformer, with every token in the joint space."""
 
-from typing import Dict, NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional, Tuple
 
 import torch
 from mmengine.model import BaseModule, ModuleList
@@ -115,6 +115,29 @@ class CLIPTextTransformer(BaseModule):
     def train(self, mode: bool = True) -> 'CLIPTextTransformer':
         """A frozen tower stays in evaluation mode."""
         return super().train(mode and not self.frozen)
+
+    def get_layer_depth(
+        self, param_name: str, prefix: str = ''
+    ) -> Tuple[int, int]:
+        """Depth of a parameter, for layer-wise decay of the learning rate.
+
+        Args:
+            param_name (str): Name of the parameter.
+            prefix (str): Prefix of this tower's parameters.
+
+        Returns:
+            Tuple[int, int]: Its depth, 0 for the embeddings, 1 for the first
+            block, and the number of depths; final norm, projection and
+            whatever is not below the prefix are the last.
+        """
+        depths = len(self.layers) + 2
+        name = param_name[len(prefix) :]
+        if param_name.startswith(prefix):
+            if name.startswith(('token_embedding', 'pos_embed')):
+                return 0, depths
+            if name.startswith('layers.'):
+                return int(name.split('.')[1]) + 1, depths
+        return depths - 1, depths
 
     def forward(self, ids: Tensor) -> TextFeatures:
         """Encodes texts.
