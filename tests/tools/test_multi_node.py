@@ -1,0 +1,147 @@
+"""Two machines, played by two ``dist_train.sh`` on this one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPT = REPOSITORY / 'tools' / 'dist_train.sh'
+OPTIONS = (
+    'train_cfg.max_epochs=1',
+    'train_cfg.val_begin=2',
+    'train_dataloader.batch_size=4',
+    'default_hooks.logger.interval=1',
+    'log_processor.window_size=1',
+)
+
+
+def environment(**more) -> dict:
+    env = {
+        **os.environ,
+        'PYTHON': sys.executable,
+        'CUDA_VISIBLE_DEVICES': '-1',
+        'OMP_NUM_THREADS': '1',
+    }
+    for name in (
+        *('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE'),
+        *('NNODES', 'NODE_RANK', 'MASTER_ADDR', 'PORT'),
+    ):
+        env.pop(name, None)
+    return {**env, **more}
+
+
+def free_port() -> str:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])
+
+
+def read_losses(work_dir: Path) -> list:
+    """Losses of each iteration."""
+    (path,) = work_dir.glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [
+        {name: value for name, value in line.items() if 'loss' in name}
+        for line in lines
+    ]
+
+
+@pytest.mark.slow
+def test_two_machines_equal_one(tmp_path, run_tool):
+    """The global batch and its losses do not depend on where ranks are."""
+    run_tool(
+        'dataset_converters/shapes.py', tmp_path / 'shapes', '--size', 80,
+        '--train', 24, '--val', 2, '--test', 2, '--workers', 1,
+    )  # fmt: skip
+
+    def start(work_dir, processes, **more) -> subprocess.Popen:
+        return subprocess.Popen(
+            [
+                *('bash', str(SCRIPT)),
+                str(REPOSITORY / 'configs' / 'harmoclip_tiny_shapes.py'),
+                *(str(processes), '--work-dir', work_dir),
+                *('--cfg-options', *OPTIONS),
+            ],
+            cwd=tmp_path,
+            env=environment(SHAPES_ROOT=str(tmp_path / 'shapes'), **more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    nodes = dict(NNODES='2', MASTER_ADDR='127.0.0.1', PORT=free_port())
+    jobs = [
+        start('two', 1, NODE_RANK='0', **nodes),
+        start('two', 1, NODE_RANK='1', **nodes),
+        start('one', 2, PORT=free_port()),
+    ]
+    try:
+        for job in jobs:
+            printed, _ = job.communicate(timeout=280)
+            assert job.returncode == 0, printed[-5000:]
+    finally:
+        for job in jobs:
+            job.kill()
+    assert (tmp_path / 'two' / 'epoch_1.pth').is_file()
+    two, one = read_losses(tmp_path / 'two'), read_losses(tmp_path / 'one')
+    assert len(one) == 3
+    for found, expected in zip(two, one):
+        assert set(found) == {'loss', 'loss_gc', 'loss_lrc', 'loss_gr'}
+        # machines have other numbers of threads, so sums other roundings
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize('given', [{}, {'NODE_RANK': '1'}])
+def test_a_machine_must_say_which_it_is(given):
+    """Else it would wait for others that never come."""
+    result = subprocess.run(
+        ['bash', str(SCRIPT), 'config.py', '1'],
+        env=environment(NNODES='2', **given),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert result.stdout == (
+        'Error: NNODES=2 machines need NODE_RANK (0 to 1) and MASTER_ADDR '
+        'on each\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        ({}, '--gres=gpu:8 --ntasks=8 --ntasks-per-node=8'),
+        (
+            {'NNODES': '3', 'GPUS_PER_NODE': '4'},
+            '--gres=gpu:4 --nodes=3 --ntasks=12 --ntasks-per-node=4',
+        ),
+        ({'GPUS': '16'}, '--gres=gpu:8 --ntasks=16 --ntasks-per-node=8'),
+    ],
+)
+def test_slurm_is_asked_for_the_machines(tmp_path, given, expected):
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\necho "srun $* $MASTER_ADDR"\n')
+    srun.chmod(0o755)
+    path = f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
+    result = subprocess.run(
+        [
+            *('bash', str(SCRIPT.with_name('slurm_train.sh'))),
+            *('part', 'job', 'config.py', 'work', '--amp'),
+        ],
+        env=environment(PATH=path, MASTER_ADDR='10.0.0.1', **given),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert f'-p part --job-name=job {expected} --cpus-per-task=5' in (
+        result.stdout
+    )
+    assert result.stdout.endswith(
+        'train.py config.py --work-dir=work --amp --launcher slurm 10.0.0.1\n'
+    )
