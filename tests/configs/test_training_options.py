@@ -1,0 +1,75 @@
+"""EMA, layer decay and a frozen text tower by config, really trained."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from harmoclip_mm.models.checkpoints import load_weights_only
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIG = """
+_base_ = {base!r}
+model = dict(
+    backbone=dict(with_cp=True, frozen_stages=1),
+    text_encoder=dict(frozen=True))
+custom_hooks = [
+    dict(type='DataHealthHook'), dict(type='EMAHook', momentum=0.25)]
+optim_wrapper = dict(
+    constructor='mmpretrain.LearningRateDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(layer_decay_rate=0.75))
+train_dataloader = dict(batch_size=2)
+train_cfg = dict(max_epochs=1, val_begin=2)
+default_hooks = dict(checkpoint=dict(
+    by_epoch=False, interval=1, max_keep_ckpts=3))
+"""
+
+
+def test_options_train_together(tmp_path, run_tool, monkeypatch):
+    run_tool(
+        'dataset_converters/shapes.py', tmp_path / 'shapes', '--size', 80,
+        '--train', 6, '--val', 2, '--test', 2, '--workers', 1,
+    )  # fmt: skip
+    monkeypatch.setenv('SHAPES_ROOT', str(tmp_path / 'shapes'))
+    base = str(REPOSITORY / 'configs' / 'harmoclip_tiny_shapes.py')
+    (tmp_path / 'options.py').write_text(CONFIG.format(base=base))
+    run_tool('train.py', tmp_path / 'options.py', '--work-dir', tmp_path)
+    first, second, third = (
+        load_weights_only(str(tmp_path / f'iter_{step}.pth'))
+        for step in (1, 2, 3)
+    )
+    # mmengine swaps them: `state_dict` is the average, `ema_state_dict` the
+    # weights that are trained
+    trained = [
+        {
+            name[len('module.') :]: value
+            for name, value in each['ema_state_dict'].items()
+            if name.startswith('module.')
+        }
+        for each in (first, second, third)
+    ]
+    for name, average in first['state_dict'].items():
+        frozen = name.startswith(
+            ('text_encoder.', 'backbone.layers.0.', 'backbone.cls_token')
+        )
+        one, two, three = (each[name] for each in trained)
+        if frozen:
+            assert torch.equal(one, three), name
+            continue
+        assert torch.equal(average, one)  # the first average is a copy
+        expected = 0.75 * one + 0.25 * two
+        found = second['state_dict'][name]
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(
+            third['state_dict'][name], 0.75 * expected + 0.25 * three
+        )
+    moved = (
+        trained[2]['backbone.proj.weight'] - trained[1]['backbone.proj.weight']
+    )
+    assert moved.abs().max() > 0
+    groups = third['optimizer']['param_groups']
+    rates = sorted({group['lr'] for group in groups})
+    # blocks 2 to 4 of 4 are trained, then projection, head, temperatures
+    assert [rate / rates[-1] for rate in rates] == pytest.approx(
+        [0.75**3, 0.75**2, 0.75, 1]
+    )
