@@ -30,6 +30,7 @@ MODELS = _child('MODELS', 'models')
 METRICS = _child('METRICS', 'evaluation')
 HOOKS = _child('HOOKS', 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'engine')
+STRATEGIES = _child('STRATEGIES', 'engine')
 VISUALIZERS = _child('VISUALIZERS', 'visualization')
 
 # We add no members to these. They exist so that mmengine, which looks for a

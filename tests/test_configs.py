@@ -122,6 +122,9 @@ def config(request, data) -> Config:
         loader = config.get(f'{name}_dataloader')
         if loader:
             loader.update(num_workers=0, persistent_workers=False)
+    if config.optim_wrapper.type == 'AmpOptimWrapper':  # refuses a CPU
+        config.optim_wrapper.update(type='OptimWrapper')
+        config.optim_wrapper.pop('dtype')
     config.relative_name = request.param
     config.experiment_name = re.sub(r'\W', '_', request.param)
     return config

@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import (
@@ -125,7 +126,9 @@ class CheckpointGuard(Hook):
         """
         source = self.source or runner._load_from or 'to resume from'
         model = runner.model
-        if is_model_wrapper(model):
+        if is_model_wrapper(model) and not isinstance(
+            model, FullyShardedDataParallel
+        ):  # which alone knows its weights in one piece
             model = model.module
         if not isinstance(checkpoint, dict):
             raise CheckpointError(f'checkpoint {source} holds no state dict')
@@ -143,7 +146,8 @@ class CheckpointGuard(Hook):
             load_matching(model, state_dict, source, self.optional)
             return
         own = model.state_dict()
-        if not any(
+        # FSDP gathers the weights on rank 0, which checks for all.
+        if own and not any(
             key in own and getattr(value, 'shape', None) == own[key].shape
             for key, value in state_dict.items()
         ):

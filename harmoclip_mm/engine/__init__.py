@@ -1,5 +1,6 @@
-"""Hooks and optimizer constructors."""
+"""Hooks and training strategies."""
 
 from .hooks import DataHealthHook
+from .strategies import CLIPFSDPStrategy
 
-__all__ = ['DataHealthHook']
+__all__ = ['CLIPFSDPStrategy', 'DataHealthHook']
