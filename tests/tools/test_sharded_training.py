@@ -1,0 +1,80 @@
+"""FSDP through the tools: two gloo processes train, resume and test."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harmoclip_mm.models.checkpoints import load_weights_only
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIG = """
+_base_ = [{configs!r} + '/harmoclip_tiny_shapes.py',
+          {configs!r} + '/_base_/strategies/fsdp.py']
+optim_wrapper = dict(clip_grad=None)
+train_dataloader = dict(batch_size=4)
+train_cfg = dict(max_epochs=1, val_begin=3)
+val_evaluator = [
+    dict(type='BoxClassificationMetric', vocabulary='shapes80')]
+test_evaluator = val_evaluator
+"""
+
+
+@pytest.mark.slow
+def test_train_resume_and_test(tmp_path, run_tool, monkeypatch):
+    run_tool(
+        'dataset_converters/shapes.py', tmp_path / 'shapes', '--size', 80,
+        '--train', 8, '--val', 2, '--test', 2, '--workers', 1,
+    )  # fmt: skip
+    monkeypatch.setenv('SHAPES_ROOT', str(tmp_path / 'shapes'))
+    config = tmp_path / 'sharded.py'
+    config.write_text(CONFIG.format(configs=str(REPOSITORY / 'configs')))
+
+    def train(*args) -> None:
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = str(free.getsockname()[1])
+        env = {
+            **os.environ,
+            'PYTHON': sys.executable,
+            'CUDA_VISIBLE_DEVICES': '-1',
+            'OMP_NUM_THREADS': '1',
+            'PORT': port,
+        }
+        result = subprocess.run(
+            [
+                *('bash', str(REPOSITORY / 'tools' / 'dist_train.sh')),
+                *(str(config), '2', '--work-dir', str(tmp_path), *args),
+            ],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=900,
+        )
+        assert result.returncode == 0, result.stdout[-5000:]
+
+    train()
+    train('--resume', '--cfg-options', 'train_cfg.max_epochs=2')
+    first, second = (
+        load_weights_only(str(tmp_path / f'epoch_{epoch}.pth'))
+        for epoch in (1, 2)
+    )
+    assert second['meta']['iter'] == 2
+    steps = [
+        {int(each['step']) for each in file['optimizer']['state'].values()}
+        for file in (first, second)
+    ]
+    assert steps == [{1}, {2}]  # the optimizer's state was resumed
+    assert first['state_dict'].keys() == second['state_dict'].keys()
+    # whole checkpoints: one process without sharding reads them strictly
+    run_tool(
+        'test.py', config, tmp_path / 'epoch_2.pth', '--work-dir', tmp_path,
+        '--metrics-out', tmp_path / 'metrics.json',
+    )  # fmt: skip
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    assert 0 <= metrics['box_cls/top1'] <= 100
