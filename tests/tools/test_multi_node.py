@@ -14,7 +14,9 @@ SCRIPT = REPOSITORY / 'tools' / 'dist_train.sh'
 OPTIONS = (
     'train_cfg.max_epochs=1',
     'train_cfg.val_begin=2',
-    'train_dataloader.batch_size=4',
+    'train_dataloader.batch_size=2',
+    'model.backbone.arch.num_layers=2',
+    'model.text_encoder.num_layers=1',
     'default_hooks.logger.interval=1',
     'log_processor.window_size=1',
 )
@@ -56,7 +58,7 @@ def test_two_machines_equal_one(tmp_path, run_tool):
     """The global batch and its losses do not depend on where ranks are."""
     run_tool(
         'dataset_converters/shapes.py', tmp_path / 'shapes', '--size', 80,
-        '--train', 24, '--val', 2, '--test', 2, '--workers', 1,
+        '--train', 8, '--val', 2, '--test', 2, '--workers', 1,
     )  # fmt: skip
 
     def start(work_dir, processes, **more) -> subprocess.Popen:
@@ -82,14 +84,14 @@ def test_two_machines_equal_one(tmp_path, run_tool):
     ]
     try:
         for job in jobs:
-            printed, _ = job.communicate(timeout=280)
+            printed, _ = job.communicate(timeout=900)
             assert job.returncode == 0, printed[-5000:]
     finally:
         for job in jobs:
             job.kill()
     assert (tmp_path / 'two' / 'epoch_1.pth').is_file()
     two, one = read_losses(tmp_path / 'two'), read_losses(tmp_path / 'one')
-    assert len(one) == 3
+    assert len(one) == 2
     for found, expected in zip(two, one):
         assert set(found) == {'loss', 'loss_gc', 'loss_lrc', 'loss_gr'}
         # machines have other numbers of threads, so sums other roundings
