@@ -2,10 +2,12 @@
 
 from .box_classification_metric import BoxClassificationMetric
 from .dump_results import DumpRegionResults
+from .results_file import load_results
 from .retrieval_metric import ImageTextRetrievalMetric
 
 __all__ = [
     'BoxClassificationMetric',
     'DumpRegionResults',
     'ImageTextRetrievalMetric',
+    'load_results',
 ]
