@@ -3,6 +3,11 @@
 from harmoclip_mm.errors import CheckpointError, UsageError
 
 from .checkpoint import CheckpointGuard, use_safe_loading
+from .class_names import (
+    classes_of_annotations,
+    classes_of_config,
+    classes_of_results,
+)
 from .clip import export_clip, load_clip
 from .config import load_config
 from .errors import run_command
@@ -16,6 +21,9 @@ __all__ = [
     'CheckpointGuard',
     'UsageError',
     'build_runner',
+    'classes_of_annotations',
+    'classes_of_config',
+    'classes_of_results',
     'close_launcher',
     'export_clip',
     'load_clip',

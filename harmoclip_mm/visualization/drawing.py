@@ -20,6 +20,7 @@ __all__ = [
     'draw_regions',
     'enlarge',
     'phrase_colors',
+    'stack_horizontally',
     'stack_vertically',
 ]
 
@@ -39,9 +40,11 @@ PALETTE: Tuple[Color, ...] = (
     (121, 85, 72),
     (84, 96, 160),
 )
-RIGHT_COLOR: Color = (42, 157, 80)
-WRONG_COLOR: Color = (214, 40, 57)
-_INK, _PAPER, _FAINT = (33, 37, 41), (255, 255, 255), (134, 142, 150)
+# Blue and vermilion of Okabe and Ito's palette, "Color Universal Design"
+# (2008): apart for colour-blind people too, unlike green and red.
+RIGHT_COLOR: Color = (0, 114, 178)
+WRONG_COLOR: Color = (213, 94, 0)
+INK, PAPER, _FAINT = (33, 37, 41), (255, 255, 255), (134, 142, 150)
 
 
 def phrase_colors(count: int) -> List[Color]:
@@ -57,7 +60,16 @@ def phrase_colors(count: int) -> List[Color]:
 
 
 @lru_cache(maxsize=32)
-def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+def load_font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The font of all pictures.
+
+    Args:
+        size (int): In px.
+        bold (bool): Whether to take the bold one. Defaults to False.
+
+    Returns:
+        FreeTypeFont: DejaVu Sans.
+    """
     # DejaVu comes with matplotlib, so it is there on every machine.
     properties = font_manager.FontProperties(
         family='DejaVu Sans', weight='bold' if bold else 'normal'
@@ -90,7 +102,7 @@ def _text_color(background: Color) -> Color:
     # Rec. 601 luma: black text on light colours, white on dark ones.
     red, green, blue = background
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    return _INK if luma > 160 else _PAPER
+    return INK if luma > 160 else PAPER
 
 
 def _overlap(a: Box, b: Box) -> float:
@@ -155,7 +167,7 @@ def draw_regions(
     pen = ImageDraw.Draw(picture)
     side = min(picture.size)
     line = max(2, round(side / 150))
-    font = _font(font_size or int(np.clip(side / 30, 12, 26)))
+    font = load_font(font_size or int(np.clip(side / 30, 12, 26)))
     boxes = [
         tuple(float(v) * scale[i % 2] for i, v in enumerate(box))
         for box in bboxes
@@ -167,7 +179,7 @@ def draw_regions(
         x1, y1, x2, y2 = boxes[i]
         # px x1 up to, not including, x2: Pillow's ends are inclusive.
         corners = (x1, y1, max(x1, x2 - 1), max(y1, y2 - 1))
-        pen.rectangle(corners, outline=_PAPER, width=line + 1)
+        pen.rectangle(corners, outline=PAPER, width=line + 1)
         pen.rectangle(corners, outline=tuple(colors[i]), width=line)
     taken: List[Box] = []
     told = set()
@@ -238,7 +250,7 @@ def draw_caption(
     Returns:
         np.ndarray: RGB uint8 (h, width, 3), as high as the text needs.
     """
-    font = _font(font_size or int(np.clip(width / 30, 13, 24)))
+    font = load_font(font_size or int(np.clip(width / 30, 13, 24)))
     ascent, descent = font.getmetrics()
     margin, line_height = ascent // 2, int(1.5 * (ascent + descent))
     # (text, colour or None, x, line, whether its mark goes on to the next)
@@ -246,7 +258,7 @@ def draw_caption(
     x, line = margin, 0
     runs = _runs(caption, spans) if caption else [('no caption', None)]
     marks = [None if n is None else spans[n][2] for _, n in runs]
-    ink = _INK if caption else _FAINT
+    ink = INK if caption else _FAINT
     for i, (text, number) in enumerate(runs):
         if x + font.getlength(text.rstrip()) > width - margin and x > margin:
             x, line = margin, line + 1
@@ -259,7 +271,7 @@ def draw_caption(
         pieces.append((text, color, x, line, False))
         x += font.getlength(text) + 2 * margin
     height = (line + 1) * line_height + margin
-    picture = Image.new('RGB', (width, height), _PAPER)
+    picture = Image.new('RGB', (width, height), PAPER)
     pen = ImageDraw.Draw(picture)
     for i, (text, color, x, line, goes_on) in enumerate(pieces):
         if color is None:
@@ -285,3 +297,24 @@ def stack_vertically(*pictures: np.ndarray) -> np.ndarray:
         np.ndarray: RGB uint8 (sum of h_i, W, 3).
     """
     return np.concatenate(pictures, axis=0)
+
+
+def stack_horizontally(*pictures: np.ndarray) -> np.ndarray:
+    """Put pictures beside each other, lower ones filled up with white.
+
+    Args:
+        *pictures (np.ndarray): RGB uint8 (h_i, w_i, 3).
+
+    Returns:
+        np.ndarray: RGB uint8 (max of h_i, sum of w_i, 3).
+    """
+    height = max(len(picture) for picture in pictures)
+    filled = [
+        np.pad(
+            picture,
+            ((0, height - len(picture)), (0, 0), (0, 0)),
+            constant_values=255,
+        )
+        for picture in pictures
+    ]
+    return np.concatenate(filled, axis=1)

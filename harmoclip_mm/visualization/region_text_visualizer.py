@@ -10,13 +10,22 @@ from mmengine.dist import master_only
 from harmoclip_mm.registry import VISUALIZERS
 
 from .drawing import (
+    PALETTE,
     RIGHT_COLOR,
     WRONG_COLOR,
     draw_caption,
     draw_regions,
     enlarge,
     phrase_colors,
+    stack_horizontally,
     stack_vertically,
+)
+from .prediction_list import (
+    RIGHT_SIGN,
+    WRONG_SIGN,
+    BoxGuess,
+    draw_prediction_list,
+    percent,
 )
 
 __all__ = ['RegionTextVisualizer']
@@ -33,14 +42,24 @@ class RegionTextVisualizer(DetLocalVisualizer):
         name (str): Name of the instance. Defaults to 'visualizer'.
         shorter_side (int): Images with a shorter side below so many px are
             enlarged to about it. Defaults to 480.
+        topk (int): Classes told of each predicted box. Defaults to 3.
+        max_tags (int): Where an image has more boxes, their tags are only
+            numbers. Defaults to 8.
         **kwargs: Keyword arguments of mmdet's ``DetLocalVisualizer``.
     """
 
     def __init__(
-        self, name: str = 'visualizer', shorter_side: int = 480, **kwargs
+        self,
+        name: str = 'visualizer',
+        shorter_side: int = 480,
+        topk: int = 3,
+        max_tags: int = 8,
+        **kwargs,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.shorter_side = shorter_side
+        self.topk = topk
+        self.max_tags = max_tags
 
     def draw_region_text(
         self,
@@ -94,19 +113,23 @@ class RegionTextVisualizer(DetLocalVisualizer):
         self,
         image: np.ndarray,
         bboxes: Sequence,
-        labels: Sequence[int],
-        scores: Sequence[float],
+        labels: Sequence,
+        scores: Sequence,
         classes: Sequence[str],
         gt_labels: Optional[Sequence[int]] = None,
     ) -> np.ndarray:
-        """Draw regions with the predicted class and its probability; green
-        tells right, red wrong, with the true class behind it.
+        """Draw numbered regions with the predicted class, and beside them a
+        list with the best classes of each and their probabilities.
+
+        Blue and a tick tell right, orange and a cross wrong. More than
+        ``max_tags`` boxes have only their numbers.
 
         Args:
             image (np.ndarray): RGB uint8 (H, W, 3).
             bboxes (Sequence): (N, 4) xyxy in px of the image.
-            labels (Sequence[int]): N predicted classes.
-            scores (Sequence[float]): N probabilities in [0, 1].
+            labels (Sequence): (N,) predicted classes or (N, K), best first;
+                the first ``topk`` are told.
+            scores (Sequence): Their probabilities in [0, 1], (N,) or (N, K).
             classes (Sequence[str]): Names of the classes.
             gt_labels (Sequence[int], optional): N true classes. Without them
                 each class has a colour of its own.
@@ -114,23 +137,35 @@ class RegionTextVisualizer(DetLocalVisualizer):
         Returns:
             np.ndarray: RGB uint8 picture.
         """
-        labels = [int(label) for label in labels]
-        texts = [
-            f'{classes[label]} {100 * float(score):.0f} %'
-            for label, score in zip(labels, scores)
-        ]
-        if gt_labels is None:
-            palette = phrase_colors(len(classes))
-            colors = [palette[label] for label in labels]
-        else:
-            right = [a == int(b) for a, b in zip(labels, gt_labels)]
-            colors = [RIGHT_COLOR if ok else WRONG_COLOR for ok in right]
-            texts = [
-                text if ok else f'{text} (is {classes[int(true)]})'
-                for text, ok, true in zip(texts, right, gt_labels)
-            ]
         picture, scale = self._enlarge(image)
-        return draw_regions(picture, bboxes, texts, colors, scale=scale)
+        if not len(bboxes):
+            return picture
+        labels = np.asarray(labels).reshape(len(bboxes), -1)[:, : self.topk]
+        scores = np.asarray(scores).reshape(len(bboxes), -1)[:, : self.topk]
+        guesses = []
+        for n, (best, each) in enumerate(zip(labels, scores)):
+            if gt_labels is None:
+                truth, color = None, PALETTE[best[0] % len(PALETTE)]
+            else:
+                truth = classes[int(gt_labels[n])]
+                right = best[0] == int(gt_labels[n])
+                color = RIGHT_COLOR if right else WRONG_COLOR
+            names = [classes[label] for label in best]
+            guesses.append(BoxGuess(names, each.tolist(), color, truth))
+        tags = []
+        for n, guess in enumerate(guesses, start=1):
+            if len(guesses) > self.max_tags:
+                tags.append(str(n))
+                continue
+            sign = {True: f'{RIGHT_SIGN} ', False: f'{WRONG_SIGN} '}
+            tags.append(
+                f'{n} {sign.get(guess.right, "")}{guess.names[0]} '
+                f'{percent(guess.scores[0])}'
+            )
+        colors = [guess.color for guess in guesses]
+        picture = draw_regions(picture, bboxes, tags, colors, scale=scale)
+        beside = draw_prediction_list(guesses, picture.shape[0])
+        return stack_horizontally(picture, beside)
 
     def _enlarge(self, image: np.ndarray):
         picture = enlarge(image, self.shorter_side)
@@ -189,12 +224,15 @@ class RegionTextVisualizer(DetLocalVisualizer):
                 # unless the boxes are a detector's own.
                 matched = truth is not None and len(truth) == len(pred)
                 classes = (self.dataset_meta or {}).get('classes')
+                labels, scores = pred.labels, pred.scores
+                if 'topk_labels' in pred and 'topk_scores' in pred:
+                    labels, scores = pred.topk_labels, pred.topk_scores
                 picture = self.draw_predictions(
                     image,
                     pred.bboxes[keep].tolist(),
-                    pred.labels[keep].tolist(),
-                    pred.scores[keep].tolist(),
-                    classes or self._names(data_sample, pred.labels),
+                    labels[keep].tolist(),
+                    scores[keep].tolist(),
+                    classes or self._names(data_sample, labels.flatten()),
                     truth.labels[keep].tolist() if matched else None,
                 )
             elif truth is not None:

@@ -212,7 +212,7 @@ def draw_example(
     starred: Sequence[int] = (),
     side: int = _CELL,
 ) -> np.ndarray:
-    """Draw an image with what a method calls its boxes, green where right.
+    """Draw an image with what a method calls its boxes, blue where right.
 
     Args:
         example (Example): The image.

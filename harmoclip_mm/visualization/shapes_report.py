@@ -166,6 +166,6 @@ def draw_shapes_report(
         'The first test images with a novel class  '
         '(\N{BLACK STAR} a combination that no training image holds)',
         starred=novel,
-        note='Tags are the class predicted for the given box: green is '
-        'right, red is wrong. Dashed red lines: guessing.',
+        note='Tags are the class predicted for the given box: blue is '
+        'right, orange is wrong. Dashed orange lines: guessing.',
     )

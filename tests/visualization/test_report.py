@@ -72,7 +72,7 @@ def _count(picture, color):
     return int((picture == np.array(color)).all(-1).sum())
 
 
-def test_right_is_green_and_wrong_is_red():
+def test_right_and_wrong_have_their_colours():
     classes = ['', '']  # no tags: only the outlines have colours
     example = _example(good=[0, 1], half=[0, 0], bad=[1, 0])
     pictures = {

@@ -1,0 +1,135 @@
+"""What --out wrote comes back; what runs code or is no dump does not."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from harmoclip_mm.errors import UsageError
+from harmoclip_mm.evaluation import DumpRegionResults, load_results
+
+
+def sample(image='a', boxes=2):
+    """A sample as mmengine hands it to a metric."""
+    topk = torch.arange(3).repeat(boxes, 1)
+    return {
+        'img_id': image,
+        'img_path': f'/{image}.png',
+        'ori_shape': (4, 5),
+        'scale_factor': np.array([1.0, 2.0]),
+        'odd': np.float32(1.5),
+        'gt_instances': {
+            'bboxes': torch.arange(4.0).repeat(boxes, 1),
+            'labels': torch.ones(boxes, dtype=torch.int64),
+        },
+        'pred_instances': {
+            'bboxes': torch.zeros(boxes, 4),
+            'labels': topk[:, 0],
+            'scores': torch.full((boxes,), 0.5, dtype=torch.bfloat16),
+            'topk_labels': topk,
+            'topk_scores': torch.full((boxes, 3), 0.25),
+        },
+    }
+
+
+@pytest.fixture
+def dump(tmp_path):
+    def write(*samples):
+        path = tmp_path / 'results.pkl'
+        metric = DumpRegionResults(out_file_path=str(path))
+        metric.process(None, samples)
+        metric.evaluate(len(samples))
+        return str(path)
+
+    return write
+
+
+def test_what_was_dumped_comes_back(dump):
+    records = load_results(dump(sample('a'), sample('b', boxes=0)))
+    assert [record['img_id'] for record in records] == ['a', 'b']
+    first, second = records
+    assert first['gt_instances']['bboxes'].tolist() == [[0, 1, 2, 3]] * 2
+    assert first['pred_instances']['topk_labels'].tolist() == [[0, 1, 2]] * 2
+    assert first['pred_instances']['scores'].tolist() == [0.5, 0.5]
+    assert isinstance(first['pred_instances']['labels'], np.ndarray)
+    assert first['ori_shape'] == (4, 5) and first['odd'] == 1.5
+    assert first['scale_factor'].tolist() == [1, 2]
+    assert second['gt_instances']['labels'].shape == (0,)
+
+
+class _Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize('inside', ['list', 'tensor'])
+def test_code_is_not_run(tmp_path, inside):
+    """Neither of the pickle nor of one within the bytes of a tensor."""
+    trap = tmp_path / 'trap'
+    bomb = _Bomb(str(trap))
+    if inside == 'tensor':
+        data = pickle.dumps(bomb)
+
+        class Storage:
+            def __reduce__(self):
+                return torch.storage._load_from_bytes, (data,)
+
+        bomb = Storage()
+    path = tmp_path / 'bad.pkl'
+    path.write_bytes(pickle.dumps([bomb]))
+    with pytest.raises(UsageError, match=r'bad\.pkl .*(damaged|run code)'):
+        load_results(str(path))
+    assert not trap.exists()
+    if inside == 'list':
+        pickle.loads(path.read_bytes())
+        assert trap.exists()  # the trap was one
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (b'', 'damaged or incomplete'),
+        (b'not a pickle', 'damaged'),
+        (pickle.dumps([]), 'holds no image'),
+        (pickle.dumps({'top1': 5}), 'holds no list'),
+        (pickle.dumps([1]), 'record 0 is no dict but int'),
+        (
+            pickle.dumps([{'img_id': 7, 'gt_instances': {}}]),
+            r'image 7: no gt_instances\.bboxes',
+        ),
+    ],
+)
+def test_what_is_no_dump(tmp_path, content, message):
+    path = tmp_path / 'bad.pkl'
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_results(str(path))
+    text = str(caught.value)
+    assert str(path) in text and 'tools/test.py --out' in text
+
+
+def test_a_file_that_is_cut_off_or_missing(dump, tmp_path):
+    path = dump(sample())
+    with open(path, 'rb+') as file:
+        file.truncate(os.path.getsize(path) - 100)
+    with pytest.raises(UsageError, match='damaged'):
+        load_results(path)
+    with pytest.raises(UsageError, match='does not exist'):
+        load_results(str(tmp_path / 'none.pkl'))
+
+
+def test_a_detectors_results_are_refused(dump):
+    detections = sample()
+    for key, value in detections['pred_instances'].items():
+        detections['pred_instances'][key] = value[:1]
+    with pytest.raises(UsageError, match='image a: 1 predictions for 2'):
+        load_results(dump(detections))
+    no_boxes = sample()
+    del no_boxes['pred_instances']
+    with pytest.raises(UsageError, match=r'no pred_instances\.labels'):
+        load_results(dump(no_boxes))
