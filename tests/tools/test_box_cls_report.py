@@ -45,7 +45,7 @@ def results(tiny_data):
 def test_page_beside_the_results(results, run_tool, capsys):
     run_tool(TOOL, results)
     text = results.with_suffix('.html').read_text(encoding='utf-8')
-    assert 'class 2' in text and text.count('data:image/jpeg') == 2
+    assert 'class 1' in text and text.count('data:image/jpeg') == 2
     said = capsys.readouterr().out
     assert 'Top-1 25.00 %' in said and '--config' in said
 

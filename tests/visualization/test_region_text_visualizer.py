@@ -66,7 +66,7 @@ def test_colours_follow_the_phrases_in_use(visualizer):
     assert picture.shape == (500, 600, 3)  # without a caption
 
 
-def test_predictions_are_green_or_red(visualizer):
+def test_predictions_are_right_or_wrong(visualizer):
     classes = ['dog', 'cat']
     args = (IMAGE, BOXES, [0, 1], [0.9, 0.4], classes)
     right = visualizer.draw_predictions(*args, gt_labels=[0, 1])
@@ -75,6 +75,43 @@ def test_predictions_are_green_or_red(visualizer):
     assert has(half, RIGHT_COLOR) and has(half, WRONG_COLOR)
     unknown = visualizer.draw_predictions(*args)
     assert has(unknown, PALETTE[0]) and has(unknown, PALETTE[1])
+
+
+def test_best_classes_are_listed_beside_the_picture(visualizer, sample):
+    visualizer.dataset_meta = {'classes': ('dog', 'cat', 'cow', 'owl')}
+    sample.pred_instances = InstanceData(
+        bboxes=torch.tensor(BOXES),
+        labels=torch.tensor([0, 0]),
+        scores=torch.tensor([0.9, 0.4]),
+        topk_labels=torch.tensor([[0, 2, 3, 1], [0, 1, 2, 3]]),
+        topk_scores=torch.tensor(
+            [[0.9, 0.06, 0.03, 0.01], [0.4, 0.3, 0.2, 0.1]]
+        ),
+    )
+    visualizer.add_datasample('a', IMAGE, sample)
+    picture = visualizer.get_image()
+    assert picture.shape[0] == 500 and picture.shape[1] > 600
+    beside = picture[:, 600:]
+    assert has(beside, RIGHT_COLOR) and has(beside, WRONG_COLOR)
+    visualizer.topk = 1
+    visualizer.add_datasample('a', IMAGE, sample)
+    # the true class of the second box, in second place, is not told now
+    assert not np.array_equal(visualizer.get_image()[:, 600:], beside)
+
+
+def test_many_boxes_have_only_numbers(visualizer):
+    args = (IMAGE, BOXES, [0, 1], [0.9, 0.4], ['dog', 'cat'], [0, 0])
+    named = visualizer.draw_predictions(*args)[:, :600]
+    visualizer.max_tags = 1
+    numbered = visualizer.draw_predictions(*args)[:, :600]
+    for color in (RIGHT_COLOR, WRONG_COLOR):
+        more, less = ((p == color).all(2).sum() for p in (named, numbered))
+        assert more > less > 0
+
+
+def test_predictions_of_no_box(visualizer):
+    picture = visualizer.draw_predictions(IMAGE, [], [], [], ['dog'], [])
+    assert picture.shape == (500, 600, 3)
 
 
 def test_add_datasample_draws_annotations_then_predictions(
