@@ -9,7 +9,7 @@ from harmoclip_mm.evaluation.functional import ReliabilityBins, wilson_interval
 
 __all__ = ['reliability_chart', 'size_chart', 'size_name']
 
-_LEFT, _TOP, _PLOT = 52, 12, 300
+_LEFT, _TOP, _PLOT = 66, 12, 300
 
 
 def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:

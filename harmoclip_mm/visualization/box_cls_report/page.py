@@ -25,7 +25,7 @@ _TEMPLATE = Path(__file__).with_name('template.html')
 def _tiles(boxes: BoxPredictions, summary: BoxClsSummary) -> str:
     values = {f'Top-{k}, %': summary.accuracy[f'top{k}'] for k in summary.topk}
     values['macro Top-1, %'] = summary.accuracy['macro_top1']
-    values['calibration error (ECE), %'] = 100 * summary.ece
+    values['ECE, %'] = 100 * summary.ece
     shown = {name: f'{value:.1f}' for name, value in values.items()}
     shown['boxes'] = f'{len(boxes.labels):,}'
     shown['images'] = f'{len(boxes.paths):,}'

@@ -137,7 +137,9 @@ def coco_table(summary: BoxClsSummary) -> str:
             ends = f'from {low**0.5:g}²'
         share = hits / count if count else np.nan
         rows.append([name, ends, _number(count), _percent(share)])
-    return _table("COCO's ranges", ['', 'area, px', 'boxes', 'Top-1'], rows)
+    return _table(
+        "COCO's ranges", ['range', 'area, px', 'boxes', 'Top-1, %'], rows
+    )
 
 
 def _interval(hits: np.ndarray, counts: np.ndarray) -> List[_Cell]:
@@ -172,7 +174,7 @@ def fine_table(summary: BoxClsSummary) -> str:
             summary.fine_sizes, _interval(hits, counts)
         )
     ]
-    header = ['side, px', 'boxes', 'Top-1', '95 % interval']
+    header = ['side, px', 'boxes', 'Top-1, %', '95 % interval']
     return _table('Side of a square of the same area', header, rows)
 
 
