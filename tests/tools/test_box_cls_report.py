@@ -43,10 +43,11 @@ def results(tiny_data):
 
 
 def test_page_beside_the_results(results, run_tool, capsys):
-    run_tool(TOOL, results)
+    run_tool(TOOL, results, '--per-class')
     text = results.with_suffix('.html').read_text(encoding='utf-8')
     assert 'class 1' in text and text.count('data:image/jpeg') == 2
     said = capsys.readouterr().out
+    assert '| class 0 |     3 | 33.33 |' in said
     assert 'Top-1 25.00 %' in said and '--config' in said
 
 

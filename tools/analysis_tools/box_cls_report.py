@@ -23,8 +23,10 @@ from harmoclip_mm.apis import (
     run_command,
 )
 from harmoclip_mm.evaluation import load_results
+from harmoclip_mm.evaluation.metrics.table import render_table
 from harmoclip_mm.text import Vocabulary, load_vocabulary
 from harmoclip_mm.visualization.box_cls_report import (
+    class_rows,
     collect,
     summarise,
     write_page,
@@ -60,6 +62,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--title', default='Box classification', help='heading of the page'
+    )
+    parser.add_argument(
+        '--per-class',
+        action='store_true',
+        help='print the figures of every class, too, the worst first',
     )
     for name, default, text in (
         ('--num-bins', 15, 'bins of the reliability diagram'),
@@ -123,6 +130,8 @@ def main() -> None:
         *(out_file, boxes, summary, Path(args.results).name, args.title),
         *(args.num_pairs, args.num_pictures),
     )
+    if args.per_class:
+        print(render_table(*class_rows(summary)))
     size = out_file.stat().st_size / 1e6
     print(
         f'{len(boxes.labels)} boxes, Top-1 {summary.accuracy["top1"]:.2f} %, '

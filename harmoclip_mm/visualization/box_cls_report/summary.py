@@ -22,7 +22,13 @@ from harmoclip_mm.evaluation.functional import (
 )
 from harmoclip_mm.text import Vocabulary
 
-__all__ = ['BoxClsSummary', 'BoxPredictions', 'collect', 'summarise']
+__all__ = [
+    'BoxClsSummary',
+    'BoxPredictions',
+    'class_rows',
+    'collect',
+    'summarise',
+]
 
 
 @dataclass
@@ -242,3 +248,27 @@ def _worst(
         surest = np.argsort(-boxes.scores[wrong], kind='stable')
         worst.append((int(label), wrong[surest]))
     return worst
+
+
+def class_rows(summary: BoxClsSummary) -> Tuple[List[str], List[list]]:
+    """Figures of every class with a box for a table of the terminal.
+
+    Args:
+        summary (BoxClsSummary): The figures.
+
+    Returns:
+        tuple[list[str], list[list]]: Header and rows, the lowest Top-1
+        first; accuracies in percent.
+    """
+    names = summary.vocabulary.classes
+    header = ['class', 'boxes', *(f'top{k}' for k in summary.topk)]
+    rows = []
+    for label in np.flatnonzero(summary.counts):
+        count, other = int(summary.counts[label]), summary.taken_for[label]
+        shares = (100 * summary.hits[label] / count).tolist()
+        often = f'{names[other]} ({summary.taken_counts[label]})'
+        rows.append(
+            [names[label], count, *shares, often if other >= 0 else '']
+        )
+    rows.sort(key=lambda row: (row[2], -row[1]))
+    return [*header, 'most often taken for'], rows

@@ -5,7 +5,11 @@ import pytest
 
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.text import Vocabulary
-from harmoclip_mm.visualization.box_cls_report import collect, summarise
+from harmoclip_mm.visualization.box_cls_report import (
+    class_rows,
+    collect,
+    summarise,
+)
 
 
 def test_boxes_of_all_images(records):
@@ -56,6 +60,14 @@ def test_worst_classes_and_their_surest_mistakes(records, vocabulary):
     assert summary.worst[1][1].tolist() == [1, 2]
     summary = summarise(boxes, vocabulary, min_boxes=1, num_worst=1)
     assert [label for label, _ in summary.worst] == [1]
+
+
+def test_rows_of_classes(records, vocabulary):
+    header, rows = class_rows(summarise(collect(records), vocabulary))
+    assert header[:4] == ['class', 'boxes', 'top1', 'top5']
+    assert [row[0] for row in rows] == ['dog', 'cat', 'sure']
+    assert rows[1][1:] == [3, pytest.approx(100 / 3), 100, 'dog (2)']
+    assert rows[2][-1] == ''
 
 
 def test_a_tie_is_never_right_by_luck(records, vocabulary):
