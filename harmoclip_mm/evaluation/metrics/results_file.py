@@ -48,8 +48,10 @@ class _PlainUnpickler(pickle.Unpickler):
         if (module, name) in self.REPLACED:
             return self.REPLACED[module, name]
         if name in self.NUMPY_CORE.get(module, ()):
-            core = getattr(np, '_core', None) or np.core
-            return getattr(getattr(core, module.split('.')[-1]), name)
+            # the file may be of the other numpy, 1 or 2
+            core = 'core' if np.__version__.startswith('1.') else '_core'
+            leaf = module.split('.')[-1]
+            return super().find_class(f'numpy.{core}.{leaf}', name)
         if (module, name) in self.ALLOWED:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f'{module}.{name}')

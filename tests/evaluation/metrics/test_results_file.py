@@ -59,6 +59,21 @@ def test_what_was_dumped_comes_back(dump):
     assert second['gt_instances']['labels'].shape == (0,)
 
 
+def test_a_file_of_the_other_numpy(dump):
+    """The core moved from numpy.core to numpy._core; both are read."""
+    path = dump(sample())
+    with open(path, 'rb') as file:
+        records = pickle.load(file)
+    data = pickle.dumps(records, protocol=2)  # names as text
+    old = b'numpy._core.multiarray', b'numpy.core.multiarray'
+    given = next(name for name in old if name in data)
+    other = old[1] if given == old[0] else old[0]
+    with open(path, 'wb') as file:
+        file.write(data.replace(given, other))
+    (record,) = load_results(path)
+    assert record['scale_factor'].tolist() == [1, 2]
+
+
 class _Bomb:
     def __init__(self, path):
         self.path = path
