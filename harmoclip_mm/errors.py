@@ -9,5 +9,9 @@ class UsageError(Exception):
     """
 
 
+class DataError(UsageError, ValueError):
+    """Annotations, predictions or a results file that do not fit together."""
+
+
 class CheckpointError(UsageError):
     """A checkpoint that cannot be read or is of another model."""

@@ -12,6 +12,7 @@ from harmoclip_mm.apis import (
     CheckpointGuard,
     UsageError,
     build_runner,
+    check_annotations,
     close_launcher,
     load_config,
     run_command,
@@ -51,6 +52,12 @@ def parse_args() -> argparse.Namespace:
         '--show-dir',
         metavar='DIR',
         help='draw the predictions of every image into this folder',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='evaluate in mixed precision: float16 on a GPU, bfloat16 on a '
+        'CPU',
     )
     parser.add_argument(
         '--cfg-options',
@@ -102,6 +109,12 @@ def choose_weights(cfg: Config, checkpoint: str) -> bool:
     return False
 
 
+def enable_amp(cfg: Config) -> None:
+    """Let the test loop run the model under autocast."""
+    # mmengine's word for mixed precision: bfloat16 where there is no GPU
+    cfg.test_cfg = {**(cfg.get('test_cfg') or {}), 'fp16': True}
+
+
 def enable_drawing(cfg: Config, folder: str) -> None:
     """Let mmdet's hook draw every test image into ``folder``."""
     hooks = cfg.setdefault('default_hooks', {})
@@ -127,6 +140,9 @@ def main() -> None:
     initialise = choose_weights(cfg, args.checkpoint)
     if args.show_dir:
         enable_drawing(cfg, args.show_dir)
+    if args.amp:
+        enable_amp(cfg)
+    annotations = check_annotations(cfg)
     guard = CheckpointGuard(strict=not initialise, optional=HEADS)
     runner = build_runner(cfg, args.launcher, guard)
     if initialise:
@@ -134,7 +150,8 @@ def main() -> None:
         runner._init_model_weights()
         runner.logger.info('Evaluating the model as initialised')
     if args.out:
-        dump = DumpRegionResults(out_file_path=args.out)
+        run = {'config': args.config, 'checkpoint': args.checkpoint}
+        dump = DumpRegionResults(args.out, {**run, **annotations})
         runner.test_evaluator.metrics.append(dump)
 
     metrics = runner.test()

@@ -2,6 +2,7 @@
 
 from harmoclip_mm.errors import CheckpointError, UsageError
 
+from .annotations import check_annotations
 from .checkpoint import CheckpointGuard, use_safe_loading
 from .class_names import (
     classes_of_annotations,
@@ -24,6 +25,7 @@ __all__ = [
     'classes_of_annotations',
     'classes_of_config',
     'classes_of_results',
+    'check_annotations',
     'close_launcher',
     'export_clip',
     'load_clip',

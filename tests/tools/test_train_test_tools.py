@@ -176,14 +176,13 @@ def test_none_evaluates_the_model_as_initialised(project):
         '--out', 'none.pkl',
     )  # fmt: skip
     metrics = json.loads((project / 'none.json').read_text())
-    # init_cfg makes all scores equal, top-1 is then class 0 for every box
+    # init_cfg makes all scores equal, and a tie is never a hit by luck
     records = mmengine.load(project / 'none.pkl')
     labels = torch.cat([r['gt_instances']['labels'] for r in records])
     scores = torch.cat([r['pred_instances']['scores'] for r in records])
     assert torch.allclose(scores, torch.full_like(scores, 1 / 3))
-    expected = 100 * (labels == 0).double().mean().item()
-    assert 0 < expected < 100
-    assert metrics['box_cls/top1'] == pytest.approx(expected)
+    assert 0 < (labels == 0).double().mean().item() < 1
+    assert metrics['box_cls/top1'] == metrics['box_cls/top2'] == 0
 
 
 @pytest.mark.slow

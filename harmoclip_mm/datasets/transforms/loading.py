@@ -2,7 +2,6 @@
 
 import io
 import os.path as osp
-from collections import defaultdict
 from functools import lru_cache
 from typing import Dict, List, Optional, Tuple
 
@@ -12,6 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms import LoadImageFromFile as MMCVLoadImageFromFile
 from PIL import Image
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import TRANSFORMS
 
 __all__ = ['BadImageError', 'LoadCaptions', 'LoadImageFromFile']
@@ -134,6 +134,8 @@ class LoadCaptions(BaseTransform):
 
     Raises:
         FileNotFoundError: If ``ann_file`` does not exist.
+        DataError: If an image is not among the ``images`` of the file, which
+            is then of another split.
         ValueError: If it is not a COCO captions file.
     """
 
@@ -158,7 +160,14 @@ class LoadCaptions(BaseTransform):
         """
         backend = tuple(sorted((self.backend_args or {}).items()))
         captions = read_coco_captions(self.ann_file, backend)
-        found = captions.get(results['img_id'], ())
+        found = captions.get(results['img_id'])
+        if found is None:
+            raise DataError(
+                f'image {results["img_id"]} ({results.get("img_path", "?")}) '
+                f'is not in {self.ann_file}, which lists {len(captions)} '
+                'images: give LoadCaptions the captions of the same split, '
+                'or list the image there, without captions'
+            )
         results['captions'] = list(found[: self.max_captions])
         return results
 
@@ -180,7 +189,8 @@ def read_coco_captions(
         backend (tuple): Items of ``backend_args``.
 
     Returns:
-        dict[int, list[str]]: Captions by image id, in the order of the file.
+        dict[int, list[str]]: Captions by image id, in the order of the file,
+        none for a listed image without a caption.
 
     Raises:
         FileNotFoundError: If it does not exist.
@@ -192,14 +202,17 @@ def read_coco_captions(
             f'captions file {osp.abspath(path)} does not exist. Check '
             'ann_file and the data root of the config'
         )
-    captions: Dict[int, List[str]] = defaultdict(list)
     try:
         content = fileio.load(path, backend_args=backend_args)
+        captions: Dict[int, List[str]] = {
+            image['id']: [] for image in content.get('images', ())
+        }
         for annotation in content['annotations']:
-            captions[annotation['image_id']].append(annotation['caption'])
-    except (ValueError, KeyError, TypeError) as error:
+            image_captions = captions.setdefault(annotation['image_id'], [])
+            image_captions.append(annotation['caption'])
+    except (AttributeError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{path} is not a COCO captions file ({error!r}); it needs '
-            "'annotations' with 'image_id' and 'caption'"
+            "'images' with 'id', 'annotations' with 'image_id' and 'caption'"
         ) from error
-    return dict(captions)
+    return captions

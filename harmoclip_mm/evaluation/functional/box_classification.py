@@ -3,6 +3,10 @@
 Everything follows from two integer tables, the hits and the number of boxes
 of each ground-truth class. Integers add up to the same sums in any order, so
 batch size, workers and world size cannot change a figure.
+
+Ties are resolved against the model, as in retrieval: of classes with equal
+scores the true one comes last, so a model that scores all classes alike hits
+nothing.
 """
 
 from typing import Dict, Optional, Sequence, Tuple
@@ -15,6 +19,7 @@ def count_hits(
     gt_labels: np.ndarray,
     num_classes: int,
     topk: Sequence[int] = (1, 5),
+    topk_scores: Optional[np.ndarray] = None,
 ) -> Tuple[np.ndarray, np.ndarray]:
     """Count hits and boxes of each ground-truth class.
 
@@ -26,6 +31,11 @@ def count_hits(
         num_classes (int): Number of classes that were scored.
         topk (Sequence[int]): The k to count for, each in [1, K]; a k above
             ``num_classes`` counts as ``num_classes``. Defaults to (1, 5).
+        topk_scores (np.ndarray, optional): Scores of ``topk_labels``, (N, K).
+            The rank of the true class is then the worst of those with its
+            score. Only K > max(topk), or K = ``num_classes``, shows a tie
+            between the last place that counts and the next. Defaults to
+            None: the order of ``topk_labels`` is the rank.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: ``hits`` (num_classes, len(topk))
@@ -33,8 +43,9 @@ def count_hits(
         ``counts`` (num_classes,) int64, the boxes of class c.
 
     Raises:
-        ValueError: If shapes disagree, a label is out of range, or fewer
-            classes were predicted than ``topk`` asks for.
+        ValueError: If shapes disagree, a label is out of range, a score is
+            not a number, or fewer classes were predicted than ``topk`` asks
+            for.
 
     Examples:
         Three boxes; the second has its class (1) only in second place.
@@ -44,6 +55,13 @@ def count_hits(
         >>> hits, counts = count_hits(topk_labels, gt_labels, 3, topk=(1, 2))
         >>> hits.tolist(), counts.tolist()
         ([[1, 1], [0, 1], [1, 1]], [1, 1, 1])
+
+        The first box gave classes 0 and 1 the same score: no Top-1 hit.
+
+        >>> topk_scores = np.array([[0.4, 0.4], [0.7, 0.2], [0.6, 0.3]])
+        >>> count_hits(topk_labels, gt_labels, 3, (1, 2), topk_scores)[
+        ...     0].tolist()
+        [[0, 1], [0, 1], [1, 1]]
     """
     topk_labels = np.asarray(topk_labels)
     gt_labels = np.asarray(gt_labels)
@@ -70,15 +88,31 @@ def count_hits(
                 f'there are {num_classes} classes'
             )
 
-    correct = topk_labels == gt_labels[:, None]
+    ranks = _ranks(topk_labels == gt_labels[:, None], topk_scores)
     counts = np.bincount(gt_labels, minlength=num_classes)
     hits = [
-        np.bincount(
-            gt_labels[correct[:, :k].any(axis=1)], minlength=num_classes
-        )
-        for k in kept
+        np.bincount(gt_labels[ranks <= k], minlength=num_classes) for k in kept
     ]
     return np.stack(hits, axis=1), counts
+
+
+def _ranks(correct: np.ndarray, scores: Optional[np.ndarray]) -> np.ndarray:
+    """Rank of the true class, 1 is best, K + 1 if not among the K."""
+    num_boxes, width = correct.shape
+    place = correct.argmax(axis=1)
+    ranks = place + 1
+    if scores is not None:
+        scores = np.asarray(scores)
+        if scores.shape != correct.shape:
+            raise ValueError(
+                f'topk_scores must be of the shape of topk_labels, '
+                f'{correct.shape}, got {scores.shape}'
+            )
+        if np.isnan(scores).any():
+            raise ValueError('topk_scores hold NaN')
+        own = scores[np.arange(num_boxes), place]
+        ranks = (scores >= own[:, None]).sum(axis=1)
+    return np.where(correct.any(axis=1), ranks, width + 1)
 
 
 def mean_accuracy(
@@ -134,6 +168,7 @@ def box_classification_accuracy(
     num_classes: int,
     groups: Optional[Dict[str, Sequence[int]]] = None,
     topk: Sequence[int] = (1, 5),
+    topk_scores: Optional[np.ndarray] = None,
 ) -> Dict[str, float]:
     """Every figure of a box-classification table.
 
@@ -144,6 +179,8 @@ def box_classification_accuracy(
         groups (dict[str, Sequence[int]], optional): Class indices of named
             groups, e.g. ``thing`` and ``stuff``. Defaults to None.
         topk (Sequence[int]): The k to report. Defaults to (1, 5).
+        topk_scores (np.ndarray, optional): Scores of ``topk_labels``, which
+            show ties, see :func:`count_hits`. Defaults to None.
 
     Returns:
         dict[str, float]: In percent: ``top{k}`` (micro), ``macro_top{k}``
@@ -166,7 +203,9 @@ def box_classification_accuracy(
         >>> {key: round(value, 2) for key, value in acc.items()}
         {'top1': 50.0, 'macro_top1': 50.0, 'a_top1': 66.67, 'a_macro_top1': 75.0}
     """  # noqa: E501
-    hits, counts = count_hits(topk_labels, gt_labels, num_classes, topk)
+    hits, counts = count_hits(
+        topk_labels, gt_labels, num_classes, topk, topk_scores
+    )
     accuracy = {}
     subsets = {'': range(num_classes)}
     subsets.update({f'{name}_': ids for name, ids in (groups or {}).items()})

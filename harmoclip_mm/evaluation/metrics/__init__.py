@@ -3,6 +3,8 @@
 from .box_classification_metric import BoxClassificationMetric
 from .dump_results import DumpRegionResults
 from .results_file import load_results
+from .checks import check_same_classes
+from .dump_results import DumpRegionResults, check_run
 from .retrieval_metric import ImageTextRetrievalMetric
 
 __all__ = [
@@ -10,4 +12,6 @@ __all__ = [
     'DumpRegionResults',
     'ImageTextRetrievalMetric',
     'load_results',
+    'check_run',
+    'check_same_classes',
 ]

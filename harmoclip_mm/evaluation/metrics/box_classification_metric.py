@@ -6,10 +6,12 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 from harmoclip_mm.text import Vocabulary, load_vocabulary
 
 from ..functional import box_classification_accuracy
+from .checks import check_same_classes, check_unique
 from .table import render_table
 
 
@@ -23,9 +25,11 @@ class BoxClassificationMetric(BaseMetric):
 
     Every sample must hold ``gt_instances.labels`` (N,) and
     ``pred_instances.topk_labels`` (N, K), K >= min(max(topk), classes), row n
-    of the predictions answering box n. One result is kept for each image,
-    since mmengine drops the padding of the distributed sampler by cutting the
-    results to the length of the data set.
+    of the predictions answering box n. Of equal ``topk_scores`` (N, K) the
+    true class comes last: a tie is never a hit by luck; K > max(topk) lets a
+    tie with the next place be seen. Without scores the order counts. One
+    result is kept for each image, since mmengine drops the padding of the
+    distributed sampler by cutting the results to the length of the data set.
 
     Args:
         vocabulary (str or Sequence[str], optional): The classes that were
@@ -45,9 +49,11 @@ class BoxClassificationMetric(BaseMetric):
             ``collect_device='cpu'``. Defaults to None.
 
     Raises:
-        ValueError: If a group names an unknown class, the vocabulary is not
-            the data set's, a label is outside the vocabulary, predictions
-            and boxes disagree in number, or there is no box at all.
+        DataError: If the vocabulary is not the data set's, a label is
+            outside the vocabulary, a score is not a number, predictions and
+            boxes disagree in number, two samples are the same image, or
+            there is no box at all.
+        ValueError: If a group names an unknown class.
     """
 
     default_prefix = 'box_cls'
@@ -89,8 +95,9 @@ class BoxClassificationMetric(BaseMetric):
         if topk_labels is None:
             topk_labels = pred['labels'][:, None]
         topk_labels = _array(topk_labels)
+        topk_scores = pred.get('topk_scores')
         if len(topk_labels) != len(gt_labels):
-            raise ValueError(
+            raise DataError(
                 f'image {image}: {len(topk_labels)} predictions for '
                 f'{len(gt_labels)} boxes; box classification needs one for '
                 'each ground-truth box, in the same order'
@@ -98,7 +105,7 @@ class BoxClassificationMetric(BaseMetric):
         for name, labels in (('box', gt_labels), ('prediction', topk_labels)):
             outside = labels[(labels < 0) | (labels >= num_classes)]
             if outside.size:
-                raise ValueError(
+                raise DataError(
                     f'image {image}: a {name} has class {outside[0]}, but '
                     f'the vocabulary has {num_classes} classes (0 to '
                     f'{num_classes - 1}); give the metric and the model the '
@@ -107,39 +114,63 @@ class BoxClassificationMetric(BaseMetric):
         width = min(self.topk[-1], num_classes)
         if not len(gt_labels):  # may come with any K
             topk_labels = np.zeros((0, width))
+            topk_scores = None
         if topk_labels.shape[1] < width:
-            raise ValueError(
+            raise DataError(
                 f'image {image}: top-{width} accuracy needs {width} '
                 'predicted classes a box (pred_instances.topk_labels), got '
                 f'{topk_labels.shape[1]}; lower topk of the metric'
             )
-        topk_labels = topk_labels[:, :width]
-        return topk_labels.astype(np.int32), gt_labels.astype(np.int32)
+        if topk_scores is None:  # the order counts: no two are equal
+            ranking = np.arange(topk_labels.shape[1], 0, -1)
+            topk_scores = np.broadcast_to(ranking, topk_labels.shape)
+        topk_scores = _array(topk_scores)
+        if np.isnan(topk_scores).any():
+            raise DataError(
+                f'image {image}: a score is not a number (NaN); look for NaN '
+                'in the weights of the model'
+            )
+        kept = width + 1  # one more, for ties with the last place
+        return (
+            sample.get('img_id'),
+            gt_labels.astype(np.int32),
+            topk_labels[:, :kept].astype(np.int32),
+            topk_scores[:, :kept].astype(np.float32),
+        )
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         """Compute the accuracies and print their table.
 
         Args:
-            results (list[tuple]): Top-k labels and true labels of each
-                image.
+            results (list[tuple]): Image id, true labels, top-k labels and
+                their scores of each image.
 
         Returns:
             dict[str, float]: The accuracies in percent.
         """
         logger = MMLogger.get_current_instance()
-        if not any(len(gt) for _, gt in results):
-            raise ValueError(
-                f'none of the {len(results)} images has a ground-truth box: '
+        num_images = len(results)
+        check_unique([img_id for img_id, *_ in results])
+        results = [each for each in results if len(each[1])]
+        if not results:
+            raise DataError(
+                f'none of the {num_images} images has a ground-truth box: '
                 'check that the annotation file holds boxes of the classes '
                 'of the data set, and that the test pipeline loads them '
                 '(mmdet.LoadAnnotations with with_bbox=True)'
             )
         num_classes = len(self._resolve())
         groups = self._resolve().group_indices()
-        topk_labels = np.concatenate([topk for topk, _ in results])
-        gt_labels = np.concatenate([gt for _, gt in results])
+        _, gt_labels, topk_labels, topk_scores = zip(*results)
+        gt_labels = np.concatenate(gt_labels)
+        width = min(labels.shape[1] for labels in topk_labels)
         accuracy = box_classification_accuracy(
-            topk_labels, gt_labels, num_classes, groups, self.topk
+            np.concatenate([labels[:, :width] for labels in topk_labels]),
+            gt_labels,
+            num_classes,
+            groups,
+            self.topk,
+            np.concatenate([scores[:, :width] for scores in topk_scores]),
         )
 
         columns = [f'{m}top{k}' for m in ('', 'macro_') for k in self.topk]
@@ -158,7 +189,7 @@ class BoxClassificationMetric(BaseMetric):
                 + [accuracy[f'{start}{column}'] for column in columns]
             )
         header = ['boxes of', 'classes seen', 'boxes', *columns]
-        title = f'Box classification, {len(results)} images, percent'
+        title = f'Box classification, {num_images} images, percent'
         logger.info('\n' + render_table(header, rows, title))
         return accuracy
 
@@ -171,11 +202,11 @@ class BoxClassificationMetric(BaseMetric):
                 classes = self.vocabulary.classes
                 groups = self.vocabulary.groups
                 if annotated:
-                    _check_same(annotated, classes)
+                    check_same_classes(annotated, classes, 'the vocabulary')
             elif annotated:
                 classes, groups = annotated, {}
             else:
-                raise ValueError(
+                raise DataError(
                     'the data set names no classes (metainfo): give '
                     'BoxClassificationMetric a vocabulary'
                 )
@@ -191,29 +222,10 @@ class BoxClassificationMetric(BaseMetric):
         return self._scored
 
 
-def _array(labels: Any) -> np.ndarray:
-    if hasattr(labels, 'cpu'):
-        labels = labels.cpu().numpy()
-    return np.asarray(labels)
-
-
-def _plain(names: Sequence[str]) -> List[str]:
-    """Names without case and underscores, in which data sets differ."""
-    return [' '.join(n.lower().replace('_', ' ').split()) for n in names]
-
-
-def _check_same(annotated: Sequence[str], classes: Sequence[str]) -> None:
-    """Labels of other classes would give figures that mean nothing."""
-    ours, theirs = _plain(classes), _plain(annotated)
-    if ours == theirs:
-        return
-    where = 'one is longer than the other'
-    for i, (a, b) in enumerate(zip(theirs, ours)):
-        if a != b:
-            where = f'class {i} is "{a}" in the data set and "{b}" in it'
-            break
-    raise ValueError(
-        f'the vocabulary ({len(ours)} classes) is not that of the data '
-        f"set's annotations ({len(theirs)} classes): {where}; use the "
-        'vocabulary of the annotations, or set metainfo of the data set'
-    )
+def _array(values: Any) -> np.ndarray:
+    if hasattr(values, 'cpu'):
+        values = values.cpu()
+        if values.is_floating_point():
+            values = values.float()  # numpy has no bfloat16
+        values = values.numpy()
+    return np.asarray(values)

@@ -6,9 +6,11 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
 from ..functional import retrieval_recall
+from .checks import check_unique
 from .table import render_table
 
 
@@ -36,8 +38,8 @@ class ImageTextRetrievalMetric(BaseMetric):
             ``collect_device='cpu'``. Defaults to None.
 
     Raises:
-        ValueError: If no image has a caption, two samples are the same
-            image, or an embedding is not finite.
+        DataError: If no image has a caption, two samples are the same
+            image, a sample has no embedding, or one is not finite.
     """
 
     default_prefix = 'retrieval'
@@ -62,7 +64,7 @@ class ImageTextRetrievalMetric(BaseMetric):
         """
         for sample in data_samples:
             if 'image_embedding' not in sample:
-                raise ValueError(
+                raise DataError(
                     f'image {sample.get("img_id", "?")} has no '
                     'image_embedding: the model must predict it for '
                     'retrieval'
@@ -71,7 +73,14 @@ class ImageTextRetrievalMetric(BaseMetric):
             texts = sample.get('text_embeddings')
             if texts is None:
                 texts = np.zeros((0, len(image)), dtype=np.float32)
-            self.results.append((sample.get('img_id'), image, _array(texts)))
+            texts = _array(texts)
+            if not (np.isfinite(image).all() and np.isfinite(texts).all()):
+                raise DataError(
+                    f'image {sample.get("img_id", "?")}: its embedding or '
+                    'that of a caption is not finite; look for NaN in the '
+                    'weights of the model'
+                )
+            self.results.append((sample.get('img_id'), image, texts))
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         """Compute the recalls and print their table.
@@ -83,10 +92,10 @@ class ImageTextRetrievalMetric(BaseMetric):
         Returns:
             dict[str, float]: The recalls in percent.
         """
-        _check_ids([img_id for img_id, _, _ in results])
+        check_unique([img_id for img_id, _, _ in results])
         captions = np.array([len(texts) for _, _, texts in results], dtype=int)
         if not captions.any():
-            raise ValueError(
+            raise DataError(
                 f'none of the {len(results)} images has a caption: check '
                 'that the test pipeline loads captions (LoadCaptions) and '
                 "that the caption file is that of the data set's images"
@@ -119,15 +128,3 @@ def _array(embedding: Any) -> np.ndarray:
         # numpy has no bfloat16
         embedding = embedding.detach().float().cpu().numpy()
     return np.asarray(embedding, dtype=np.float32)
-
-
-def _check_ids(ids: Sequence[Any]) -> None:
-    """An image that occurs twice can never be retrieved alone."""
-    seen = set()
-    for img_id in ids:
-        if img_id is not None and img_id in seen:
-            raise ValueError(
-                f'image {img_id} occurs twice: retrieval needs a data set '
-                'with one sample an image, all of its captions together'
-            )
-        seen.add(img_id)

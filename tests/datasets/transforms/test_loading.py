@@ -77,10 +77,17 @@ def test_load_captions(tmp_path):
     path = tmp_path / 'captions.json'
     pairs = [(7, 'one'), (9, 'other'), (7, 'two'), (7, 'three')]
     annotations = [{'image_id': i, 'caption': c} for i, c in pairs]
-    path.write_text(json.dumps({'annotations': annotations}))
+    images = [{'id': i} for i in (7, 8, 9)]
+    content = {'images': images, 'annotations': annotations}
+    path.write_text(json.dumps(content))
     load = LoadCaptions(str(path))
     assert load({'img_id': 7})['captions'] == ['one', 'two', 'three']
     assert load({'img_id': 8})['captions'] == []
+    with pytest.raises(
+        ValueError,
+        match=r'image 6 \(6.jpg\) is not in .*captions.json.* 3 images',
+    ):
+        load({'img_id': 6, 'img_path': '6.jpg'})
     two = pickle.loads(pickle.dumps(LoadCaptions(str(path), max_captions=2)))
     assert two({'img_id': 7})['captions'] == ['one', 'two']
     # Read once a process: a sample cannot change the next one's captions.

@@ -114,3 +114,50 @@ def test_no_box_at_all():
         box_classification_accuracy(
             np.zeros((0, 5), dtype=int), np.zeros(0, dtype=int), 8
         )
+
+
+def _worst_rank(scores, label):
+    """Rank of a class among all, those of equal score before it."""
+    order = sorted(range(len(scores)), key=lambda c: (-scores[c], c == label))
+    return order.index(label) + 1
+
+
+def test_of_equal_scores_the_true_class_comes_last():
+    # few distinct scores, so that ties are common, also across the border
+    rng = np.random.default_rng(4)
+    scores = rng.integers(0, 6, (400, 12))
+    gt_labels = rng.integers(0, 12, 400)
+    ranks = [_worst_rank(row, gt) for row, gt in zip(scores, gt_labels)]
+    for seed in range(3):  # whichever of the tied come first
+        shuffled = np.random.default_rng(seed).permutation(12)
+        order = np.argsort(-scores[:, shuffled], axis=1, kind='stable')
+        topk_labels = shuffled[order][:, :6]
+        topk_scores = np.take_along_axis(scores, topk_labels, axis=1)
+        hits, counts = count_hits(
+            topk_labels, gt_labels, 12, (1, 5), topk_scores
+        )
+        expected = (np.array(ranks)[:, None] <= [1, 5]).sum(axis=0)
+        assert hits.sum(axis=0).tolist() == expected.tolist()
+        assert counts.sum() == 400
+    assert 0 < expected[0] < expected[1] < 400
+
+
+def test_a_constant_model_hits_nothing():
+    labels = np.tile(np.arange(6), (10, 1))
+    gt_labels = np.arange(10) % 6
+    accuracy = box_classification_accuracy(
+        labels, gt_labels, 80, topk_scores=np.full(labels.shape, 1 / 80)
+    )
+    assert set(accuracy.values()) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ('scores', 'message'),
+    [
+        (np.ones((1, 2)), r'shape of topk_labels, \(1, 1\), got \(1, 2\)'),
+        (np.array([[np.nan]]), 'topk_scores hold NaN'),
+    ],
+)
+def test_bad_scores(scores, message):
+    with pytest.raises(ValueError, match=message):
+        count_hits(np.array([[0]]), np.array([0]), 3, (1,), scores)

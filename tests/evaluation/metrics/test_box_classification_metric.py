@@ -7,6 +7,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.structures import BaseDataElement, InstanceData
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.evaluation import BoxClassificationMetric
 from harmoclip_mm.registry import METRICS
 
@@ -136,6 +137,36 @@ def test_bad_samples(sample, message):
     metric = BoxClassificationMetric(topk=(1, 2))
     with pytest.raises(ValueError, match=message):
         _evaluate(metric, [[sample]], classes=CLASSES)
+
+
+def test_ties_are_never_hits_by_luck():
+    tied, clear = (
+        _sample(1, [0, 2], [[0, 1], [2, 0]]),
+        _sample(2, [3], [[3, 1]]),
+    )
+    # box 0 ties with class 1, box 1 does not
+    tied.pred_instances.topk_scores = torch.tensor([[0.4, 0.4], [0.6, 0.2]])
+    clear.pred_instances.topk_scores = torch.tensor(
+        [[0.9, 0.1]], dtype=torch.bfloat16
+    )
+    metric = BoxClassificationMetric(topk=(1,))
+    accuracy = _evaluate(metric, [[tied, clear]], classes=CLASSES)
+    assert accuracy['box_cls/top1'] == pytest.approx(200 / 3)
+
+
+def test_scores_must_be_numbers():
+    sample = _sample(7, [0], [[0, 1]])
+    sample.pred_instances.topk_scores = torch.tensor([[float('nan'), 0.1]])
+    metric = BoxClassificationMetric(topk=(1,))
+    with pytest.raises(DataError, match=r'image 7: .*NaN'):
+        _evaluate(metric, [[sample]], classes=CLASSES)
+
+
+def test_an_image_counts_once():
+    metric = BoxClassificationMetric(topk=(1,))
+    batch = [_sample(7, [0], [[0]]), _sample(7, [1], [[1]])]
+    with pytest.raises(DataError, match='image 7 occurs twice among the 2'):
+        _evaluate(metric, [batch], classes=CLASSES)
 
 
 def test_a_data_set_without_any_box_names_the_remedy():
