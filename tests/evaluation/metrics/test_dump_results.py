@@ -6,9 +6,11 @@ from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.evaluation import (
     BoxClassificationMetric,
     DumpRegionResults,
+    check_run,
 )
 
 
@@ -56,3 +58,52 @@ def test_records_hold_ground_truth_and_predictions(tmp_path):
 def test_only_pickle_files():
     with pytest.raises(ValueError, match='pkl'):
         DumpRegionResults('results.json')
+
+
+@pytest.fixture
+def dumped(tmp_path):
+    """Records of two images, their file, and what it says of the run."""
+    out = str(tmp_path / 'results.pkl')
+    run = {'config': 'a.py', 'ann_sha256': 'abc'}
+    evaluator = Evaluator([DumpRegionResults(out, run)])
+    evaluator.dataset_meta = {'classes': ('cat', 'dog')}
+    evaluator.process([DetDataSample(metainfo={'img_id': i}) for i in (3, 5)])
+    evaluator.evaluate(2)
+    return mmengine.load(out), out, {'classes': ('cat', 'dog'), **run}
+
+
+def test_records_say_which_run_they_are_of(dumped):
+    records, path, run = dumped
+    assert check_run(records, path) == run
+    found = check_run(records, path, ['Cat', 'dog'], 'abc', [5, 3])
+    assert found == run
+    assert records[0]['run'] is records[1]['run']  # written once
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        ({'classes': ['dog', 'cat']}, r'of another run \(config a.py\).*class '
+         '0 is "dog" in the data set and "cat"'),
+        ({'ann_sha256': 'abd'}, 'another run .*annotation file is not this'),
+        ({'img_ids': [3, 5, 6]}, '1 images differ .* image 6, not in the fil'),
+        ({'img_ids': [3]}, '1 images differ .* image 5, only in the file'),
+    ],
+)  # fmt: skip
+def test_results_of_another_run_are_refused(dumped, kwargs, message):
+    records, path, _ = dumped
+    with pytest.raises(DataError, match=message) as error:
+        check_run(records, path, **kwargs)
+    assert path in str(error.value)
+
+
+def test_a_file_put_together_is_refused(dumped):
+    records, path, run = dumped
+    other = {**records[1], 'run': {**run, 'config': 'b.py'}}
+    with pytest.raises(DataError, match='results of several runs'):
+        check_run([records[0], other], path)
+    with pytest.raises(DataError, match='image 3 occurs twice'):
+        check_run([*records, records[0]], path)
+    for bad in ([], [{'img_id': 3}]):
+        with pytest.raises(DataError, match='does not say which run'):
+            check_run(bad, path)
