@@ -152,6 +152,8 @@ def main() -> None:
     if args.out:
         run = {'config': args.config, 'checkpoint': args.checkpoint}
         dump = DumpRegionResults(args.out, {**run, **annotations})
+        # the other metrics got it when the test loop was built
+        dump.dataset_meta = runner.test_evaluator.dataset_meta
         runner.test_evaluator.metrics.append(dump)
 
     metrics = runner.test()

@@ -41,7 +41,9 @@ def check_annotations(cfg: Config) -> Dict[str, Any]:
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    kind = DATASETS.get(dataset.get('type', ''))
+    kind = dataset.get('type', '')
+    if isinstance(kind, str):
+        kind = DATASETS.get(kind)
     if not (isinstance(kind, type) and issubclass(kind, CocoDataset)):
         return {}
     path = dataset.get('ann_file', '')
@@ -59,7 +61,7 @@ def check_annotations(cfg: Config) -> Dict[str, Any]:
     _check_categories(names, classes, path, issubclass(kind, LVISV05Dataset))
     _check_classifier(cfg, classes)
     for step in dataset.get('pipeline', ()):
-        if step.get('type', '').endswith('LoadCaptions'):
+        if _is(step, 'LoadCaptions'):
             _check_captions(step, ids)
     return {'ann_file': path, 'ann_sha256': content['sha256']}
 
@@ -140,12 +142,18 @@ def _check_classifier(cfg: Config, classes: Sequence[str]) -> None:
     model = cfg.get('model') or {}
     vocabulary = (model.get('classifier') or {}).get('vocabulary')
     scored = any(
-        metric.get('type', '').endswith('BoxClassificationMetric')
-        for metric in _metrics(cfg)
+        _is(metric, 'BoxClassificationMetric') for metric in _metrics(cfg)
     )
     if scored and vocabulary is not None:
         names = load_vocabulary(vocabulary).classes
         check_same_classes(classes, names, 'model.classifier.vocabulary')
+
+
+def _is(setting: dict, name: str) -> bool:
+    """Whether a setting builds a class, given by name or itself."""
+    kind = setting.get('type', '')
+    kind = kind if isinstance(kind, str) else kind.__name__
+    return kind.split('.')[-1] == name
 
 
 def _metrics(cfg: Config) -> List[dict]:
