@@ -1,6 +1,7 @@
 """Data sets of region phrases and of image-text retrieval."""
 
+from .fgovd import FGOVDDataset
 from .image_text_retrieval import ImageTextRetrievalDataset
 from .region_phrase import RegionPhraseDataset
 
-__all__ = ['ImageTextRetrievalDataset', 'RegionPhraseDataset']
+__all__ = ['FGOVDDataset', 'ImageTextRetrievalDataset', 'RegionPhraseDataset']

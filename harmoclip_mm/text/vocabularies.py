@@ -7,12 +7,12 @@ the words that fill a prompt template.
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 _DATA_DIR = Path(__file__).parent / 'data' / 'vocabularies'
-_FIELDS = ('classes', 'groups', 'prompts')
+_FIELDS = ('classes', 'groups', 'prompts', 'shared_prompts')
 
 
 def _duplicates(names: Sequence[str]) -> List[str]:
@@ -47,6 +47,9 @@ class Vocabulary:
             in each. A class may be in any number of groups, none included.
         prompts (Tuple[str, ...]): Words for each class that fill a template.
             Empty: made from the class names by :func:`class_to_prompt`.
+        shared_prompts (Tuple[str, ...]): Prompts that several classes have
+            on purpose. No model can tell such classes apart; published lists
+            have them nevertheless.
 
     Raises:
         ValueError: No classes, a name that is not a string or is blank,
@@ -58,6 +61,7 @@ class Vocabulary:
     classes: Tuple[str, ...]
     groups: Dict[str, Tuple[str, ...]] = field(default_factory=dict)
     prompts: Tuple[str, ...] = ()
+    shared_prompts: Tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         classes = self._names('classes', self.classes)
@@ -71,11 +75,16 @@ class Vocabulary:
                 f'{len(prompts)} prompts for {len(classes)} classes: give '
                 'one prompt for each class, or none at all.'
             )
-        for key, names in (('class names', classes), ('prompts', prompts)):
-            if _duplicates(names):
+        shared = self._names('shared_prompts', self.shared_prompts)
+        for key, names, allowed in (
+            ('class names', classes, ()),
+            ('prompts', prompts, shared),
+        ):
+            found = [n for n in _duplicates(names) if n not in allowed]
+            if found:
                 raise ValueError(
-                    f'Duplicate {key}: {_duplicates(names)[:5]}. Classes '
-                    'with equal text cannot be told apart.'
+                    f'Duplicate {key}: {found[:5]}. Classes with equal text '
+                    'cannot be told apart.'
                 )
         if not prompts:
             prompts = tuple(class_to_prompt(name) for name in classes)
@@ -104,6 +113,7 @@ class Vocabulary:
         object.__setattr__(self, 'classes', classes)
         object.__setattr__(self, 'groups', groups)
         object.__setattr__(self, 'prompts', prompts)
+        object.__setattr__(self, 'shared_prompts', shared)
 
     @staticmethod
     def _names(key: str, names: Sequence[str]) -> Tuple[str, ...]:
@@ -163,6 +173,7 @@ def _read(path: Path) -> Vocabulary:
         content['classes'],
         content.get('groups') or {},
         content.get('prompts') or (),
+        content.get('shared_prompts') or (),
     )
 
 
@@ -172,9 +183,9 @@ def load_vocabulary(
 ) -> Vocabulary:
     """Load a vocabulary by name, from a file, or from a list of names.
 
-    A file is JSON, ``{"classes": [...], "groups": {...}, "prompts": [...]}``
-    with the last two optional (or just a list), or plain text with one class
-    name a line, blank lines skipped.
+    A file is JSON, ``{"classes": [...], "groups": {...}, "prompts": [...],
+    "shared_prompts": [...]}`` of which only the first is needed (or just a
+    list), or plain text with one class name a line, blank lines skipped.
 
     Args:
         source (str | Path | Sequence[str] | Vocabulary): Name of a
@@ -219,5 +230,5 @@ def load_vocabulary(
             f'{type(source).__name__}.'
         )
     if groups is not None:
-        vocabulary = Vocabulary(vocabulary.classes, groups, vocabulary.prompts)
+        vocabulary = replace(vocabulary, groups=groups)
     return vocabulary

@@ -18,6 +18,7 @@ def test_list_vocabularies():
         'coco80',
         'coco_panoptic133',
         'coco_panoptic133_raw',
+        'imagenet1000',
         'lvis1203',
         'shapes80',
     )

@@ -1,5 +1,6 @@
 """Transforms of images with regions and texts."""
 
+from .candidates import LoadCandidateBoxes, TokenizeCandidates
 from .flip import TextAwareRandomFlip
 from .formatting import PackRegionTextInputs
 from .loading import BadImageError, LoadCaptions, LoadImageFromFile
@@ -8,10 +9,12 @@ from .tokenize import TokenizeRegionText
 
 __all__ = [
     'BadImageError',
+    'LoadCandidateBoxes',
     'LoadCaptions',
     'LoadImageFromFile',
     'PackRegionTextInputs',
     'SampleRegions',
     'TextAwareRandomFlip',
+    'TokenizeCandidates',
     'TokenizeRegionText',
 ]

@@ -18,14 +18,17 @@ class PackRegionTextInputs(PackDetInputs):
     DetDataSample}``. The data sample has ``gt_instances`` with ``bboxes``
     (N, 4), px of the network input, and ``labels`` (N,), both empty for an
     image without regions; where the sample was tokenized also
-    ``caption_ids`` (C, L), ``phrase_ids`` (P, L) and ``phrase_masks`` (P, L).
+    ``caption_ids`` (C, L), ``phrase_ids`` (P, L) and ``phrase_masks`` (P, L),
+    or ``candidate_ids`` (T, L) with ``gt_instances.candidate_mask`` (N, T)
+    and ``gt_instances.subset_ids`` (N,).
 
     Args:
         meta_keys (Sequence[str]): Keys that become meta information, where
             present.
     """
 
-    TEXT_KEYS = ('caption_ids', 'phrase_ids', 'phrase_masks')
+    TEXT_KEYS = ('caption_ids', 'phrase_ids', 'phrase_masks', 'candidate_ids')
+    INSTANCE_KEYS = ('candidate_mask', 'subset_ids')
 
     def __init__(
         self,
@@ -65,4 +68,7 @@ class PackRegionTextInputs(PackDetInputs):
         for key in self.TEXT_KEYS:
             if key in results:
                 setattr(data_sample, key, results[key])
+        for key in self.INSTANCE_KEYS:
+            if key in results:
+                setattr(data_sample.gt_instances, key, results[key])
         return packed

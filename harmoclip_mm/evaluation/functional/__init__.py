@@ -18,6 +18,7 @@ from .calibration import (
     reliability_bins,
 )
 from .confusion import ConfusedPairs, confused_pairs, main_confusion
+from .candidate_ranking import candidate_ranks
 from .retrieval import retrieval_ranks, retrieval_recall
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     'box_areas',
     'box_classification_accuracy',
     'confused_pairs',
+    'candidate_ranks',
     'count_hits',
     'count_hits_by_area',
     'expected_calibration_error',

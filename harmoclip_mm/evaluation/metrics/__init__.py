@@ -1,6 +1,7 @@
 """Thin ``BaseMetric`` wrappers over ``evaluation.functional``."""
 
 from .box_classification_metric import BoxClassificationMetric
+from .candidate_metric import FGOVDMetric
 from .dump_results import DumpRegionResults
 from .results_file import load_results
 from .checks import check_same_classes
@@ -10,6 +11,7 @@ from .retrieval_metric import ImageTextRetrievalMetric
 __all__ = [
     'BoxClassificationMetric',
     'DumpRegionResults',
+    'FGOVDMetric',
     'ImageTextRetrievalMetric',
     'load_results',
     'check_run',

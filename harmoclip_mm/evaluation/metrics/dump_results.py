@@ -40,6 +40,7 @@ class DumpRegionResults(DumpResults):
         'caption_ids',
         'phrase_ids',
         'phrase_masks',
+        'candidate_ids',
     )
 
     def __init__(

@@ -14,7 +14,7 @@ from harmoclip_mm.text import CLIPTokenizer
 
 from ..checkpoints import init_from_checkpoint, pretrained_cfg
 from ..layers import LogitScale
-from ..text_encoders import TextFeatures
+from ..text_encoders import TextFeatures, embed_texts
 from ..utils import (
     CLIPFeatures,
     RegionBatch,
@@ -23,7 +23,12 @@ from ..utils import (
     collate_regions,
     lexeme_pool,
 )
-from .predictions import add_box_classes, add_embeddings
+from .predictions import (
+    add_box_classes,
+    add_candidate_scores,
+    add_embeddings,
+    add_image_classes,
+)
 
 
 @MODELS.register_module()
@@ -268,12 +273,15 @@ class HarmoCLIP(BaseModel):
         return found
 
     def predict(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
-        """Classifies boxes and embeds images and captions.
+        """Predicts whatever the samples ask for.
 
-        Boxes are classified where the model has a ``classifier`` and
-        samples have ``gt_instances``; embeddings are given where samples
-        have ``caption_ids``. Classification answers every ground-truth box,
-        in order.
+        - ``gt_instances``, with a ``classifier``: classes of the boxes;
+        - ``candidate_ids`` (T, L) as well: the scores of these T texts for
+          each box instead, or for each of ``proposals`` where there are any;
+        - ``gt_label``, with a ``classifier``: classes of the images;
+        - ``caption_ids`` (C, L): embeddings of image and captions.
+
+        Every box is answered, in order; proposals are sorted.
 
         Args:
             inputs (Tensor): Normalised images, shape (B, 3, H, W).
@@ -281,38 +289,45 @@ class HarmoCLIP(BaseModel):
                 pixels of ``inputs``.
 
         Returns:
-            SampleList: The same samples, with ``pred_instances`` and
-            ``gt_instances`` in pixels of the original image, and with
-            ``image_embedding`` (D,) and ``text_embeddings`` (C, D).
+            SampleList: The same samples, boxes in pixels of the original
+            image, with what the functions of ``predictions.py`` add.
         """
-        classify = self.classifier is not None and any(
-            'gt_instances' in each for each in data_samples
-        )
-        retrieve = any('caption_ids' in each for each in data_samples)
+
+        def ask(key: str) -> bool:
+            return any(key in each for each in data_samples)
+
+        match, retrieve = ask('candidate_ids'), ask('caption_ids')
+        label = self.classifier is not None and ask('gt_label')
+        classify = self.classifier is not None and ask('gt_instances')
+        regional = match or classify
         vision = self.backbone.encode(
             inputs,
-            with_pooled=retrieve,
-            with_dense=classify and self.region_extractor.needs_dense,
+            with_pooled=retrieve or label,
+            with_dense=regional and self.region_extractor.needs_dense,
         )
-        if classify:
-            regions = collate_regions(data_samples)
+        scale = self.logit_scale()
+        if regional:
+            regions = collate_regions(data_samples, with_proposals=match)
             embeddings = self.region_extractor(
                 vision.dense, regions.rois, inputs, self.backbone
             )
-            logits = self.classifier(
-                embeddings, self.text_encoder, self.logit_scale()
-            )
+        if match:
+            ids = [each.candidate_ids for each in data_samples]
+            texts = embed_texts(self.text_encoder, ids)
+            embeddings = regions.split(embeddings)
+            add_candidate_scores(data_samples, embeddings, texts, scale)
+        elif classify:
+            logits = self.classifier(embeddings, self.text_encoder, scale)
             add_box_classes(data_samples, regions.split(logits))
+        if retrieve or label:
+            images = F.normalize(vision.pooled.float(), dim=-1)
+        if label:
+            logits = self.classifier(images, self.text_encoder, scale)
+            add_image_classes(data_samples, logits)
         if retrieve:
-            captions = [each.caption_ids for each in data_samples]
-            texts = self.text_encoder(torch.cat(captions)).pooled
-            add_embeddings(
-                data_samples,
-                F.normalize(vision.pooled.float(), dim=-1),
-                F.normalize(texts.float(), dim=-1).split(
-                    [len(each) for each in captions]
-                ),
-            )
+            ids = [each.caption_ids for each in data_samples]
+            texts = embed_texts(self.text_encoder, ids)
+            add_embeddings(data_samples, images, texts)
         return data_samples
 
     def encode_image(self, img: Tensor) -> Tensor:

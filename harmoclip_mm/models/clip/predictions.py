@@ -2,6 +2,7 @@
 
 from typing import Sequence
 
+import torch
 from mmdet.structures import DetDataSample, SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -47,6 +48,90 @@ def add_box_classes(
             topk_labels=topk.indices,
             topk_scores=topk.values,
         )
+
+
+def add_image_classes(data_samples: SampleList, logits: Tensor) -> None:
+    """Adds ``pred_score`` (classes,) and ``pred_label`` (1,), as mmpretrain.
+
+    Args:
+        data_samples (SampleList): Samples of B images.
+        logits (Tensor): Class scores of the images, shape (B, classes).
+    """
+    for sample, score in zip(data_samples, logits.softmax(dim=-1)):
+        sample.pred_score = score
+        sample.pred_label = score.argmax(dim=-1, keepdim=True)
+
+
+def add_candidate_scores(
+    data_samples: SampleList,
+    regions: Sequence[Tensor],
+    texts: Sequence[Tensor],
+    scale: Tensor,
+) -> None:
+    """Adds ``pred_instances`` that compare boxes with the sample's texts.
+
+    Where a sample has ``proposals``, they are ranked by how well they fit
+    its one text: ``bboxes`` (N, 4), ``scores`` (N,), the probability over
+    the boxes, best first, and ``labels`` (N,) of zeros.
+
+    Else the predictions answer ``gt_instances`` row by row:
+    ``candidate_logits`` (N, T), float32, -inf where
+    ``gt_instances.candidate_mask`` (N, T) says that a text is none of a
+    box's candidates, ``labels`` (N,), the best text, and ``scores`` (N,),
+    its probability among the candidates.
+
+    Args:
+        data_samples (SampleList): Samples of B images.
+        regions (Sequence[Tensor]): L2-normalised embeddings of each image's
+            boxes, shapes (N_i, D).
+        texts (Sequence[Tensor]): Those of each sample's texts, (T_i, D).
+        scale (Tensor): Factor of the cosines, scalar.
+
+    Raises:
+        ValueError: If a sample has proposals and not exactly one text.
+    """
+    for sample, region, text in zip(data_samples, regions, texts):
+        # A product in bfloat16 would tie texts that are apart.
+        with torch.autocast(region.device.type, enabled=False):
+            logits = scale.float() * region.float() @ text.float().t()
+        truth = sample.get('gt_instances')
+        if truth is not None:
+            truth.bboxes = original_boxes(truth.bboxes, sample)
+        if 'proposals' in sample:
+            sample.pred_instances = _rank_boxes(sample, logits)
+        else:
+            sample.pred_instances = _choose_texts(truth, logits)
+
+
+def _rank_boxes(sample: DetDataSample, logits: Tensor) -> InstanceData:
+    if logits.shape[1] != 1:
+        raise ValueError(
+            f'image {sample.get("img_id", "?")} has {logits.shape[1]} texts: '
+            'proposals are ranked by one text a sample'
+        )
+    bboxes = original_boxes(sample.proposals.bboxes, sample)
+    sample.proposals.bboxes = bboxes
+    scores = logits[:, 0].softmax(dim=0)
+    # Stable, so that equal boxes keep the order of their file.
+    order = logits[:, 0].argsort(descending=True, stable=True)
+    return InstanceData(
+        bboxes=bboxes[order],
+        scores=scores[order],
+        labels=torch.zeros_like(order),
+    )
+
+
+def _choose_texts(truth: InstanceData, logits: Tensor) -> InstanceData:
+    mask = truth.get('candidate_mask')
+    if mask is not None:
+        logits = logits.masked_fill(~mask, float('-inf'))
+    scores, labels = logits.softmax(dim=-1).max(dim=-1)
+    return InstanceData(
+        bboxes=truth.bboxes.clone(),
+        labels=labels,
+        scores=scores,
+        candidate_logits=logits,
+    )
 
 
 def add_embeddings(

@@ -1,5 +1,6 @@
 """Text towers."""
 
 from .clip_text_transformer import CLIPTextTransformer, TextFeatures
+from .embedding import embed_texts
 
-__all__ = ['CLIPTextTransformer', 'TextFeatures']
+__all__ = ['CLIPTextTransformer', 'TextFeatures', 'embed_texts']

@@ -96,11 +96,26 @@ class CLIPFeatures(NamedTuple):
     phrase_keys: Optional[Tensor] = None
 
 
-def collate_regions(data_samples: SampleList) -> RegionBatch:
-    """Flattens the boxes ``gt_instances.bboxes`` (N, 4) of samples."""
-    return RegionBatch.from_boxes(
-        [each.gt_instances.bboxes for each in data_samples]
-    )
+def collate_regions(
+    data_samples: SampleList, with_proposals: bool = False
+) -> RegionBatch:
+    """Flattens the boxes ``gt_instances.bboxes`` (N, 4) of samples.
+
+    Args:
+        data_samples (SampleList): The samples of a batch.
+        with_proposals (bool): Take ``proposals.bboxes`` instead, where a
+            sample has them. Defaults to False.
+
+    Returns:
+        RegionBatch: The regions of the batch.
+    """
+    instances = [
+        each.proposals
+        if with_proposals and 'proposals' in each
+        else each.gt_instances
+        for each in data_samples
+    ]
+    return RegionBatch.from_boxes([each.bboxes for each in instances])
 
 
 def collate_phrases(data_samples: SampleList) -> RegionPhrases:

@@ -1,0 +1,45 @@
+# FG-OVD (arXiv 2311.17518) with given boxes, as FG-CLIP (arXiv 2505.05071)
+# evaluates it: one right expression against 10 hard negatives, Top-1 of each
+# set; images squashed (bicubic), RoIAlign on features not normalised before.
+# Against FG-CLIP's code: a tie is a miss (there a hit), and FG-CLIP reads the
+# last block as it was trained to; ours is the dense mode of the backbone.
+# CLIP_MODEL names the towers, a file of configs/_base_/models/.
+_base_ = [
+    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(classifier=None, region_extractor=dict(normalise_map=False))
+
+test_dataloader = dict(
+    batch_size=16,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='FGOVDDataset',
+        data_root='{{$COCO_ROOT:data/coco/}}',  # train2017/ and val2017/
+        # The folder benchmarks/ of FG-OVD, or one jsonl file
+        ann_file='{{$FGOVD_FILES:fgovd}}',
+        data_prefix=dict(img=''),
+        test_mode=True,
+        pipeline=[
+            dict(
+                type='LoadImageFromFile',
+                imdecode_backend='pillow',
+                color_type='color_ignore_orientation',
+            ),
+            dict(type='mmdet.LoadAnnotations', with_bbox=True),
+            dict(
+                type='mmdet.Resize',
+                scale=(_base_.model.backbone.img_size,) * 2,
+                keep_ratio=False,
+                backend='pillow',
+                interpolation='bicubic',
+            ),
+            dict(type='TokenizeCandidates'),
+            dict(type='PackRegionTextInputs'),
+        ],
+    ),
+)
+test_evaluator = [dict(type='FGOVDMetric')]
+test_cfg = dict(type='TestLoop')

@@ -1,0 +1,198 @@
+"""Candidates that a test chooses among: texts for a box, boxes for a text."""
+
+import os.path as osp
+import re
+from collections import defaultdict
+from typing import Dict, List, Optional
+
+import mmengine.fileio as fileio
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+
+from harmoclip_mm.registry import TRANSFORMS
+from harmoclip_mm.text import CLIPTokenizer
+
+__all__ = ['LoadCandidateBoxes', 'TokenizeCandidates']
+
+
+@TRANSFORMS.register_module()
+class TokenizeCandidates(BaseTransform):
+    """Tokenize the texts that the boxes of a sample are compared with.
+
+    Unlike ``TokenizeRegionText`` it keeps phrases that no box has as its
+    label: those are the wrong answers.
+
+    Required keys: ``phrases`` (list[str]), or ``text`` (str) as mmdet's data
+    sets of referring expressions have it, which becomes the only phrase and
+    the label of every box.
+    Optional keys of ``instances``: ``candidates`` (list[int], the phrases
+    that a box is compared with; all of them without it) and ``subset`` (int,
+    where the box is counted).
+    Added keys, L being the context length:
+
+    - ``candidate_ids`` int64 (T, L): one row a phrase.
+    - ``candidate_mask`` bool (N, T) and ``subset_ids`` int64 (N,), where the
+      instances say so.
+
+    Args:
+        context_length (int): Tokens of a text, start and end included.
+            Defaults to 77, that of CLIP.
+    """
+
+    def __init__(self, context_length: int = 77) -> None:
+        self.context_length = context_length
+        self.tokenizer = CLIPTokenizer(context_length=context_length)
+
+    def transform(self, results: dict) -> dict:
+        """Tokenize the candidates of a sample.
+
+        Args:
+            results (dict): A sample.
+
+        Returns:
+            dict: The sample with token ids.
+        """
+        if 'phrases' not in results:
+            results['phrases'] = [results['text']]
+            if 'gt_bboxes_labels' in results:
+                labels = np.zeros_like(results['gt_bboxes_labels'])
+                results['gt_bboxes_labels'] = labels
+        phrases = results['phrases']
+        results['candidate_ids'] = self.tokenizer(phrases)
+        instances = results.get('instances') or []
+        if any('candidates' in each for each in instances):
+            mask = torch.zeros(len(instances), len(phrases), dtype=torch.bool)
+            for row, each in zip(mask, instances):
+                row[each['candidates']] = True
+            results['candidate_mask'] = mask
+        if any('subset' in each for each in instances):
+            subsets = [each['subset'] for each in instances]
+            results['subset_ids'] = torch.tensor(subsets)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(context_length={self.context_length})'
+
+
+@TRANSFORMS.register_module()
+class LoadCandidateBoxes(BaseTransform):
+    """Add the boxes of an image that an expression may mean, as proposals.
+
+    The file is read once, when the pipeline is built. Two formats are told
+    apart by their content: COCO annotations (``instances_train2014.json``;
+    crowds and empty boxes are left out), and COCO results, a list of
+    ``{"image_id", "bbox", "score"}``, as a proposal network writes them.
+    Images are matched by file name; results have no file names, so their
+    ``image_id`` is the number at the end of the name, as in COCO.
+
+    Place it after the resizing.
+
+    Required keys: ``img_path``, and ``scale_factor`` of the resizing.
+    Added keys: ``proposals`` float32 (N, 4), xyxy in px of the resized
+    image, and ``proposals_scores`` float32 (N,), 1 for annotations.
+
+    Args:
+        ann_file (str): The json file.
+        max_boxes (int, optional): Keep the so many boxes of the highest
+            score. None keeps all.
+        backend_args (dict, optional): File backend of ``ann_file``.
+
+    Raises:
+        FileNotFoundError: If ``ann_file`` does not exist.
+        ValueError: If it has neither format, or no box for an image.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        max_boxes: Optional[int] = None,
+        backend_args: Optional[dict] = None,
+    ) -> None:
+        self.ann_file = ann_file
+        self.max_boxes = max_boxes
+        if not fileio.exists(ann_file, backend_args=backend_args):
+            raise FileNotFoundError(
+                f'candidate boxes {osp.abspath(ann_file)} do not exist. Give '
+                'LoadCandidateBoxes a COCO annotation file with the boxes of '
+                'the images, or proposals in the format of COCO results'
+            )
+        content = fileio.load(ann_file, backend_args=backend_args)
+        self.by_number = isinstance(content, list)
+        try:
+            found = _read_results(content) if self.by_number else None
+            self.boxes = _as_arrays(found or _read_annotations(content))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f'{ann_file} holds neither COCO annotations nor COCO results '
+                f'({error!r} is missing or of another type)'
+            ) from error
+
+    def transform(self, results: dict) -> dict:
+        """Add the boxes.
+
+        Args:
+            results (dict): A sample.
+
+        Returns:
+            dict: The sample with its proposals.
+        """
+        name = osp.basename(results['img_path'])
+        key = _number(name) if self.by_number else name
+        rows = self.boxes.get(key)
+        if rows is None:
+            raise ValueError(
+                f'{self.ann_file} holds no box for {results["img_path"]} '
+                f'({"image_id" if self.by_number else "file_name"} {key}): '
+                'use the file of the images that are tested'
+            )
+        if self.max_boxes is not None:
+            best = np.argsort(-rows[:, 4], kind='stable')[: self.max_boxes]
+            rows = rows[best]
+        width, height = results.get('scale_factor', (1.0, 1.0))
+        factor = np.array([width, height, width, height], dtype=np.float32)
+        results['proposals'] = rows[:, :4] * factor
+        results['proposals_scores'] = rows[:, 4].copy()
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(ann_file={self.ann_file!r}, '
+            f'max_boxes={self.max_boxes})'
+        )
+
+
+def _number(name: str) -> Optional[int]:
+    digits = re.search(r'(\d+)\.\w+$', name)
+    return int(digits[1]) if digits else None
+
+
+def _read_results(content: list) -> Dict[int, List[list]]:
+    boxes = defaultdict(list)
+    for each in content:
+        boxes[each['image_id']].append([*each['bbox'], each.get('score', 1)])
+    return boxes
+
+
+def _read_annotations(content: dict) -> Dict[str, List[list]]:
+    names = {
+        image['id']: osp.basename(image['file_name'])
+        for image in content['images']
+    }
+    boxes = defaultdict(list)
+    for each in content['annotations']:
+        if not each.get('iscrowd'):
+            boxes[names[each['image_id']]].append([*each['bbox'], 1])
+    return boxes
+
+
+def _as_arrays(boxes: dict) -> dict:
+    """x, y, width, height, score to xyxy and score; empty boxes left out."""
+    arrays = {}
+    for key, rows in boxes.items():
+        array = np.array(rows, dtype=np.float32).reshape(-1, 5)
+        array = array[(array[:, 2:4] > 0).all(axis=1)]
+        array[:, 2:4] += array[:, :2]
+        if len(array):
+            arrays[key] = array
+    return arrays
