@@ -20,14 +20,18 @@ from PIL import Image
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.models import ZeroShotClassifier
+from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import load_vocabulary
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CONFIGS = sorted(
+ALL_CONFIGS = sorted(
     str(path.relative_to(REPOSITORY))
     for path in (REPOSITORY / 'configs').rglob('*.py')
     if '_base_' not in path.parts
 )
+# Those that only evaluate; tests/configs/ runs them on photos.
+EVALUATIONS = [name for name in ALL_CONFIGS if '/evaluation/' in name]
+CONFIGS = [name for name in ALL_CONFIGS if name not in EVALUATIONS]
 # Parameters of OpenAI's models (the sums over their state dicts, as
 # open_clip reports them); ours have one temperature of LRC more.
 PARAMETERS = {
@@ -43,6 +47,29 @@ def test_the_configs_of_the_readme_exist():
         'configs/harmoclip_vitb16_coco.py',
         'configs/harmoclip_vitl14_coco.py',
     } <= set(CONFIGS)
+
+
+@pytest.mark.parametrize('name', EVALUATIONS)
+def test_evaluations_take_the_towers_of_any_base(name, monkeypatch):
+    """``CLIP_MODEL`` chooses among configs/_base_/models/; the images have
+    the size of its towers."""
+    for model, patch_size in (('clip_vitl14', 14), ('clip_tiny', 10)):
+        monkeypatch.setenv('CLIP_MODEL', model)
+        config = load_config(str(REPOSITORY / name))
+        assert config.model.backbone.patch_size == patch_size
+        assert not config.model.get('heads')
+        assert config.test_cfg and not config.get('train_dataloader')
+        transforms = config.test_dataloader.dataset.pipeline
+        sizes = [each.scale for each in transforms if 'scale' in each]
+        size = config.model.backbone.img_size
+        assert sizes and set(np.ravel(sizes)) == {size}
+        for each in (*transforms, *config.test_evaluator):
+            assert 'type' in each
+    monkeypatch.delenv('CLIP_MODEL')
+    with torch.device('meta'):  # the shapes alone
+        model = MODELS.build(load_config(str(REPOSITORY / name)).model)
+    count = sum(weight.numel() for weight in model.parameters())
+    assert count == 149_620_737  # OpenAI's ViT-B/16
 
 
 def write_coco(root: Path) -> None:

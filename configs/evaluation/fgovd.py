@@ -1,8 +1,8 @@
 # FG-OVD (arXiv 2311.17518) with given boxes, as FG-CLIP (arXiv 2505.05071)
 # evaluates it: one right expression against 10 hard negatives, Top-1 of each
-# set; images squashed (bicubic), RoIAlign on features not normalised before.
-# Against FG-CLIP's code: a tie is a miss (there a hit), and FG-CLIP reads the
-# last block as it was trained to; ours is the dense mode of the backbone.
+# set; images squashed (bicubic); the values of the last block, pooled by
+# RoIAlign without normalising them before. Against FG-CLIP's code: a tie is a
+# miss (there a hit), and nothing is rounded to bfloat16.
 # CLIP_MODEL names the towers, a file of configs/_base_/models/.
 _base_ = [
     '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',

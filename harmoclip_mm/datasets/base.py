@@ -96,11 +96,14 @@ class BaseImageTextDataset(BaseDataset):
             f'{self.data_root!r} and data_prefix={dict(self.data_prefix)!r}'
         )
 
-    def _require_ann_file(self) -> None:
+    def _require_ann_file(
+        self,
+        source: str = 'write the file with a tool of tools/dataset_converters',
+    ) -> None:
         """Raise a FileNotFoundError with a remedy if there is none."""
         if not exists(self.ann_file, backend_args=self.backend_args):
             raise FileNotFoundError(
                 f'annotation file {osp.abspath(self.ann_file)} does not '
                 f'exist. Check ann_file and data_root={self.data_root!r}, or '
-                'write the file with a tool of tools/dataset_converters'
+                f'{source}'
             )

@@ -12,6 +12,11 @@ from .base import BaseImageTextDataset
 
 __all__ = ['ImageTextRetrievalDataset']
 
+_KARPATHY = (
+    'take it from caption_datasets.zip of '
+    'https://cs.stanford.edu/people/karpathy/deepimagesent/'
+)
+
 
 @DATASETS.register_module()
 class ImageTextRetrievalDataset(BaseImageTextDataset):
@@ -64,7 +69,10 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
         Returns:
             list[dict]: One sample for each image that has captions.
         """
-        self._require_ann_file()
+        if self.splits:
+            self._require_ann_file(_KARPATHY)
+        else:
+            self._require_ann_file('take annotations_trainval2017 of COCO')
         content = fileio.load(self.ann_file, backend_args=self.backend_args)
         try:
             if 'annotations' in content:

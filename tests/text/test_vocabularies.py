@@ -1,5 +1,6 @@
 """Tests of the vocabularies against mmdet, and of their error messages."""
 
+import hashlib
 import json
 from collections import Counter
 
@@ -180,3 +181,34 @@ def test_unknown_names_and_types():
         load_vocabulary([])
     with pytest.raises(TypeError, match='got NoneType'):
         load_vocabulary(None)
+
+
+def test_imagenet1000_prompts_are_open_clips():
+    open_clip = pytest.importorskip('open_clip')
+    vocabulary = load_vocabulary('imagenet1000')
+    assert vocabulary.prompts == tuple(open_clip.IMAGENET_CLASSNAMES)
+    text = '\n'.join(vocabulary.prompts)
+    assert hashlib.sha256(text.encode()).hexdigest() == (
+        '571ae1c583b4be7da87519494c52bf405a46af05d5815627c7a0dee997068b60'
+    )
+    # Classes with equal prompts have names of their own, those of ImageNet.
+    other = {
+        label: name
+        for label, name in enumerate(vocabulary.classes)
+        if name != vocabulary.prompts[label]
+    }
+    assert other == {744: 'projectile', 836: 'sunglass'}
+    mmpretrain = pytest.importorskip('mmpretrain.datasets.categories')
+    for label, name in other.items():
+        assert name in mmpretrain.IMAGENET_CATEGORIES[label].split(', ')
+
+
+def test_prompts_may_be_shared_on_purpose():
+    vocabulary = Vocabulary(('a', 'b'), {}, ('x', 'x'), ('x',))
+    assert vocabulary.prompts == ('x', 'x')
+    assert load_vocabulary(vocabulary, groups={'g': ['b']}).prompts == (
+        'x',
+        'x',
+    )
+    with pytest.raises(ValueError, match=r"Duplicate prompts: \['y'\]"):
+        Vocabulary(('a', 'b', 'c'), {}, ('y', 'x', 'y'), ('x',))

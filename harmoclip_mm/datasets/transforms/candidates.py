@@ -120,8 +120,8 @@ class LoadCandidateBoxes(BaseTransform):
         content = fileio.load(ann_file, backend_args=backend_args)
         self.by_number = isinstance(content, list)
         try:
-            found = _read_results(content) if self.by_number else None
-            self.boxes = _as_arrays(found or _read_annotations(content))
+            read = _read_results if self.by_number else _read_annotations
+            self.boxes = _as_arrays(read(content))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f'{ann_file} holds neither COCO annotations nor COCO results '

@@ -1,0 +1,98 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from harmoclip_mm.datasets.transforms import (
+    LoadCandidateBoxes,
+    TokenizeCandidates,
+)
+from harmoclip_mm.text import CLIPTokenizer
+
+RESULTS = [
+    {'image_id': 12, 'bbox': [1, 2, 3, 4], 'score': 0.2},
+    {'image_id': 12, 'bbox': [5, 6, 7, 8], 'score': 0.9},
+    {'image_id': 12, 'bbox': [5, 6, 0, 8], 'score': 0.9},  # empty
+]
+ANNOTATIONS = {
+    'images': [{'id': 3, 'file_name': 'a_000012.jpg'}],
+    'annotations': [
+        {'image_id': 3, 'bbox': [1, 2, 3, 4]},
+        {'image_id': 3, 'bbox': [5, 6, 7, 8], 'iscrowd': 0},
+        {'image_id': 3, 'bbox': [0, 0, 9, 9], 'iscrowd': 1},
+    ],
+}
+
+
+@pytest.fixture
+def load(tmp_path):
+    def _load(content, name='root/a_000012.jpg', **kwargs):
+        path = tmp_path / 'boxes.json'
+        path.write_text(json.dumps(content))
+        transform = LoadCandidateBoxes(str(path), **kwargs)
+        return transform({'img_path': name, 'scale_factor': (2.0, 0.5)})
+
+    return _load
+
+
+def test_boxes_of_both_formats_are_scaled(load):
+    # x and widths times 2, y and heights times 1/2
+    boxes = [[2, 1, 8, 3], [10, 3, 24, 7]]
+    results = load(ANNOTATIONS)
+    assert results['proposals'].tolist() == boxes
+    assert results['proposals_scores'].tolist() == [1, 1]
+    assert results['proposals'].dtype == np.float32
+    results = load(RESULTS)
+    assert results['proposals'].tolist() == boxes
+    assert np.allclose(results['proposals_scores'], [0.2, 0.9])
+    assert load(RESULTS, max_boxes=1)['proposals'].tolist() == boxes[1:]
+
+
+@pytest.mark.parametrize(
+    ('content', 'name', 'message'),
+    [
+        (RESULTS, 'b_13.jpg', r'holds no box for b_13.jpg \(image_id 13\)'),
+        (RESULTS, 'photo.jpg', r'image_id None'),
+        (ANNOTATIONS, 'a_13.jpg', r'\(file_name a_13.jpg\)'),
+        ({'images': []}, 'a.jpg', 'neither COCO annotations nor COCO results'),
+        ([{'bbox': [1]}], 'a.jpg', 'neither COCO annotations nor'),
+        ([{'image_id': 1, 'bbox': [1]}], 'a.jpg', 'neither COCO'),
+        ([], 'a_1.jpg', 'holds no box for'),
+    ],
+)
+def test_what_is_wrong_is_said(load, content, name, message):
+    with pytest.raises(ValueError, match=message):
+        load(content, name)
+
+
+def test_a_missing_file():
+    with pytest.raises(FileNotFoundError, match=r'no\.json do not exist'):
+        LoadCandidateBoxes('no.json')
+
+
+def test_a_text_is_the_only_candidate():
+    results = TokenizeCandidates()(
+        {'text': 'the left dog', 'gt_bboxes_labels': np.array([5, 5])}
+    )
+    assert results['phrases'] == ['the left dog']
+    assert results['gt_bboxes_labels'].tolist() == [0, 0]
+    ids = CLIPTokenizer()(['the left dog'])
+    assert torch.equal(results['candidate_ids'], ids)
+    assert 'candidate_mask' not in results and 'subset_ids' not in results
+
+
+def test_phrases_without_a_box_are_kept():
+    results = TokenizeCandidates(context_length=20)(
+        {
+            'phrases': ['a', 'b', 'c'],
+            'instances': [
+                {'candidates': [0, 2], 'subset': 1},
+                {'candidates': [1], 'subset': 0},
+            ],
+        }
+    )
+    assert results['candidate_ids'].shape == (3, 20)
+    mask = [[True, False, True], [False, True, False]]
+    assert results['candidate_mask'].tolist() == mask
+    assert results['subset_ids'].tolist() == [1, 0]

@@ -1,0 +1,31 @@
+import torch
+
+from harmoclip_mm.models.text_encoders import embed_texts
+from harmoclip_mm.text import CLIPTokenizer
+
+
+def test_distinct_texts_are_encoded_once(tiny_model, monkeypatch):
+    encoder = tiny_model.text_encoder.eval()
+    texts = [['a dog', 'a red car', 'a dog'], [], ['a cat', 'a red car']]
+    ids = [CLIPTokenizer()(each) for each in texts]
+    seen = []
+    forward = encoder.forward
+
+    def counting(rows):
+        seen.append(len(rows))
+        return forward(rows)
+
+    monkeypatch.setattr(encoder, 'forward', counting)
+    with torch.no_grad():
+        found = embed_texts(encoder, ids, chunk_size=2)
+        assert seen == [2, 1]
+        assert [each.shape for each in found] == [(3, 16), (0, 16), (2, 16)]
+        for rows, each in zip(found, texts):
+            for row, text in zip(rows, each):
+                alone = tiny_model.encode_text([text])[0]
+                assert torch.allclose(row, alone, atol=1e-6)
+        assert torch.equal(found[0][0], found[0][2])
+        assert torch.equal(found[0][1], found[2][1])
+        # no text at all
+        (none,) = embed_texts(encoder, [torch.zeros(0, 77).long()])
+        assert none.shape == (0, 16)
