@@ -1,11 +1,12 @@
 """The zero-shot classifier against prompts embedded one by one."""
 
+import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
 
 from harmoclip_mm.models import CLIPTextTransformer, ZeroShotClassifier
-from harmoclip_mm.text import CLIPTokenizer
+from harmoclip_mm.text import CLIPTokenizer, Vocabulary, load_vocabulary
 
 CLASSES = ['dog', 'red car', 'fire hydrant']
 TEMPLATES = ['a photo of a {}.', '{} on the left', 'There is {article} {}.']
@@ -83,3 +84,22 @@ def test_bad_input():
         ZeroShotClassifier(CLASSES, mode='EOT')
     with pytest.raises(ValueError, match='empty'):
         ZeroShotClassifier([])
+
+
+def test_prompts_of_imagenet_are_open_clips():
+    """The same tokens, signs in the names included."""
+    whole = load_vocabulary('imagenet1000')
+    chosen = [
+        (name, words)
+        for label, (name, words) in enumerate(
+            zip(whole.classes, whole.prompts)
+        )
+        if label % 50 == 0 or not words.replace(' ', '').isalnum()
+    ]
+    assert any('/' in words for _, words in chosen)
+    names, words = zip(*chosen)
+    vocabulary = Vocabulary(names, {}, words)
+    ids, _ = ZeroShotClassifier(vocabulary, 'openai80')._prompts()
+    templates = open_clip.OPENAI_IMAGENET_TEMPLATES
+    texts = [fill(each) for each in words for fill in templates]
+    assert torch.equal(ids, open_clip.tokenize(texts))
