@@ -8,6 +8,7 @@ from .class_names import (
     classes_of_annotations,
     classes_of_config,
     classes_of_results,
+    metainfo_of_config,
 )
 from .clip import export_clip, load_clip
 from .config import load_config
@@ -22,14 +23,15 @@ __all__ = [
     'CheckpointGuard',
     'UsageError',
     'build_runner',
+    'check_annotations',
     'classes_of_annotations',
     'classes_of_config',
     'classes_of_results',
-    'check_annotations',
     'close_launcher',
     'export_clip',
     'load_clip',
     'load_config',
+    'metainfo_of_config',
     'run_command',
     'save_metrics',
     'setup_launcher',

@@ -15,6 +15,7 @@ __all__ = [
     'classes_of_annotations',
     'classes_of_config',
     'classes_of_results',
+    'metainfo_of_config',
 ]
 
 
@@ -48,14 +49,7 @@ def classes_of_config(cfg: Config) -> Vocabulary:
         kind = str(metric.get('type', '')).split('.')[-1]
         if kind == 'BoxClassificationMetric' and metric.get('vocabulary'):
             return load_vocabulary(metric['vocabulary'], metric.get('groups'))
-    if not cfg.get('test_dataloader'):
-        raise UsageError(
-            f'config {cfg.filename} has no test_dataloader, so it names no '
-            'classes; give the config of the test'
-        )
-    init_default_scope(cfg.get('default_scope', 'harmoclip_mm'))
-    dataset = dict(cfg.test_dataloader.dataset, lazy_init=True)
-    meta = DATASETS.build(dataset).metainfo
+    meta = metainfo_of_config(cfg)
     if not meta.get('classes'):
         raise UsageError(
             f'the test data set of {cfg.filename} names no classes; give a '
@@ -68,6 +62,28 @@ def classes_of_config(cfg: Config) -> Vocabulary:
         if key.endswith(end) and names
     }
     return _with_groups(meta['classes'], groups)
+
+
+def metainfo_of_config(cfg: Config) -> Dict[str, Any]:
+    """What the test data set of a config says of itself.
+
+    Args:
+        cfg (Config): Config of a test.
+
+    Returns:
+        dict[str, Any]: Its ``metainfo``, with ``classes`` if it has any.
+
+    Raises:
+        UsageError: If the config has no test data set.
+    """
+    if not cfg.get('test_dataloader'):
+        raise UsageError(
+            f'config {cfg.filename} has no test_dataloader, so it names no '
+            'classes; give the config of the test'
+        )
+    init_default_scope(cfg.get('default_scope', 'harmoclip_mm'))
+    dataset = dict(cfg.test_dataloader.dataset, lazy_init=True)
+    return DATASETS.build(dataset).metainfo
 
 
 def classes_of_annotations(

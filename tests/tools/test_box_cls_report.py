@@ -82,3 +82,23 @@ def test_what_does_not_fit_is_one_sentence(results, run_tool, tmp_path):
     with pytest.raises(SystemExit):
         run_tool(TOOL, results, '--num-bins', 0)
     assert not results.with_suffix('.html').exists()
+
+
+def test_results_of_other_classes_are_refused(tiny_data, run_tool, tmp_path):
+    config = tmp_path / 'config.py'
+    config.write_text(
+        "test_dataloader = dict(dataset=dict(type='mmdet.CocoDataset', "
+        "ann_file='', metainfo=dict(classes=('ant', 'bee'))))\n"
+        "custom_imports = dict(imports=['mmdet.datasets'])\n"
+        "default_scope = 'mmdet'\n"
+    )
+    path = tmp_path / 'results.pkl'
+    metric = DumpRegionResults(out_file_path=str(path))
+    metric.dataset_meta = {'classes': ('cat', 'dog')}
+    box = {'bboxes': torch.ones(1, 4), 'labels': torch.tensor([0])}
+    pred = {'labels': torch.tensor([0]), 'scores': torch.tensor([0.5])}
+    sample = {'img_id': 0, 'gt_instances': box, 'pred_instances': pred}
+    metric.process(None, [sample])
+    metric.evaluate(1)
+    with pytest.raises(UsageError, match='is of another run'):
+        run_tool(TOOL, path, '--config', config)

@@ -20,9 +20,10 @@ from harmoclip_mm.apis import (
     classes_of_config,
     classes_of_results,
     load_config,
+    metainfo_of_config,
     run_command,
 )
-from harmoclip_mm.evaluation import load_results
+from harmoclip_mm.evaluation import check_run, load_results
 from harmoclip_mm.evaluation.metrics.table import render_table
 from harmoclip_mm.text import Vocabulary, load_vocabulary
 from harmoclip_mm.visualization.box_cls_report import (
@@ -101,8 +102,14 @@ def parse_args() -> argparse.Namespace:
 
 def find_vocabulary(args: argparse.Namespace, records: list) -> Vocabulary:
     """The classes by what the user gave, else by the file itself."""
+    if records[0].get('run'):
+        check_run(records, args.results)
     if args.config:
-        return classes_of_config(load_config(args.config, args.cfg_options))
+        cfg = load_config(args.config, args.cfg_options)
+        if records[0].get('run'):
+            classes = metainfo_of_config(cfg).get('classes')
+            check_run(records, args.results, classes=classes)
+        return classes_of_config(cfg)
     if args.ann_file:
         return classes_of_annotations(args.ann_file, records)
     if args.vocabulary:

@@ -17,8 +17,8 @@ from .calibration import (
     expected_calibration_error,
     reliability_bins,
 )
-from .confusion import ConfusedPairs, confused_pairs, main_confusion
 from .candidate_ranking import candidate_ranks
+from .confusion import ConfusedPairs, confused_pairs, main_confusion
 from .retrieval import retrieval_ranks, retrieval_recall
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     'ReliabilityBins',
     'box_areas',
     'box_classification_accuracy',
-    'confused_pairs',
     'candidate_ranks',
+    'confused_pairs',
     'count_hits',
     'count_hits_by_area',
     'expected_calibration_error',

@@ -2,10 +2,9 @@
 
 from .box_classification_metric import BoxClassificationMetric
 from .candidate_metric import FGOVDMetric
-from .dump_results import DumpRegionResults
-from .results_file import load_results
 from .checks import check_same_classes
 from .dump_results import DumpRegionResults, check_run
+from .results_file import load_results
 from .retrieval_metric import ImageTextRetrievalMetric
 
 __all__ = [
@@ -13,7 +12,7 @@ __all__ = [
     'DumpRegionResults',
     'FGOVDMetric',
     'ImageTextRetrievalMetric',
-    'load_results',
     'check_run',
     'check_same_classes',
+    'load_results',
 ]

@@ -145,5 +145,6 @@ def add_embeddings(
         texts (Sequence[Tensor]): Those of each image's captions, (C_i, D).
     """
     for sample, image, text in zip(data_samples, images, texts):
-        sample.image_embedding = image
-        sample.text_embeddings = text
+        # Views would take the whole batch with them into a results file.
+        sample.image_embedding = image.clone()
+        sample.text_embeddings = text.clone()
