@@ -23,6 +23,7 @@ from ..utils import (
     collate_regions,
     lexeme_pool,
 )
+from .detections import add_detections
 from .predictions import (
     add_box_classes,
     add_candidate_scores,
@@ -52,6 +53,8 @@ class HarmoCLIP(BaseModel):
             boxes. Defaults to none, which leaves boxes unclassified.
         data_preprocessor (dict, optional): Config of the preprocessor, as
             of mmdet's detectors.
+        test_cfg (dict, optional): How proposals become detections: keyword
+            arguments of :func:`add_detections`. Defaults to its own.
         init_cfg (dict, optional): Initialisation config. Type ``Pretrained``
             reads CLIP checkpoints of every format, see
             :func:`init_from_checkpoint`.
@@ -70,9 +73,11 @@ class HarmoCLIP(BaseModel):
         heads: Optional[Dict[str, Dict]] = None,
         classifier: Optional[Dict] = None,
         data_preprocessor: Optional[Dict] = None,
+        test_cfg: Optional[Dict] = None,
         init_cfg: Optional[Dict] = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
+        self.test_cfg = test_cfg or {}
         self.backbone = MODELS.build(backbone)
         self.text_encoder = MODELS.build(text_encoder)
         if self.backbone.out_dims != self.text_encoder.out_dims:
@@ -203,7 +208,9 @@ class HarmoCLIP(BaseModel):
         found = dict(logit_scale=self.logit_scale())
         regions = phrases = None
         if needs - {'image', 'text'}:
-            regions = collate_regions(data_samples)
+            regions = collate_regions(
+                data_samples, self.region_extractor.needs_masks
+            )
             phrases = collate_phrases(data_samples)
             found['phrase_keys'] = phrases.keys
         vision = self.backbone.encode(
@@ -214,12 +221,12 @@ class HarmoCLIP(BaseModel):
         )
         if 'regions' in needs:
             found['regions'] = self.region_extractor(
-                vision.dense, regions.rois, inputs, self.backbone
+                vision.dense, regions, inputs, self.backbone
             )
         if 'crops' in needs:
             with torch.no_grad():
                 found['crops'] = self.crop_extractor(
-                    None, regions.rois, inputs, self.backbone
+                    None, regions, inputs, self.backbone
                 )
         captions = None
         if needs & {'text', 'lexemes'}:
@@ -276,6 +283,8 @@ class HarmoCLIP(BaseModel):
         """Predicts whatever the samples ask for.
 
         - ``gt_instances``, with a ``classifier``: classes of the boxes;
+        - ``proposals`` as well: these are classified instead and become
+          detections, see :func:`add_detections` and ``test_cfg``;
         - ``candidate_ids`` (T, L) as well: the scores of these T texts for
           each box instead, or for each of ``proposals`` where there are any;
         - ``gt_label``, with a ``classifier``: classes of the images;
@@ -297,8 +306,9 @@ class HarmoCLIP(BaseModel):
             return any(key in each for each in data_samples)
 
         match, retrieve = ask('candidate_ids'), ask('caption_ids')
+        field = 'proposals' if ask('proposals') else 'gt_instances'
         label = self.classifier is not None and ask('gt_label')
-        classify = self.classifier is not None and ask('gt_instances')
+        classify = self.classifier is not None and ask(field)
         regional = match or classify
         vision = self.backbone.encode(
             inputs,
@@ -307,9 +317,11 @@ class HarmoCLIP(BaseModel):
         )
         scale = self.logit_scale()
         if regional:
-            regions = collate_regions(data_samples, with_proposals=match)
+            regions = collate_regions(
+                data_samples, self.region_extractor.needs_masks, field
+            )
             embeddings = self.region_extractor(
-                vision.dense, regions.rois, inputs, self.backbone
+                vision.dense, regions, inputs, self.backbone
             )
         if match:
             ids = [each.candidate_ids for each in data_samples]
@@ -318,7 +330,11 @@ class HarmoCLIP(BaseModel):
             add_candidate_scores(data_samples, embeddings, texts, scale)
         elif classify:
             logits = self.classifier(embeddings, self.text_encoder, scale)
-            add_box_classes(data_samples, regions.split(logits))
+            logits = regions.split(logits)
+            if field == 'proposals':
+                add_detections(data_samples, logits, **self.test_cfg)
+            else:
+                add_box_classes(data_samples, logits)
         if retrieve or label:
             images = F.normalize(vision.pooled.float(), dim=-1)
         if label:
@@ -369,21 +385,27 @@ class HarmoCLIP(BaseModel):
         return F.normalize(dense, dim=1)
 
     def encode_regions(
-        self, img: Tensor, bboxes: Sequence[Tensor]
+        self,
+        img: Tensor,
+        bboxes: Sequence[Tensor],
+        masks: Optional[Sequence[Tensor]] = None,
     ) -> List[Tensor]:
-        """Embeds boxes of images.
+        """Embeds boxes, or masks, of images.
 
         Args:
             img (Tensor): Normalised images, shape (B, 3, H, W).
             bboxes (Sequence[Tensor]): Boxes of each image, xyxy in pixels
                 of ``img``, shapes (N_i, 4).
+            masks (Sequence[Tensor], optional): Their masks, bool or uint8 of
+                0 and 1, shapes (N_i, H, W). Only a ``MaskFeatureExtractor``
+                uses them. Defaults to none.
 
         Returns:
             List[Tensor]: L2-normalised embeddings, shapes (N_i, D).
         """
-        regions = RegionBatch.from_boxes(bboxes)
+        regions = RegionBatch.from_boxes(bboxes, masks)
         dense = None
         if self.region_extractor.needs_dense:
             dense = self.backbone.encode(img, with_pooled=False).dense
-        rows = self.region_extractor(dense, regions.rois, img, self.backbone)
+        rows = self.region_extractor(dense, regions, img, self.backbone)
         return list(regions.split(rows))

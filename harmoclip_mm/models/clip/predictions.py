@@ -41,6 +41,8 @@ def add_box_classes(
         topk = each.softmax(dim=-1).topk(min(MAX_TOPK, each.shape[-1]), dim=-1)
         gt_instances = sample.gt_instances
         gt_instances.bboxes = original_boxes(gt_instances.bboxes, sample)
+        # in pixels of the network input, and of no use any more
+        gt_instances.pop('masks', None)
         sample.pred_instances = InstanceData(
             bboxes=gt_instances.bboxes.clone(),
             labels=topk.indices[:, 0],

@@ -1,6 +1,6 @@
 """Region features by encoding each region's crop."""
 
-from typing import Optional, Tuple, Union
+from typing import Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -10,21 +10,37 @@ from torchvision.ops import roi_align
 
 from harmoclip_mm.registry import MODELS
 
+from ..utils import RegionBatch
+
+# A black pixel after CLIP's normalisation: -mean / std of openai/CLIP,
+# clip/clip.py.
+BLACK = (-1.79226255, -1.75209713, -1.48021413)
+
 
 @MODELS.register_module()
 class CropFeatureExtractor(nn.Module):
     """Crops each region from the network input and encodes the crop.
 
     The upper bound of a region's zero-shot accuracy, and the teacher of
-    CLIPSelf (arXiv 2310.01403). Crops are squashed to ``crop_size``; crops of
-    all images of a batch are encoded together.
+    CLIPSelf (arXiv 2310.01403). Crops of all images of a batch are encoded
+    together. Crops are squashed to ``crop_size``, as FineCLIP does, or fit
+    into it by ``keep_ratio``, as CLIPSelf does; both cut them from the
+    original image, here they come from the (resized) network input.
 
     Args:
-        crop_size (int | Tuple[int, int]): Height and width of the encoded
-            crop in pixels. Defaults to 224.
+        crop_size (int | Tuple[int, int], optional): Height and width of the
+            encoded crop in pixels. Defaults to None: the tower's
+            ``img_size``.
         context (float): Factor by which a box grows around its centre
             before it is cropped and clipped to the image, at least 1.
-            CLIPSelf and FineCLIP train with 1.5. Defaults to 1.
+            CLIPSelf and FineCLIP train with 1.5; CLIPSelf evaluates things
+            with 1.5 and stuff with 1. Defaults to 1.
+        keep_ratio (bool): Keep the ratio of the sides: the longer one fills
+            the crop, the rest on both sides of the shorter one is padded.
+            Defaults to False.
+        pad_value (Sequence[float]): Value of the padding in the normalised
+            image, by channel. Defaults to a black pixel under CLIP's
+            normalisation.
         chunk_size (int): Most crops encoded at once. Defaults to 256.
 
     Raises:
@@ -32,21 +48,31 @@ class CropFeatureExtractor(nn.Module):
     """
 
     needs_dense = False
+    needs_masks = False
 
     def __init__(
         self,
-        crop_size: Union[int, Tuple[int, int]] = 224,
+        crop_size: Optional[Union[int, Tuple[int, int]]] = None,
         context: float = 1.0,
+        keep_ratio: bool = False,
+        pad_value: Sequence[float] = BLACK,
         chunk_size: int = 256,
     ) -> None:
         super().__init__()
         if context < 1:
             raise ValueError(f'context must be at least 1, not {context}.')
-        self.crop_size = to_2tuple(crop_size)
+        self.crop_size = None if crop_size is None else to_2tuple(crop_size)
         self.context = context
+        self.keep_ratio = keep_ratio
+        self.pad_value = tuple(pad_value)
         self.chunk_size = chunk_size
 
-    def crop(self, img: Tensor, rois: Tensor) -> Tensor:
+    def crop(
+        self,
+        img: Tensor,
+        rois: Tensor,
+        crop_size: Optional[Tuple[int, int]] = None,
+    ) -> Tensor:
         """Crops and resizes regions.
 
         RoIAlign with adaptive sampling averages all pixels below an output
@@ -55,22 +81,50 @@ class CropFeatureExtractor(nn.Module):
         Args:
             img (Tensor): Normalised images, shape (B, 3, H, W).
             rois (Tensor): Image index and xyxy box in pixels, shape (R, 5).
+            crop_size (Tuple[int, int], optional): Height and width of the
+                crops in pixels where the extractor has none of its own.
 
         Returns:
-            Tensor: Crops, shape (R, 3, *crop_size).
+            Tensor: Crops, shape (R, 3, height, width).
         """
+        size = self.crop_size or crop_size
         centre = (rois[:, 1:3] + rois[:, 3:]) / 2
         half = (rois[:, 3:] - rois[:, 1:3]) / 2 * self.context
-        grown = torch.cat([rois[:, :1], centre - half, centre + half], dim=1)
-        limit = grown.new_tensor([img.shape[-1], img.shape[-2]] * 2)
-        boxes = torch.minimum(grown[:, 1:].clamp(min=0), limit)
-        rois = torch.cat([rois[:, :1], boxes], dim=1)
-        return roi_align(img, rois.to(img.dtype), self.crop_size, aligned=True)
+        limit = rois.new_tensor([img.shape[-1], img.shape[-2]])
+        low = (centre - half).clamp(min=0)
+        high = torch.minimum(centre + half, limit)
+        inside = None
+        if self.keep_ratio:
+            # The window of the crop's ratio around the box; what it holds
+            # beside the box is painted over.
+            sides = (high - low).clamp(min=1e-6)
+            crop_sides = sides.new_tensor([size[1], size[0]])
+            window = crop_sides * (sides / crop_sides).amax(1, keepdim=True)
+            inside = [
+                self._inside(share, length)
+                for share, length in zip((sides / window).t(), size[::-1])
+            ]
+            centre = (low + high) / 2
+            low, high = centre - window / 2, centre + window / 2
+        rois = torch.cat([rois[:, :1], low, high], dim=1)
+        crops = roi_align(img, rois.to(img.dtype), size, aligned=True)
+        if inside is None:
+            return crops
+        kept = inside[1][:, None, :, None] & inside[0][:, None, None, :]
+        padding = crops.new_tensor(self.pad_value)[:, None, None]
+        return torch.where(kept, crops, padding)
+
+    @staticmethod
+    def _inside(share: Tensor, length: int) -> Tensor:
+        """Pixels within the middle share (R,) of a side, (R, length)."""
+        pixel = torch.arange(length, device=share.device) + 0.5
+        distance = (pixel / length - 0.5).abs()
+        return distance[None, :] <= share[:, None] / 2
 
     def forward(
         self,
         dense: Optional[Tensor],
-        rois: Tensor,
+        regions: RegionBatch,
         img: Tensor,
         backbone: nn.Module,
     ) -> Tensor:
@@ -78,17 +132,21 @@ class CropFeatureExtractor(nn.Module):
 
         Args:
             dense (Tensor, optional): Not used.
-            rois (Tensor): Image index and xyxy box in pixels, shape (R, 5).
+            regions (RegionBatch): R boxes in pixels of ``img``.
             img (Tensor): Normalised images, shape (B, 3, H, W).
-            backbone (nn.Module): Vision tower with ``encode``.
+            backbone (nn.Module): Vision tower with ``encode``,
+                ``out_dims`` and ``img_size``.
 
         Returns:
             Tensor: L2-normalised features, shape (R, D).
         """
-        if len(rois) == 0:
+        if len(regions.rois) == 0:
             return img.new_zeros((0, backbone.out_dims))
         features = [
-            backbone.encode(self.crop(img, part), with_dense=False).pooled
-            for part in rois.split(self.chunk_size)
+            backbone.encode(
+                self.crop(img, part, to_2tuple(backbone.img_size)),
+                with_dense=False,
+            ).pooled
+            for part in regions.rois.split(self.chunk_size)
         ]
         return F.normalize(torch.cat(features).float(), dim=1)

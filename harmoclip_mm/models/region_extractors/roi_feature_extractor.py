@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from harmoclip_mm.registry import MODELS
 
+from ..utils import RegionBatch
+
 
 @MODELS.register_module()
 class RoIFeatureExtractor(nn.Module):
@@ -27,6 +29,7 @@ class RoIFeatureExtractor(nn.Module):
     """
 
     needs_dense = True
+    needs_masks = False
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class RoIFeatureExtractor(nn.Module):
     def forward(
         self,
         dense: Tensor,
-        rois: Tensor,
+        regions: RegionBatch,
         img: Tensor,
         backbone: nn.Module,
     ) -> Tensor:
@@ -54,8 +57,7 @@ class RoIFeatureExtractor(nn.Module):
 
         Args:
             dense (Tensor): Dense map, shape (B, D, h, w), not normalised.
-            rois (Tensor): Image index and xyxy box in pixels of ``img``,
-                shape (R, 5).
+            regions (RegionBatch): R boxes in pixels of ``img``.
             img (Tensor): Network input (B, 3, H, W), not used.
             backbone (nn.Module): Vision tower; only its ``patch_size`` is
                 used, the stride of the map in pixels.
@@ -63,13 +65,37 @@ class RoIFeatureExtractor(nn.Module):
         Returns:
             Tensor: L2-normalised features, shape (R, D).
         """
+        dense = self.prepare(dense)
+        return self.pool(dense, regions.rois, backbone.patch_size)
+
+    def prepare(self, dense: Tensor) -> Tensor:
+        """Makes a map ready for pooling: at least float32, normalised.
+
+        Args:
+            dense (Tensor): Dense map, shape (B, D, h, w).
+
+        Returns:
+            Tensor: The map, L2-normalised at each location where
+            ``normalise_map`` says so.
+        """
         # RoIAlign has no bfloat16 kernel, and averages lose little by
         # float32.
         if dense.dtype in (torch.float16, torch.bfloat16):
             dense = dense.float()
-        if self.normalise_map:
-            dense = F.normalize(dense, dim=1)
-        self.roi_align.spatial_scale = 1.0 / backbone.patch_size
+        return F.normalize(dense, dim=1) if self.normalise_map else dense
+
+    def pool(self, dense: Tensor, rois: Tensor, stride: int) -> Tensor:
+        """Averages boxes of a prepared map.
+
+        Args:
+            dense (Tensor): Prepared map, shape (B, D, h, w).
+            rois (Tensor): Image index and xyxy box in pixels, shape (R, 5).
+            stride (int): Side of a cell in pixels.
+
+        Returns:
+            Tensor: L2-normalised features, shape (R, D).
+        """
+        self.roi_align.spatial_scale = 1.0 / stride
         # mmcv's kernels read memory as if it were contiguous.
         pooled = self.roi_align(dense.contiguous(), rois.to(dense.dtype))
         return F.normalize(pooled.flatten(1), dim=1)

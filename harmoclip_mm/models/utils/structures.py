@@ -25,18 +25,45 @@ class RegionBatch(NamedTuple):
         rois (Tensor): Image index and box, shape (R, 5); boxes are xyxy in
             pixels of the network input.
         counts (List[int]): Regions of each image; they sum to R.
+        masks (List[Tensor], optional): The regions' masks by image, shapes
+            (N_i, H_i, W_i), bool or uint8 of 0 and 1, in pixels of the
+            network input. Padding on the right and at the bottom may be
+            missing. None where nobody asked for masks.
     """
 
     rois: Tensor
     counts: List[int]
+    masks: Optional[List[Tensor]] = None
 
     @classmethod
-    def from_boxes(cls, boxes: Sequence[Tensor]) -> 'RegionBatch':
-        """Flattens the boxes of images, shapes (N_i, 4)."""
+    def from_boxes(
+        cls,
+        boxes: Sequence[Tensor],
+        masks: Optional[Sequence[Tensor]] = None,
+    ) -> 'RegionBatch':
+        """Flattens the boxes of images.
+
+        Args:
+            boxes (Sequence[Tensor]): xyxy in pixels, shapes (N_i, 4).
+            masks (Sequence[Tensor], optional): Their masks, shapes
+                (N_i, H_i, W_i). Defaults to none.
+
+        Returns:
+            RegionBatch: The regions.
+
+        Raises:
+            ValueError: If an image has not as many masks as boxes.
+        """
         counts = [len(each) for each in boxes]
+        if masks is not None and [len(each) for each in masks] != counts:
+            raise ValueError(
+                f'The images have {counts} boxes, but '
+                f'{[len(each) for each in masks]} masks.'
+            )
         flat = torch.cat(list(boxes)).float().reshape(-1, 4)
         image = image_of_rows(counts, flat.device)
-        return cls(torch.cat([image[:, None], flat], dim=1), counts)
+        rois = torch.cat([image[:, None], flat], dim=1)
+        return cls(rois, counts, None if masks is None else list(masks))
 
     def split(self, rows: Tensor) -> Sequence[Tensor]:
         """Splits per-region rows (R, ...) by image."""
@@ -97,25 +124,50 @@ class CLIPFeatures(NamedTuple):
 
 
 def collate_regions(
-    data_samples: SampleList, with_proposals: bool = False
+    data_samples: SampleList,
+    with_masks: bool = False,
+    field: str = 'gt_instances',
 ) -> RegionBatch:
-    """Flattens the boxes ``gt_instances.bboxes`` (N, 4) of samples.
+    """Flattens the regions of samples.
 
     Args:
-        data_samples (SampleList): The samples of a batch.
-        with_proposals (bool): Take ``proposals.bboxes`` instead, where a
-            sample has them. Defaults to False.
+        data_samples (SampleList): Samples whose ``field`` has ``bboxes``
+            (N, 4).
+        with_masks (bool): Whether ``masks`` (mmdet's ``BitmapMasks`` or
+            ``PolygonMasks``, or a tensor) are wanted. Defaults to False.
+        field (str): ``'gt_instances'`` (default) or ``'proposals'``.
 
     Returns:
-        RegionBatch: The regions of the batch.
+        RegionBatch: The regions, masks on the device of their boxes.
+
+    Raises:
+        ValueError: If masks are wanted and a sample has none.
     """
-    instances = [
-        each.proposals
-        if with_proposals and 'proposals' in each
-        else each.gt_instances
-        for each in data_samples
-    ]
-    return RegionBatch.from_boxes([each.bboxes for each in instances])
+    regions = [each.get(field) for each in data_samples]
+    boxes = [each.bboxes for each in regions]
+    masks = None
+    if with_masks:
+        masks = []
+        for each, sample in zip(regions, data_samples):
+            if len(each) and 'masks' not in each:
+                raise ValueError(
+                    f'{field} of image {sample.get("img_id", "?")} have no '
+                    'masks, which MaskFeatureExtractor needs: load them by '
+                    'with_mask=True of LoadPanopticRegions or '
+                    'mmdet.LoadAnnotations, or choose '
+                    'model.region_extractor.type=RoIFeatureExtractor'
+                )
+            masks.append(_mask_tensor(each.get('masks'), each.bboxes.device))
+    return RegionBatch.from_boxes(boxes, masks)
+
+
+def _mask_tensor(masks, device: torch.device) -> Tensor:
+    """Masks of any container as a tensor (N, H, W) on a device."""
+    if masks is None:
+        return torch.zeros((0, 1, 1), dtype=torch.uint8, device=device)
+    if isinstance(masks, Tensor):
+        return masks.to(device)
+    return masks.to_tensor(dtype=torch.uint8, device=device)
 
 
 def collate_phrases(data_samples: SampleList) -> RegionPhrases:
