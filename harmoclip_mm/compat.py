@@ -18,7 +18,9 @@ from typing import List, NamedTuple, Optional, Sequence
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-__all__ = ['REQUIREMENTS', 'Requirement', 'check_environment']
+from .errors import UsageError
+
+__all__ = ['REQUIREMENTS', 'Requirement', 'check_environment', 'check_lvis']
 
 PYTHON_MINIMUM = (3, 8)
 
@@ -205,4 +207,17 @@ def check_environment(
             f'harmoclip_mm cannot be imported because {reasons}: run '
             f"`{remedies}` (or `make install` in a clone of harmoclip_mm's "
             'repository).'
+        )
+
+
+def check_lvis() -> None:
+    """Check the package that LVIS needs, which is optional.
+
+    Raises:
+        UsageError: If it is missing.
+    """
+    if find_spec('lvis') is None:
+        raise UsageError(
+            'LVIS annotations need the package lvis, which is not installed: '
+            'run `pip install lvis`'
         )

@@ -2,6 +2,12 @@
 
 from .fgovd import FGOVDDataset
 from .image_text_retrieval import ImageTextRetrievalDataset
+from .lvis import LVISV1Dataset
 from .region_phrase import RegionPhraseDataset
 
-__all__ = ['FGOVDDataset', 'ImageTextRetrievalDataset', 'RegionPhraseDataset']
+__all__ = [
+    'FGOVDDataset',
+    'ImageTextRetrievalDataset',
+    'LVISV1Dataset',
+    'RegionPhraseDataset',
+]

@@ -4,14 +4,17 @@ from .candidates import LoadCandidateBoxes, TokenizeCandidates
 from .flip import TextAwareRandomFlip
 from .formatting import PackRegionTextInputs
 from .loading import BadImageError, LoadCaptions, LoadImageFromFile
-from .regions import SampleRegions
+from .panoptic import LoadPanopticRegions
+from .regions import FilterRegions, SampleRegions
 from .tokenize import TokenizeRegionText
 
 __all__ = [
     'BadImageError',
+    'FilterRegions',
     'LoadCandidateBoxes',
     'LoadCaptions',
     'LoadImageFromFile',
+    'LoadPanopticRegions',
     'PackRegionTextInputs',
     'SampleRegions',
     'TextAwareRandomFlip',

@@ -1,5 +1,7 @@
 """Choice of the regions of a sample."""
 
+from typing import Optional
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
@@ -8,7 +10,7 @@ from harmoclip_mm.registry import TRANSFORMS
 
 from ..counters import SharedCounters
 
-__all__ = ['SampleRegions', 'keep_regions']
+__all__ = ['FilterRegions', 'SampleRegions', 'keep_regions']
 
 _REGION_KEYS = (
     'gt_bboxes',
@@ -101,4 +103,88 @@ class SampleRegions(BaseTransform):
         return (
             f'{type(self).__name__}(max_regions={self.max_regions}, '
             f'min_size={self.min_size}, random={self.random})'
+        )
+
+
+@TRANSFORMS.register_module()
+class FilterRegions(BaseTransform):
+    """Keep the regions that an evaluation protocol scores.
+
+    Place it before the resizing: areas are those of the boxes in px^2 of the
+    original image. What is left out is counted.
+
+    Required and modified keys: ``gt_bboxes``, ``gt_bboxes_labels``,
+    ``gt_ignore_flags``, ``gt_masks`` where present.
+
+    Args:
+        min_area (float): Least area, itself included. Defaults to 0.
+        max_area (float): Largest area, itself included. Defaults to
+            infinity.
+        max_regions (int, optional): Regions of an image to look at, in the
+            order of the annotations; the areas are judged afterwards, as
+            CLIPSelf's and FineCLIP's code does. Defaults to None: all.
+        keep_crowd (bool): Score regions that are marked as ignored too, which
+            are COCO's crowds. Defaults to False: they do not count as
+            regions.
+
+    Raises:
+        ValueError: If ``max_regions`` is below 1 or no area fits.
+    """
+
+    def __init__(
+        self,
+        min_area: float = 0,
+        max_area: float = float('inf'),
+        max_regions: Optional[int] = None,
+        keep_crowd: bool = False,
+    ) -> None:
+        if max_regions is not None and max_regions < 1:
+            raise ValueError(
+                f'max_regions must be at least 1, not {max_regions}'
+            )
+        if min_area > max_area:
+            raise ValueError(
+                f'no area is at least {min_area} and at most {max_area}'
+            )
+        self.min_area = min_area
+        self.max_area = max_area
+        self.max_regions = max_regions
+        self.keep_crowd = keep_crowd
+        self.counters = SharedCounters(
+            regions_left_out='regions left out by the protocol'
+        )
+
+    def transform(self, results: dict) -> dict:
+        """Filter regions.
+
+        Args:
+            results (dict): A sample.
+
+        Returns:
+            dict: The sample with the regions to score.
+        """
+        boxes = results.get('gt_bboxes')
+        if boxes is None:
+            return results
+        ignored = results.get('gt_ignore_flags')
+        if self.keep_crowd and ignored is not None:
+            results['gt_ignore_flags'] = np.zeros_like(ignored)
+        array = np.asarray(getattr(boxes, 'tensor', boxes), dtype=np.float64)
+        kept = np.arange(len(array))
+        if not self.keep_crowd and ignored is not None:
+            kept = kept[~ignored]
+        kept = kept[: self.max_regions]
+        sides = array[kept, 2:] - array[kept, :2]
+        areas = sides.prod(axis=1)
+        kept = kept[(areas >= self.min_area) & (areas <= self.max_area)]
+        if len(kept) < len(array):
+            self.counters.add('regions_left_out', len(array) - len(kept))
+            keep_regions(results, kept)
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(min_area={self.min_area}, '
+            f'max_area={self.max_area}, max_regions={self.max_regions}, '
+            f'keep_crowd={self.keep_crowd})'
         )

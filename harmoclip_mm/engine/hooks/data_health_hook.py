@@ -1,6 +1,7 @@
 """One line of the log about bad images, boxes and phrases."""
 
-from typing import Dict, Sequence
+from collections import defaultdict
+from typing import Dict, Optional, Sequence
 
 import torch
 from mmengine.dist import all_reduce
@@ -15,11 +16,12 @@ __all__ = ['DataHealthHook']
 
 @HOOKS.register_module()
 class DataHealthHook(Hook):
-    """Log what the training data made the pipeline drop or replace.
+    """Log what the data made the pipeline drop or replace.
 
-    After each epoch, or at the end of iteration-based training, one line sums
-    up the shared counters of the data set and its transforms over all workers
-    and all ranks: images replaced, boxes and phrases dropped.
+    After each epoch, at the end of iteration-based training, and after a
+    test, one line sums up the shared counters of the data set and its
+    transforms over all workers and all ranks: images replaced, boxes and
+    phrases dropped, regions that a protocol leaves out.
 
     Workers load ahead of the training, so the numbers of an iteration-based
     run include what was prefetched.
@@ -28,7 +30,7 @@ class DataHealthHook(Hook):
     priority = 'LOW'
 
     def __init__(self) -> None:
-        self._reported: Dict[str, int] = {}
+        self._reported: Dict[str, Dict[str, int]] = defaultdict(dict)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Log the counts since the last time.
@@ -39,21 +41,33 @@ class DataHealthHook(Hook):
             runner (Runner): The runner of the training.
         """
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self._report(runner, f'epoch {runner.epoch + 1}')
+            self._report(runner, 'train', f'epoch {runner.epoch + 1}')
         else:
-            self._report(runner, f'{runner.iter} iterations')
+            self._report(runner, 'train', f'{runner.iter} iterations')
 
-    def _report(self, runner: Runner, when: str) -> None:
-        found = collect_counters(runner.train_dataloader.dataset)
+    def after_test_epoch(
+        self, runner: Runner, metrics: Optional[Dict[str, float]] = None
+    ) -> None:
+        """Log the counts of the test data.
+
+        Args:
+            runner (Runner): The runner of the test.
+            metrics (Dict[str, float], optional): Not used.
+        """
+        self._report(runner, 'test', 'test')
+
+    def _report(self, runner: Runner, split: str, when: str) -> None:
+        loader = getattr(runner, f'{split}_dataloader')
+        found = collect_counters(loader.dataset)
         totals = dict(
             zip(found, _sum_over_ranks([n for n, _ in found.values()]))
         )
         parts = []
         for name, total in totals.items():
-            new = total - self._reported.get(name, 0)
+            new = total - self._reported[split].get(name, 0)
             if new:
                 parts.append(f'{new} {found[name][1]}')
-        self._reported = totals
+        self._reported[split] = totals
         runner.logger.info(
             f'Data health, {when}: '
             + (', '.join(parts) if parts else 'nothing replaced or dropped')

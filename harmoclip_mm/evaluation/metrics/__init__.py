@@ -5,6 +5,8 @@ from .candidate_metric import FGOVDMetric
 from .checks import check_same_classes
 from .dump_results import DumpRegionResults, check_run
 from .results_file import load_results
+from .dump_results import DumpRegionResults
+from .lvis_metric import LVISMetric
 from .retrieval_metric import ImageTextRetrievalMetric
 
 __all__ = [
@@ -15,4 +17,5 @@ __all__ = [
     'check_run',
     'check_same_classes',
     'load_results',
+    'LVISMetric',
 ]

@@ -1,0 +1,30 @@
+# Every annotation of instances_val2017, crowds too. A config appends to
+# `load_regions` what brings the images to the size of its protocol.
+data_root = '{{$COCO_ROOT:data/coco/}}'
+
+load_regions = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmdet.LoadAnnotations', with_bbox=True),
+    dict(type='FilterRegions', keep_crowd=True),
+]
+test_dataloader = dict(
+    batch_size=32,
+    num_workers=4,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='mmdet.CocoDataset',
+        data_root=data_root,
+        ann_file='annotations/instances_val2017.json',
+        data_prefix=dict(img='val2017/'),
+        test_mode=True,
+    ),
+)
+test_cfg = dict(type='TestLoop')
+test_evaluator = [
+    dict(type='BoxClassificationMetric', vocabulary='coco80'),
+    dict(
+        type='mmdet.CocoMetric',
+        ann_file=data_root + '/annotations/instances_val2017.json',
+        metric='bbox',
+    ),
+]

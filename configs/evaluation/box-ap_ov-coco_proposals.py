@@ -1,0 +1,18 @@
+# AP on OV-COCO of proposals read from a file: each is named by the CLIP, then
+# NMS within the classes. PROPOSALS is a pickle as mmdet.DumpProposals writes
+# it; see docs/evaluation.md. Only read pickles that you trust.
+_base_ = './box-ap_ov-coco.py'
+
+model = dict(test_cfg=dict(objectness=True, max_per_img=100))
+test_dataloader = dict(
+    dataset=dict(
+        proposal_file='{{$PROPOSALS:proposals_val2017.pkl}}',
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='mmdet.LoadProposals', num_max_proposals=300),
+            dict(type='mmdet.LoadAnnotations', with_bbox=True),
+            dict(type='mmdet.ProposalBroadcaster', transforms=_base_.resize),
+            dict(type='PackRegionTextInputs'),
+        ],
+    )
+)

@@ -1,0 +1,39 @@
+# Protocol `clipself` (CLIPSelf, arXiv 2310.01403): boxes of panoptic_val2017,
+# 133 classes scored, longest side 1024 px (896 for patches of 14), accuracy as
+# mean over classes, thing and stuff apart: box_cls/thing_macro_top1, ...
+#   python tools/test.py THIS_FILE CHECKPOINT                     # RoIAlign
+#     --cfg-options model.region_extractor.type=MaskFeatureExtractor
+#     --cfg-options model.region_extractor.type=CropFeatureExtractor
+#         model.region_extractor.keep_ratio=True
+#         model.region_extractor.context=1.5   # things; stuff: 1.0
+# Another architecture: CLIP_ARCH=NAME of a file in configs/_base_/models/.
+# Unlike the published code, means of classes are not rounded to fp16, the
+# tight box of a segment includes its last pixel row and column, a cell counts
+# in mask pooling with the share that is covered, crops are cut from the
+# resized image, and a crowd has the box of its segment.
+_base_ = [
+    '../_base_/models/{{$CLIP_ARCH:clip_vitb16}}.py',
+    '../_base_/datasets/coco_panoptic_regions.py',
+    '../_base_/default_runtime.py',
+]
+image_size = 64 * _base_.model.backbone.patch_size  # 64 x 64 cells
+
+model = dict(
+    classifier=dict(vocabulary='coco_panoptic133_raw', templates='vild63')
+)
+test_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            *_base_.load_regions,
+            dict(
+                type='mmdet.Resize',
+                scale=(image_size, image_size),
+                keep_ratio=True,
+                backend='pillow',
+                interpolation='bicubic',
+            ),
+            dict(type='mmdet.Pad', size=(image_size, image_size)),
+            dict(type='PackRegionTextInputs'),
+        ]
+    )
+)

@@ -1,0 +1,34 @@
+# Protocol `fgclip` on LVIS v1: every annotation of lvis_v1_val, 1203 classes
+# scored, images squashed to the size of the CLIP, accuracy as mean over boxes:
+# box_cls/top1, also box_cls/rare_top1, common_top1 and frequent_top1.
+# Needs `pip install lvis`. LVIS_ROOT/annotations/lvis_v1_val.json; the images
+# are COCO's, in COCO_ROOT/train2017 and COCO_ROOT/val2017.
+# Another architecture: CLIP_ARCH=NAME of a file in configs/_base_/models/.
+# FG-CLIP's code for LVIS skips images that are not in the image folder it is
+# given (by default val2017); here a missing image is an error.
+# lvis/bbox_AP is the AP of the same boxes with their first class.
+_base_ = [
+    '../_base_/models/{{$CLIP_ARCH:clip_vitb16}}.py',
+    '../_base_/datasets/lvis_regions.py',
+    '../_base_/default_runtime.py',
+]
+image_size = _base_.model.backbone.img_size
+
+model = dict(
+    region_extractor=dict(normalise_map=False),
+    classifier=dict(vocabulary='lvis1203', templates='openai80'),
+)
+test_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            *_base_.load_regions,
+            dict(
+                type='mmdet.Resize',
+                scale=(image_size, image_size),
+                backend='pillow',
+                interpolation='bicubic',
+            ),
+            dict(type='PackRegionTextInputs'),
+        ]
+    )
+)

@@ -1,0 +1,155 @@
+"""Regions of panoptic annotations, things and stuff alike."""
+
+from typing import Dict, Optional
+
+import mmcv
+import mmengine.fileio as fileio
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks
+
+from harmoclip_mm.registry import TRANSFORMS
+
+__all__ = ['LoadPanopticRegions', 'segment_boxes']
+
+
+def segment_boxes(segments: np.ndarray) -> Dict[int, np.ndarray]:
+    """Tight boxes of the segments of a map.
+
+    Args:
+        segments (np.ndarray): Id of the segment of each pixel, shape (H, W).
+
+    Returns:
+        dict[int, np.ndarray]: xyxy box by segment id, in pixels; the right
+        and lower sides are those of the last pixels, so that a segment of
+        one pixel has a box of 1 x 1 px.
+    """
+    ids, index = np.unique(segments, return_inverse=True)
+    index = index.reshape(segments.shape)
+    boxes = np.zeros((len(ids), 4), dtype=np.float32)
+    for axis, length in ((1, segments.shape[1]), (0, segments.shape[0])):
+        # which columns (rows) each segment touches
+        touched = np.zeros((len(ids), length), dtype=bool)
+        place = np.arange(length)
+        place = place[None, :] if axis == 1 else place[:, None]
+        touched[index, np.broadcast_to(place, segments.shape)] = True
+        start = 1 - axis
+        boxes[:, start] = touched.argmax(1)
+        boxes[:, start + 2] = length - touched[:, ::-1].argmax(1)
+    return dict(zip(ids.tolist(), boxes))
+
+
+@TRANSFORMS.register_module()
+class LoadPanopticRegions(BaseTransform):
+    """Load every segment of a panoptic annotation as a region.
+
+    mmdet's ``LoadPanopticAnnotations`` gives boxes and masks of things only,
+    and needs ``panopticapi``, which no package index carries. Here a thing
+    has its annotated box and stuff the tight box of its segment. The order
+    is that of the annotation file.
+
+    A thing that is a crowd is marked as ignored (``gt_ignore_flags``); its
+    box is that of its segment, since mmdet's data set drops the annotated
+    one. ``FilterRegions(keep_crowd=True)`` keeps it.
+
+    Required keys: ``seg_map_path``, ``segments_info`` and ``instances`` as of
+    mmdet's ``CocoPanopticDataset``, ``ori_shape``. Added keys: ``gt_bboxes``
+    (N, 4), ``gt_bboxes_labels`` (N,), ``gt_ignore_flags`` (N,) and, where
+    asked for, ``gt_masks`` (N, H, W).
+
+    Args:
+        with_mask (bool): Whether to load masks. Defaults to False.
+        num_things (int): Classes below this index are things. Defaults to
+            80, as of COCO.
+        backend_args (dict, optional): File backend of the maps.
+
+    Raises:
+        FileNotFoundError: If a map does not exist.
+        ValueError: If it cannot be decoded, has not the size of its image,
+            or lacks a segment that the annotations name.
+    """
+
+    def __init__(
+        self,
+        with_mask: bool = False,
+        num_things: int = 80,
+        backend_args: Optional[dict] = None,
+    ) -> None:
+        self.with_mask = with_mask
+        self.num_things = num_things
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        """Load the regions.
+
+        Args:
+            results (dict): A sample.
+
+        Returns:
+            dict: The sample with its regions.
+        """
+        path = results['seg_map_path']
+        segments = self._load(path, tuple(results['ori_shape'][:2]))
+        tight = segment_boxes(segments)
+        annotated = iter(results['instances'])
+        boxes, labels, ignored, masks = [], [], [], []
+        for info in results['segments_info']:
+            if info['id'] not in tight:
+                raise ValueError(
+                    f'{path} has no segment {info["id"]}, which the '
+                    'annotations name: the maps and the json file must be '
+                    'of the same release'
+                )
+            # mmdet says False for stuff and for crowds of things.
+            thing = info['category'] < self.num_things
+            whole = thing and info['is_thing']
+            box = next(annotated)['bbox'] if whole else tight[info['id']]
+            boxes.append(box)
+            labels.append(info['category'])
+            ignored.append(thing and not whole)
+            if self.with_mask:
+                masks.append((segments == info['id']).astype(np.uint8))
+        results['gt_bboxes'] = HorizontalBoxes(
+            np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+        )
+        results['gt_bboxes_labels'] = np.array(labels, dtype=np.int64)
+        results['gt_ignore_flags'] = np.array(ignored, dtype=bool)
+        if self.with_mask:
+            results['gt_masks'] = BitmapMasks(masks, *segments.shape)
+        return results
+
+    def _load(self, path: str, shape: tuple) -> np.ndarray:
+        """The map of segment ids, int32 (H, W)."""
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+        except OSError as error:
+            raise FileNotFoundError(
+                f'{path}: the panoptic map cannot be read '
+                f'({error.strerror or error}). Check data_root and '
+                'data_prefix.seg; COCO packs the maps in a zip file within '
+                'panoptic_annotations_trainval2017.zip'
+            ) from error
+        rgb = None
+        if content:
+            rgb = mmcv.imfrombytes(
+                content, flag='color', channel_order='rgb', backend='cv2'
+            )
+        if rgb is None:
+            raise ValueError(
+                f'{path}: the panoptic map cannot be decoded. Fetch the file '
+                'again'
+            )
+        if rgb.shape[:2] != shape:
+            raise ValueError(
+                f'{path}: the panoptic map is {rgb.shape[1]} x '
+                f'{rgb.shape[0]} px, but its image {shape[1]} x {shape[0]} px'
+            )
+        # id = R + 256 G + 256^2 B, https://cocodataset.org/#format-data
+        return rgb.astype(np.int32) @ np.array([1, 256, 65536], np.int32)
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(with_mask={self.with_mask}, '
+            f'num_things={self.num_things})'
+        )
