@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmdet.datasets import CocoPanopticDataset
 from mmengine.registry import init_default_scope
 from PIL import Image
+from pycocotools.coco import COCO
+
+from harmoclip_mm.text import load_vocabulary
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -101,3 +105,120 @@ class TinyData:
 def tiny_data(tmp_path, harmoclip_scope) -> TinyData:
     """A folder to write small data sets into."""
     return TinyData(tmp_path)
+
+
+@pytest.fixture(scope='session')
+def panoptic_photos(coco_photos, tmp_path_factory) -> Path:
+    """Panoptic annotations of the photos of val2017 in COCO's layout.
+
+    Things are the real instances, each on top of those before it, with their
+    annotated boxes; what is left is stuff, made up: sky above, grass below.
+    Ids of segments fill all three channels of the maps. Also in the folder:
+    the photos, ``instances_val2017.json`` and the same boxes in LVIS's form.
+    """
+    root = tmp_path_factory.mktemp('panoptic_photos')
+    (root / 'val2017').symlink_to(coco_photos / 'val2017')
+    annotations = root / 'annotations'
+    maps = annotations / 'panoptic_val2017'
+    maps.mkdir(parents=True)
+    source = coco_photos / 'annotations' / 'instances_val2017.json'
+    (annotations / source.name).write_text(source.read_text())
+    coco = COCO(str(source))
+    meta = CocoPanopticDataset.METAINFO
+    thing_ids = coco.getCatIds()
+    categories = [
+        {'id': number, 'name': name, 'isthing': int(number < 1000)}
+        for number, name in zip(
+            [*thing_ids, *range(1000, 1053)], meta['classes']
+        )
+    ]
+    stuff = {each['name']: each['id'] for each in categories}
+    entries = []
+    for image in coco.loadImgs(coco.getImgIds()):
+        height, width = image['height'], image['width']
+        segments = np.zeros((height, width), dtype=np.int64)
+        segments[: height // 2] = 1
+        segments[height // 2 :] = 70_000
+        infos = {
+            1: {'category_id': stuff['sky-other-merged'], 'iscrowd': 0},
+            70_000: {'category_id': stuff['grass-merged'], 'iscrowd': 0},
+        }
+        for number, instance in enumerate(
+            coco.loadAnns(coco.getAnnIds(image['id'])), 2
+        ):
+            segments[coco.annToMask(instance) > 0] = number * 70_001
+            infos[number * 70_001] = {
+                key: instance[key] for key in ('category_id', 'iscrowd')
+            }
+            infos[number * 70_001]['bbox'] = instance['bbox']
+        for number, info in list(infos.items()):
+            rows, columns = np.nonzero(segments == number)
+            if not len(rows):
+                del infos[number]
+                continue
+            left, top = int(columns.min()), int(rows.min())
+            info.setdefault(
+                'bbox',
+                [
+                    left,
+                    top,
+                    int(columns.max()) + 1 - left,
+                    int(rows.max()) + 1 - top,
+                ],
+            )
+            info.update(id=number, area=len(rows))
+        channels = [segments >> shift & 255 for shift in (0, 8, 16)]
+        name = Path(image['file_name']).with_suffix('.png').name
+        Image.fromarray(np.stack(channels, -1).astype(np.uint8)).save(
+            maps / name
+        )
+        entries.append(
+            {
+                'image_id': image['id'],
+                'file_name': name,
+                'segments_info': list(infos.values()),
+            }
+        )
+    content = {
+        'images': coco.dataset['images'],
+        'categories': categories,
+        'annotations': entries,
+    }
+    (annotations / 'panoptic_val2017.json').write_text(json.dumps(content))
+    (annotations / 'lvis_v1_val.json').write_text(json.dumps(as_lvis(coco)))
+    return root
+
+
+def as_lvis(coco: COCO) -> dict:
+    """COCO's boxes as LVIS: the first 80 of its 1203 classes stand in."""
+    vocabulary = load_vocabulary('lvis1203')
+    group = {
+        name: group[0]
+        for group, names in vocabulary.groups.items()
+        for name in names
+    }
+    place = {number: i for i, number in enumerate(coco.getCatIds(), 1)}
+    images = [
+        {
+            **image,
+            'coco_url': 'http://images.cocodataset.org/val2017/'
+            + image['file_name'],
+            'neg_category_ids': [],
+            'not_exhaustive_category_ids': [],
+        }
+        for image in coco.dataset['images']
+    ]
+    annotations = [
+        {**each, 'category_id': place[each['category_id']]}
+        for each in coco.dataset['annotations']
+        if not each['iscrowd']
+    ]
+    categories = [
+        {'id': number, 'name': name, 'frequency': group[name]}
+        for number, name in enumerate(vocabulary.classes, 1)
+    ]
+    return {
+        'images': images,
+        'annotations': annotations,
+        'categories': categories,
+    }

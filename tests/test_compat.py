@@ -9,7 +9,8 @@ import packaging
 import pytest
 
 import harmoclip_mm
-from harmoclip_mm.compat import REQUIREMENTS, check_environment
+from harmoclip_mm.compat import REQUIREMENTS, check_environment, check_lvis
+from harmoclip_mm.errors import UsageError
 
 ROOT = Path(harmoclip_mm.__file__).resolve().parents[1]
 GOOD = {
@@ -222,3 +223,11 @@ def test_registry_is_known_to_any_config(tmp_path):
         check=True,
         env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )
+
+
+def test_missing_lvis_names_the_command(monkeypatch):
+    monkeypatch.setattr('harmoclip_mm.compat.find_spec', lambda name: None)
+    with pytest.raises(UsageError, match='run `pip install lvis`'):
+        check_lvis()
+    monkeypatch.setattr('harmoclip_mm.compat.find_spec', lambda name: name)
+    check_lvis()

@@ -1,9 +1,9 @@
 # AP of the given boxes of OV-COCO with their first class, base and novel
 # apart: ov_coco/base_ap50, ov_coco/novel_ap50. How well the regions are named
 # when their boxes are known; a detector is judged otherwise.
-# Another architecture: CLIP_ARCH=NAME of a file in configs/_base_/models/.
+# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
 _base_ = [
-    '../_base_/models/{{$CLIP_ARCH:clip_vitb16}}.py',
+    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
     '../_base_/datasets/coco_ov.py',
     '../_base_/default_runtime.py',
 ]

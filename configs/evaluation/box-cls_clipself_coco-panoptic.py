@@ -6,13 +6,13 @@
 #     --cfg-options model.region_extractor.type=CropFeatureExtractor
 #         model.region_extractor.keep_ratio=True
 #         model.region_extractor.context=1.5   # things; stuff: 1.0
-# Another architecture: CLIP_ARCH=NAME of a file in configs/_base_/models/.
+# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
 # Unlike the published code, means of classes are not rounded to fp16, the
 # tight box of a segment includes its last pixel row and column, a cell counts
 # in mask pooling with the share that is covered, crops are cut from the
 # resized image, and a crowd has the box of its segment.
 _base_ = [
-    '../_base_/models/{{$CLIP_ARCH:clip_vitb16}}.py',
+    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
     '../_base_/datasets/coco_panoptic_regions.py',
     '../_base_/default_runtime.py',
 ]

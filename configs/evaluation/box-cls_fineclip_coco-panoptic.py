@@ -1,12 +1,12 @@
 # Protocol `fineclip` (FineCLIP, NeurIPS 2024): the boxes of `clipself`, 133
 # classes scored, images squashed to the size of the CLIP (224 or 336 px),
 # accuracy as mean over all classes: box_cls/macro_top1, box_cls/macro_top5.
-# Another architecture: CLIP_ARCH=NAME of a file in configs/_base_/models/.
+# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
 # Unlike the published code, means of classes are not rounded to fp16, the
 # tight box of a segment includes its last pixel row and column, and a crowd
 # has the box of its segment.
 _base_ = [
-    '../_base_/models/{{$CLIP_ARCH:clip_vitb16}}.py',
+    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
     '../_base_/datasets/coco_panoptic_regions.py',
     '../_base_/default_runtime.py',
 ]

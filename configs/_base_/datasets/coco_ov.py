@@ -49,8 +49,11 @@ test_dataloader = dict(
     ),
 )
 test_cfg = dict(type='TestLoop')
-test_evaluator = dict(
-    type='mmdet.OVCocoMetric',
-    ann_file=data_root + '/annotations/instances_val2017.json',
-    metric='bbox',
-)
+test_evaluator = [
+    dict(
+        type='mmdet.OVCocoMetric',
+        prefix='ov_coco',
+        ann_file=data_root + '/annotations/instances_val2017.json',
+        metric='bbox',
+    )
+]

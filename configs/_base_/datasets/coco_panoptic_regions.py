@@ -28,6 +28,6 @@ test_dataloader = dict(
     ),
 )
 test_cfg = dict(type='TestLoop')
-test_evaluator = dict(
-    type='BoxClassificationMetric', vocabulary='coco_panoptic133_raw'
-)
+test_evaluator = [
+    dict(type='BoxClassificationMetric', vocabulary='coco_panoptic133_raw')
+]

@@ -130,23 +130,21 @@ class LoadPanopticRegions(BaseTransform):
                 'data_prefix.seg; COCO packs the maps in a zip file within '
                 'panoptic_annotations_trainval2017.zip'
             ) from error
-        rgb = None
+        bgr = None
         if content:
-            rgb = mmcv.imfrombytes(
-                content, flag='color', channel_order='rgb', backend='cv2'
-            )
-        if rgb is None:
+            bgr = mmcv.imfrombytes(content, flag='color', backend='cv2')
+        if bgr is None:
             raise ValueError(
                 f'{path}: the panoptic map cannot be decoded. Fetch the file '
                 'again'
             )
-        if rgb.shape[:2] != shape:
+        if bgr.shape[:2] != shape:
             raise ValueError(
-                f'{path}: the panoptic map is {rgb.shape[1]} x '
-                f'{rgb.shape[0]} px, but its image {shape[1]} x {shape[0]} px'
+                f'{path}: the panoptic map is {bgr.shape[1]} x '
+                f'{bgr.shape[0]} px, but its image {shape[1]} x {shape[0]} px'
             )
         # id = R + 256 G + 256^2 B, https://cocodataset.org/#format-data
-        return rgb.astype(np.int32) @ np.array([1, 256, 65536], np.int32)
+        return bgr.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
 
     def __repr__(self) -> str:
         return (

@@ -59,11 +59,12 @@ def add_detections(
         order, scores = order[scores > score_thr], scores[scores > score_thr]
         labels = order % classes
         boxes = boxes[torch.div(order, classes, rounding_mode='floor')]
-        dets, kept = batched_nms(boxes, scores, labels, nms)
+        if len(boxes):  # mmcv's fails without
+            _, kept = batched_nms(boxes, scores, labels, nms)
+            kept = kept[:max_per_img]
+            boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
         sample.pred_instances = InstanceData(
-            bboxes=dets[:max_per_img, :4],
-            scores=dets[:max_per_img, 4],
-            labels=labels[kept][:max_per_img],
+            bboxes=boxes, scores=scores, labels=labels
         )
         truth = sample.get('gt_instances')
         if truth is not None and 'bboxes' in truth:

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks
 
-from harmoclip_mm.datasets.transforms import SampleRegions
+from harmoclip_mm.datasets.transforms import FilterRegions, SampleRegions
 
 
 def sample(count, sides=None):
@@ -64,3 +65,47 @@ def test_boxes_keep_their_labels():
 def test_a_senseless_number_is_refused():
     with pytest.raises(ValueError, match='at least 1'):
         SampleRegions(max_regions=0)
+
+
+def boxes_of(areas, ignored=()):
+    """Boxes of 8 px height and the areas given."""
+    results = sample(len(areas))
+    corners = np.zeros((len(areas), 4), dtype=np.float32)
+    corners[:, 2] = np.asarray(areas) / 8
+    corners[:, 3] = 8
+    results['gt_bboxes'] = HorizontalBoxes(corners)
+    results['gt_ignore_flags'][list(ignored)] = True
+    results['gt_masks'] = BitmapMasks(np.zeros((len(areas), 8, 8)), 8, 8)
+    return results
+
+
+def test_areas_at_the_limits_are_kept_and_others_counted():
+    transform = FilterRegions(min_area=64, max_area=1024**2)
+    results = transform(boxes_of([64, 63, 1024**2, 1024**2 + 8, 100]))
+    assert results['gt_bboxes_labels'].tolist() == [0, 2, 4]
+    assert len(results['gt_bboxes']) == len(results['gt_masks']) == 3
+    assert transform.counters.totals() == {'regions_left_out': 2}
+
+
+def test_the_first_regions_are_taken_before_areas_are_judged():
+    transform = FilterRegions(min_area=64, max_regions=3)
+    results = transform(boxes_of([100, 1, 100, 100]))
+    assert results['gt_bboxes_labels'].tolist() == [0, 2]
+
+
+def test_crowds_are_regions_only_if_asked_for():
+    results = FilterRegions(max_regions=2)(boxes_of([9] * 4, ignored=[0]))
+    assert results['gt_bboxes_labels'].tolist() == [1, 2]
+    results = FilterRegions(keep_crowd=True)(boxes_of([9] * 4, ignored=[0]))
+    assert results['gt_bboxes_labels'].tolist() == [0, 1, 2, 3]
+    assert not results['gt_ignore_flags'].any()
+
+
+def test_filter_of_nothing_and_bad_limits():
+    transform = FilterRegions(min_area=5, max_regions=1)
+    assert len(transform(boxes_of([]))['gt_bboxes']) == 0
+    assert transform({'img': 1}) == {'img': 1}
+    with pytest.raises(ValueError, match='at least 1'):
+        FilterRegions(max_regions=0)
+    with pytest.raises(ValueError, match='no area is at least 3 and at mos'):
+        FilterRegions(min_area=3, max_area=2)

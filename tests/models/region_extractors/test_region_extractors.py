@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import roi_align
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.models import (
     CropFeatureExtractor,
+    HarmoCLIPEVA02,
     HarmoCLIPViT,
     MaskFeatureExtractor,
     RoIFeatureExtractor,
@@ -335,3 +337,48 @@ def test_black_is_black_under_clips_normalisation():
         for key in ('mean', 'std')
     )
     torch.testing.assert_close(-mean / std, torch.tensor(BLACK))
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the largest tensor that any operator makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for each in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(each, torch.Tensor):
+                self.elements = max(self.elements, each.numel())
+        return out
+
+
+@pytest.mark.parametrize('kind', [HarmoCLIPViT, HarmoCLIPEVA02])
+@pytest.mark.parametrize(
+    'extractor', [RoIFeatureExtractor, MaskFeatureExtractor]
+)
+def test_1024_px_make_no_square_of_tokens(kind, extractor):
+    """4096 patches: nothing as large as 4096 x 4096 is ever made."""
+    tower = kind(
+        arch=dict(
+            embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64
+        ),
+        img_size=32,
+        patch_size=16,
+        out_dims=16,
+    ).eval()
+    tower.init_weights()
+    boxes = torch.tensor([[0.0, 0, 1024, 700], [30, 40, 300, 900]])
+    masks = torch.zeros(2, 1024, 1024, dtype=torch.bool)
+    masks[:, 50:600, 20:900] = True
+    regions = RegionBatch.from_boxes([boxes], [masks])
+    img = torch.zeros(1, 3, 1024, 1024)
+    with torch.no_grad(), LargestTensor() as largest:
+        dense = tower.encode(img, with_pooled=False).dense
+        features = extractor()(dense, regions, img, tower)
+    assert dense.shape == (1, 16, 64, 64) and features.shape == (2, 16)
+    assert 4096 * 32 <= largest.elements < 4096 * 4096 / 4
+    with LargestTensor() as largest:
+        torch.ones(4096, 1) @ torch.ones(1, 4096)
+    assert largest.elements == 4096 * 4096
