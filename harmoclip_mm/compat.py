@@ -18,8 +18,6 @@ from typing import List, NamedTuple, Optional, Sequence
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from .errors import UsageError
-
 __all__ = ['REQUIREMENTS', 'Requirement', 'check_environment', 'check_lvis']
 
 PYTHON_MINIMUM = (3, 8)
@@ -217,6 +215,9 @@ def check_lvis() -> None:
         UsageError: If it is missing.
     """
     if find_spec('lvis') is None:
+        # here, since the check of the environment has to stand alone
+        from harmoclip_mm.errors import UsageError
+
         raise UsageError(
             'LVIS annotations need the package lvis, which is not installed: '
             'run `pip install lvis`'

@@ -306,9 +306,10 @@ class HarmoCLIP(BaseModel):
             return any(key in each for each in data_samples)
 
         match, retrieve = ask('candidate_ids'), ask('caption_ids')
-        field = 'proposals' if ask('proposals') else 'gt_instances'
         label = self.classifier is not None and ask('gt_label')
-        classify = self.classifier is not None and ask(field)
+        classify = self.classifier is not None and (
+            ask('gt_instances') or ask('proposals')
+        )
         regional = match or classify
         vision = self.backbone.encode(
             inputs,
@@ -318,7 +319,9 @@ class HarmoCLIP(BaseModel):
         scale = self.logit_scale()
         if regional:
             regions = collate_regions(
-                data_samples, self.region_extractor.needs_masks, field
+                data_samples,
+                self.region_extractor.needs_masks,
+                with_proposals=True,
             )
             embeddings = self.region_extractor(
                 vision.dense, regions, inputs, self.backbone
@@ -330,11 +333,11 @@ class HarmoCLIP(BaseModel):
             add_candidate_scores(data_samples, embeddings, texts, scale)
         elif classify:
             logits = self.classifier(embeddings, self.text_encoder, scale)
-            logits = regions.split(logits)
-            if field == 'proposals':
-                add_detections(data_samples, logits, **self.test_cfg)
-            else:
-                add_box_classes(data_samples, logits)
+            for sample, rows in zip(data_samples, regions.split(logits)):
+                if 'proposals' in sample:
+                    add_detections([sample], [rows], **self.test_cfg)
+                else:
+                    add_box_classes([sample], [rows])
         if retrieve or label:
             images = F.normalize(vision.pooled.float(), dim=-1)
         if label:

@@ -96,10 +96,12 @@ class MaskFeatureExtractor(RoIFeatureExtractor):
         dense, stride = self.prepare(dense), backbone.patch_size
         grid = tuple(dense.shape[-2:])
         covered, pooled = [], []
-        for fmap, masks in zip(dense, regions.masks):
-            weights = mask_coverage(masks, grid, stride).flatten(1)
-            covered.append(weights.any(dim=1))
-            pooled.append(weights.to(dense.dtype) @ fmap.flatten(1).t())
+        # In half precision, autocast's choice, sums over cells lose digits.
+        with torch.autocast(dense.device.type, enabled=False):
+            for fmap, masks in zip(dense, regions.masks):
+                weights = mask_coverage(masks, grid, stride).flatten(1)
+                covered.append(weights.any(dim=1))
+                pooled.append(weights.to(dense.dtype) @ fmap.flatten(1).t())
         # The direction of a weighted mean is that of the weighted sum.
         features = F.normalize(torch.cat(pooled), dim=1)
         lost = (~torch.cat(covered)).nonzero()[:, 0]

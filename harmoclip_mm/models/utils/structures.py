@@ -126,16 +126,17 @@ class CLIPFeatures(NamedTuple):
 def collate_regions(
     data_samples: SampleList,
     with_masks: bool = False,
-    field: str = 'gt_instances',
+    with_proposals: bool = False,
 ) -> RegionBatch:
-    """Flattens the regions of samples.
+    """Flattens the regions ``gt_instances`` of samples.
 
     Args:
-        data_samples (SampleList): Samples whose ``field`` has ``bboxes``
+        data_samples (SampleList): Samples whose regions have ``bboxes``
             (N, 4).
         with_masks (bool): Whether ``masks`` (mmdet's ``BitmapMasks`` or
             ``PolygonMasks``, or a tensor) are wanted. Defaults to False.
-        field (str): ``'gt_instances'`` (default) or ``'proposals'``.
+        with_proposals (bool): Take ``proposals`` instead, where a sample has
+            them. Defaults to False.
 
     Returns:
         RegionBatch: The regions, masks on the device of their boxes.
@@ -143,7 +144,12 @@ def collate_regions(
     Raises:
         ValueError: If masks are wanted and a sample has none.
     """
-    regions = [each.get(field) for each in data_samples]
+    regions = [
+        each.proposals
+        if with_proposals and 'proposals' in each
+        else each.gt_instances
+        for each in data_samples
+    ]
     boxes = [each.bboxes for each in regions]
     masks = None
     if with_masks:
@@ -151,7 +157,7 @@ def collate_regions(
         for each, sample in zip(regions, data_samples):
             if len(each) and 'masks' not in each:
                 raise ValueError(
-                    f'{field} of image {sample.get("img_id", "?")} have no '
+                    f'regions of image {sample.get("img_id", "?")} have no '
                     'masks, which MaskFeatureExtractor needs: load them by '
                     'with_mask=True of LoadPanopticRegions or '
                     'mmdet.LoadAnnotations, or choose '

@@ -226,6 +226,16 @@ def test_mask_features_equal_brute_force_loops(tower):
         assert row == len(ours) == 5
 
 
+def test_masks_are_pooled_in_float32_under_autocast(tower):
+    dense, img = torch.randn(2, 16, 4, 4), torch.zeros(2, 3, 32, 32)
+    masks = [torch.rand(len(each), 32, 32) < 0.5 for each in ([0], [0, 1])]
+    regions = batch(ROIS)._replace(masks=masks)
+    expected = MaskFeatureExtractor()(dense, regions, img, tower)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = MaskFeatureExtractor()(dense, regions, img, tower)
+    assert torch.equal(found, expected)
+
+
 def test_coverage_is_the_share_of_a_cell():
     # 16 x 16 px in cells of 8: columns 4 to 11, rows 0 to 9 are covered.
     mask = torch.zeros(1, 16, 16, dtype=torch.bool)
