@@ -4,9 +4,8 @@ from .box_classification_metric import BoxClassificationMetric
 from .candidate_metric import FGOVDMetric
 from .checks import check_same_classes
 from .dump_results import DumpRegionResults, check_run
-from .results_file import load_results
-from .dump_results import DumpRegionResults
 from .lvis_metric import LVISMetric
+from .results_file import load_results
 from .retrieval_metric import ImageTextRetrievalMetric
 
 __all__ = [
@@ -14,8 +13,8 @@ __all__ = [
     'DumpRegionResults',
     'FGOVDMetric',
     'ImageTextRetrievalMetric',
+    'LVISMetric',
     'check_run',
     'check_same_classes',
     'load_results',
-    'LVISMetric',
 ]
