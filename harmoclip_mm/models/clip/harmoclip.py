@@ -24,6 +24,7 @@ from ..utils import (
     lexeme_pool,
 )
 from .detections import add_detections
+from .micro_batches import extract_in_micro_batches
 from .predictions import (
     add_box_classes,
     add_candidate_scores,
@@ -51,6 +52,10 @@ class HarmoCLIP(BaseModel):
             Defaults to none, for evaluation.
         classifier (dict, optional): Config of the zero-shot classifier of
             boxes. Defaults to none, which leaves boxes unclassified.
+        micro_batch_size (int, optional): Train with the activations of so
+            many images at once, computed a second time in the backward; the
+            losses and gradients are those of the whole batch. Defaults to
+            all images, each computed once.
         data_preprocessor (dict, optional): Config of the preprocessor, as
             of mmdet's detectors.
         test_cfg (dict, optional): How proposals become detections: keyword
@@ -61,7 +66,8 @@ class HarmoCLIP(BaseModel):
 
     Raises:
         ValueError: If a head needs crops and there is no
-            ``crop_extractor``, or the towers' joint spaces differ in width.
+            ``crop_extractor``, the towers' joint spaces differ in width, or
+            ``micro_batch_size`` is below 1.
     """
 
     def __init__(
@@ -72,12 +78,18 @@ class HarmoCLIP(BaseModel):
         crop_extractor: Optional[Dict] = None,
         heads: Optional[Dict[str, Dict]] = None,
         classifier: Optional[Dict] = None,
+        micro_batch_size: Optional[int] = None,
         data_preprocessor: Optional[Dict] = None,
         test_cfg: Optional[Dict] = None,
         init_cfg: Optional[Dict] = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.test_cfg = test_cfg or {}
+        if micro_batch_size is not None and micro_batch_size < 1:
+            raise ValueError(
+                f'micro_batch_size must be at least 1, not {micro_batch_size}.'
+            )
+        self.micro_batch_size = micro_batch_size
         self.backbone = MODELS.build(backbone)
         self.text_encoder = MODELS.build(text_encoder)
         if self.backbone.out_dims != self.text_encoder.out_dims:
@@ -186,7 +198,13 @@ class HarmoCLIP(BaseModel):
                 'Training samples hold no caption_ids: the train pipeline '
                 'needs TokenizeRegionText before PackRegionTextInputs.'
             )
-        features = self.extract_features(inputs, data_samples, self._needs)
+        features = extract_in_micro_batches(
+            self.extract_features,
+            inputs,
+            data_samples,
+            self._needs,
+            self.micro_batch_size or len(inputs),
+        )
         losses = {}
         for head in self.heads.values():
             losses.update(head.loss(features))

@@ -1,10 +1,132 @@
-"""InfoNCE with several positives, over the rows of all ranks."""
+"""InfoNCE with several positives, over the rows of all ranks.
+
+With similarities ``s_ij = scale * <q_i, k_j>`` and positives
+``P_i = {j : group(j) = group(i)}`` the target of query i is uniform over
+``P_i``. Its cross entropy is ``log sum_j exp(s_ij) - mean_{j in P_i} s_ij``,
+whose gradient by ``s_ij`` is ``softmax_ij - [j in P_i] / |P_i|``. With groups
+of one key each it is the InfoNCE of CLIP.
+
+Neither needs all similarities at once: the logarithm is accumulated tile by
+tile (as in arXiv 1805.02867), and the backward computes the tiles anew. Nor do
+they need the keys of all ranks at once: more than ``GATHER_SIZE`` are gathered
+in pieces, used and dropped, and the backward gathers them again.
+
+With n rows of width D on this rank and N on all, it holds
+``max(n, chunk_size) x chunk_size`` similarities, its own rows and
+``GATHER_SIZE x D`` numbers of keys and as many of their gradients. It receives
+``2 N D`` numbers in the forward and sends as many gradients in the backward.
+Gathering again costs another ``2 N D`` there, only where ``N > GATHER_SIZE``.
+"""
+
+from typing import Any, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from ..layers import run_block
-from ..utils import gather_rows, global_mean
+from ..utils import RowExchange, global_mean
+
+# Most keys of all ranks held at once: 64 MiB of 512 float32 each. Small enough
+# to be no burden, large enough that collectives are few.
+GATHER_SIZE = 32768
+
+
+class _InfoNCE(torch.autograd.Function):
+    """Sum over this rank's queries of their InfoNCE over all ranks' keys."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        keys: Tensor,
+        scale: Tensor,
+        query_groups: Tensor,
+        key_groups: Tensor,
+        exchange: RowExchange,
+        chunk_size: int,
+    ) -> Tensor:
+        # Groups are of all ranks already: one integer a key is no burden.
+        ordered = key_groups.sort().values
+        positives = torch.searchsorted(ordered, query_groups, right=True)
+        positives = positives - torch.searchsorted(ordered, query_groups)
+        target = positives.to(queries.dtype).reciprocal()[:, None]
+        ctx.exchange, ctx.kept_keys, ctx.kept_grad = exchange, None, None
+        ctx.spans = exchange.spans(GATHER_SIZE)
+        ctx.width = max(chunk_size, chunk_size**2 // max(len(queries), 1))
+        scaled = queries * scale
+        log_sum = scaled.new_full((len(queries), 1), -torch.inf)
+        positive_sum = scaled.new_zeros((len(queries), 1))
+        for span in ctx.spans:
+            columns = exchange.gather(keys, span)
+            if len(ctx.spans) == 1:
+                ctx.kept_keys = columns
+            groups = exchange.select(key_groups, span)
+            for part, part_groups in _chunks(columns, groups, ctx.width):
+                logits = scaled @ part.t()
+                positive = query_groups[:, None] == part_groups
+                log_sum = torch.logaddexp(
+                    log_sum, logits.logsumexp(dim=1, keepdim=True)
+                )
+                positive_sum += torch.where(positive, logits, 0).sum(
+                    dim=1, keepdim=True
+                )
+        if len(ctx.spans) == 1 and len(columns) <= ctx.width:
+            # One tile is all there is: better kept than made twice.
+            ctx.kept_grad = _grad_of_logits(logits, log_sum, positive, target)
+        ctx.save_for_backward(
+            queries, keys, scale, query_groups, key_groups, log_sum, target
+        )
+        return (log_sum - positive_sum * target).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        saved = ctx.saved_tensors
+        queries, keys, scale, query_groups, key_groups = saved[:5]
+        log_sum, target = saved[5:]
+        exchange = ctx.exchange
+        scaled = queries * scale
+        weighted = scaled * grad
+        grad_scaled = torch.zeros_like(queries)
+        grad_keys = torch.empty_like(keys)
+        with torch.autocast(queries.device.type, enabled=False):
+            for span in ctx.spans:
+                columns = ctx.kept_keys
+                if columns is None:
+                    columns = exchange.gather(keys, span)
+                groups = exchange.select(key_groups, span)
+                grad_columns: List[Tensor] = []
+                for part, part_groups in _chunks(columns, groups, ctx.width):
+                    logits_grad = ctx.kept_grad
+                    if logits_grad is None:
+                        logits_grad = _grad_of_logits(
+                            scaled @ part.t(),
+                            log_sum,
+                            query_groups[:, None] == part_groups,
+                            target,
+                        )
+                    grad_scaled.addmm_(logits_grad, part)
+                    grad_columns.append(logits_grad.t() @ weighted)
+                grad_keys[span] = exchange.reduce(
+                    torch.cat(grad_columns), span
+                )
+        grad_scaled *= grad
+        grad_scale = (grad_scaled * queries).sum()
+        return grad_scaled * scale, grad_keys, grad_scale, *[None] * 4
+
+
+def _chunks(
+    keys: Tensor, groups: Tensor, width: int
+) -> Iterator[Tuple[Tensor, Tensor]]:
+    return zip(keys.split(width), groups.split(width))
+
+
+def _grad_of_logits(
+    logits: Tensor, log_sum: Tensor, positive: Tensor, target: Tensor
+) -> Tensor:
+    """Softmax minus target, in the memory of the logits."""
+    softmax = logits.sub_(log_sum).exp_()
+    return softmax.sub_(positive * target)
 
 
 def multi_positive_info_nce(
@@ -17,26 +139,22 @@ def multi_positive_info_nce(
 ) -> Tensor:
     """Sums the InfoNCE of queries whose positives are all keys of a group.
 
-    With similarities ``s_ij = scale * <q_i, k_j>`` and positives
-    ``P_i = {j : group(j) = group(i)}`` the target of query i is uniform over
-    ``P_i``, so its cross entropy is
-    ``log sum_j exp(s_ij) - mean_{j in P_i} s_ij``. With groups of one key
-    each it is the InfoNCE of CLIP.
-
-    Rows are worked off in chunks that the backward recomputes, so that never
-    more than ``chunk_size x N`` similarities exist.
+    The formula stands at the top of this file. Queries are compared with the
+    keys of all ranks, tile by tile.
 
     Args:
-        queries (Tensor): L2-normalised queries, shape (n, D).
-        keys (Tensor): L2-normalised keys, shape (N, D).
+        queries (Tensor): L2-normalised queries of this rank, shape (n, D).
+        keys (Tensor): L2-normalised keys of this rank, shape (m, D).
         query_groups (Tensor): Group of each query, shape (n,), integer;
-            every query's group must occur among the keys.
-        key_groups (Tensor): Group of each key, shape (N,).
+            every query's group must occur among the keys of all ranks.
+        key_groups (Tensor): Group of each key, shape (m,).
         scale (Tensor): Factor of the cosines, positive scalar.
-        chunk_size (int): Most queries at once. Defaults to 1024.
+        chunk_size (int): Most keys that ``chunk_size`` or more queries are
+            compared with at once; fewer queries meet more keys. Defaults to
+            1024.
 
     Returns:
-        Tensor: Sum over the queries, scalar; 0 without queries.
+        Tensor: Sum over this rank's queries, scalar; 0 without queries.
 
     Examples:
         >>> eye = torch.eye(2)
@@ -45,31 +163,11 @@ def multi_positive_info_nce(
         >>> multi_positive_info_nce(eye, eye, ids, ids, torch.tensor(1.0))
         tensor(0.6265)
     """
-    if len(keys) == 0:
-        # No rank has a row; the product keeps the graph whole.
-        return (queries.sum() + keys.sum()) * scale * 0.0
-    chunked = len(queries) > chunk_size
-    total = queries.new_zeros(())
-    for part, groups in zip(
-        queries.split(chunk_size), query_groups.split(chunk_size)
-    ):
-        total = total + run_block(
-            _chunk_loss, part, keys, groups, key_groups, scale, with_cp=chunked
-        )
-    return total
-
-
-def _chunk_loss(
-    queries: Tensor,
-    keys: Tensor,
-    query_groups: Tensor,
-    key_groups: Tensor,
-    scale: Tensor,
-) -> Tensor:
-    logits = scale * queries @ keys.t()
-    positive = query_groups[:, None] == key_groups[None, :]
-    mean_positive = logits.masked_fill(~positive, 0.0).sum(1) / positive.sum(1)
-    return (logits.logsumexp(dim=1) - mean_positive).sum()
+    exchange = RowExchange(keys)
+    all_groups = exchange.gather(key_groups)
+    return _InfoNCE.apply(
+        queries, keys, scale, query_groups, all_groups, exchange, chunk_size
+    )
 
 
 def symmetric_info_nce(
@@ -91,7 +189,7 @@ def symmetric_info_nce(
         groups (Tensor): Group of each pair, shape (n,), int64, comparable
             across ranks; pairs of one group are positives of each other.
         scale (Tensor): Factor of the cosines, scalar.
-        chunk_size (int): Most rows at once. Defaults to 1024.
+        chunk_size (int): See :func:`multi_positive_info_nce`.
 
     Returns:
         Tensor: The loss, scalar, equal on all ranks (see ``global_mean``).
@@ -100,15 +198,14 @@ def symmetric_info_nce(
     with torch.autocast(device_type=left.device.type, enabled=False):
         if left.dtype != torch.float64:
             left, right, scale = left.float(), right.float(), scale.float()
-        all_left, _ = gather_rows(left)
-        all_right, _ = gather_rows(right)
-        all_groups, _ = gather_rows(groups)
-        local = multi_positive_info_nce(
-            left, all_right, groups, all_groups, scale, chunk_size
-        ) + multi_positive_info_nce(
-            right, all_left, groups, all_groups, scale, chunk_size
+        exchange = RowExchange(groups)
+        every = exchange.gather(groups)
+        local = _InfoNCE.apply(
+            left, right, scale, groups, every, exchange, chunk_size
+        ) + _InfoNCE.apply(
+            right, left, scale, groups, every, exchange, chunk_size
         )
-        return global_mean(local / 2, len(all_groups))
+        return global_mean(local / 2, exchange.total)
 
 
 def pair_groups(rows: Tensor) -> Tensor:
@@ -121,4 +218,4 @@ def pair_groups(rows: Tensor) -> Tensor:
         Tensor: Groups, shape (n,), int64.
     """
     local = torch.arange(len(rows), device=rows.device)
-    return local + gather_rows(local).offset
+    return local + RowExchange(rows).offset

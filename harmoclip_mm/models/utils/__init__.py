@@ -1,6 +1,12 @@
 """Helpers shared by models: region batches, distributed gathers."""
 
-from .distributed import GatheredRows, gather_rows, global_mean, world_size
+from .distributed import (
+    GatheredRows,
+    RowExchange,
+    gather_rows,
+    global_mean,
+    world_size,
+)
 from .structures import (
     CLIPFeatures,
     RegionBatch,
@@ -15,6 +21,7 @@ __all__ = [
     'GatheredRows',
     'RegionBatch',
     'RegionPhrases',
+    'RowExchange',
     'collate_phrases',
     'collate_regions',
     'gather_rows',

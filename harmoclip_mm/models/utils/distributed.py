@@ -4,10 +4,11 @@ A contrastive loss over the global batch is exact under data parallelism when
 three things hold: gathered embeddings carry gradients back to the rank that
 made them, every rank computes only its own rows against the global columns,
 and sums are divided by the *global* number of rows. ``gather_rows`` does the
-first, the losses do the second, ``global_mean`` the third.
+first, the losses do the second, ``global_mean`` the third. ``RowExchange``
+is the first in pieces, for losses over more rows than fit in memory.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, List, NamedTuple, Tuple
 
 import torch
 import torch.distributed as dist
@@ -33,30 +34,152 @@ def world_size() -> int:
     return 1
 
 
-class _AllGather(torch.autograd.Function):
-    """Stacks equal shapes of all ranks, (ranks, n, ...), with gradient.
+class RowExchange:
+    """Moves rows between ranks that may have different numbers of them.
 
-    The backward sums over ranks what each asks of these rows, and keeps this
-    rank's part. ``torch.distributed.nn.functional.all_gather`` did the same;
-    recent torch deprecates it, and its successors are private.
+    A *span* is a slice of the rows of each rank: ``slice(0, 16)`` are the
+    first 16 rows of every rank, of fewer where a rank has fewer. Whoever
+    cannot hold the rows of all ranks walks through them span by span.
+    Collectives want equal shapes, so short ranks pad; the padding is cut off
+    here, before it can enter a softmax.
+
+    Building an exchange is a collective; so are :meth:`gather` and
+    :meth:`reduce`. Every rank must call them in the same order, also a rank
+    without rows.
+
+    Args:
+        rows (Tensor): Rows of this rank, shape (n, ...), of which only the
+            number matters; n may be 0.
+
+    Attributes:
+        sizes (List[int]): Number of rows of each rank.
+        total (int): Number of rows of all ranks.
+        offset (int): Position of this rank's first row among them.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        self.sizes = [len(rows)]
+        rank = 0
+        if world_size() > 1:
+            count = torch.tensor([len(rows)], device=rows.device)
+            self.sizes = _all_gather(count).flatten().tolist()
+            rank = dist.get_rank()
+        self.total = sum(self.sizes)
+        self.offset = sum(self.sizes[:rank])
+
+    def spans(self, limit: int) -> List[slice]:
+        """Spans that cover all rows, of ``limit`` rows of all ranks at most.
+
+        A span holds at least one row of each rank, whatever the limit.
+        """
+        largest = max(self.sizes)
+        step = max(limit // len(self.sizes), 1)
+        if self.total <= limit:
+            step = max(largest, 1)  # uneven ranks need not be cut
+        return [slice(i, i + step) for i in range(0, largest, step)]
+
+    def gather(self, rows: Tensor, span: slice = slice(None)) -> Tensor:
+        """Concatenates a span of the rows of all ranks, in rank order.
+
+        Args:
+            rows (Tensor): Rows of this rank, shape (n, ...).
+            span (slice): Rows wanted of each rank. Defaults to all.
+
+        Returns:
+            Tensor: Rows of all ranks, without gradient if there is more than
+            one rank; see :func:`gather_rows`.
+        """
+        if len(self.sizes) == 1:
+            return rows[span]
+        lengths = self._lengths(span)
+        padded = _pad(rows[span], max(lengths))
+        return _cut(_all_gather(padded), lengths)
+
+    def select(self, gathered: Tensor, span: slice) -> Tensor:
+        """Takes from the rows of all ranks (N, ...) what ``gather`` would
+        give for the span."""
+        parts = [part[span] for part in gathered.split(self.sizes)]
+        return torch.cat(parts)
+
+    def reduce(self, grad: Tensor, span: slice = slice(None)) -> Tensor:
+        """Sends gradients of gathered rows back to the ranks that own them.
+
+        Args:
+            grad (Tensor): What this rank asks of the rows of a span of all
+                ranks, as :meth:`gather` orders them.
+            span (slice): The span. Defaults to all rows.
+
+        Returns:
+            Tensor: Sum over all ranks of what they ask of this rank's rows
+            in the span, shape (n, ...).
+        """
+        if len(self.sizes) == 1:
+            return grad
+        lengths = self._lengths(span)
+        longest = max(lengths)
+        parts = [_pad(part, longest) for part in grad.split(lengths)]
+        own = _reduce_scatter(torch.stack(parts))
+        return own[: lengths[dist.get_rank()]]
+
+    def _lengths(self, span: slice) -> List[int]:
+        """Number of rows that each rank has in a span."""
+        return [len(range(size)[span]) for size in self.sizes]
+
+
+def _pad(rows: Tensor, length: int) -> Tensor:
+    if len(rows) == length:
+        return rows
+    return torch.cat(
+        [rows, rows.new_zeros((length - len(rows), *rows.shape[1:]))]
+    )
+
+
+def _cut(padded: Tensor, lengths: List[int]) -> Tensor:
+    if min(lengths) == max(lengths):
+        return padded.flatten(0, 1)
+    return torch.cat([part[:n] for part, n in zip(padded, lengths)])
+
+
+def _all_gather(rows: Tensor) -> Tensor:
+    """Stacks equal shapes (n, ...) of all ranks, (ranks, n, ...)."""
+    stacked = rows.new_empty((world_size(), *rows.shape))
+    if not rows.numel():
+        return stacked
+    if dist.get_backend() == 'nccl':
+        dist.all_gather_into_tensor(stacked, rows.contiguous())
+    else:
+        dist.all_gather(list(stacked), rows.contiguous())
+    return stacked
+
+
+def _reduce_scatter(parts: Tensor) -> Tensor:
+    """Sums (ranks, n, ...) over the ranks; keeps this rank's (n, ...)."""
+    if not parts.numel():
+        return parts[dist.get_rank()]
+    if dist.get_backend() == 'nccl':
+        part = torch.empty_like(parts[0])
+        dist.reduce_scatter_tensor(part, parts)
+        return part
+    # gloo has no reduce-scatter in the torch versions supported.
+    dist.all_reduce(parts)
+    return parts[dist.get_rank()]
+
+
+class _Gather(torch.autograd.Function):
+    """``RowExchange.gather`` of all rows, with gradient.
+
+    ``torch.distributed.nn.functional.all_gather`` did the same for equal
+    shapes; recent torch deprecates it, and its successors are private.
     """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, rows)
-        return torch.stack(parts)
+    def forward(ctx: Any, rows: Tensor, exchange: RowExchange) -> Tensor:
+        ctx.exchange = exchange
+        return exchange.gather(rows)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        grad = grad.contiguous()
-        if dist.get_backend() == 'nccl':
-            part = torch.empty_like(grad[0])
-            dist.reduce_scatter_tensor(part, grad)
-            return part
-        # gloo has no reduce-scatter in the torch versions supported.
-        dist.all_reduce(grad)
-        return grad[dist.get_rank()]
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Tensor, None]:
+        return ctx.exchange.reduce(grad), None
 
 
 def gather_rows(rows: Tensor) -> GatheredRows:
@@ -72,24 +195,10 @@ def gather_rows(rows: Tensor) -> GatheredRows:
     Returns:
         GatheredRows: The rows of all ranks and this rank's offset.
     """
-    ranks = world_size()
-    if ranks == 1:
+    exchange = RowExchange(rows)
+    if len(exchange.sizes) == 1:
         return GatheredRows(rows, 0)
-    count = torch.tensor([rows.shape[0]], device=rows.device)
-    counts = [torch.empty_like(count) for _ in range(ranks)]
-    dist.all_gather(counts, count)
-    sizes = torch.cat(counts).tolist()
-    offset = sum(sizes[: dist.get_rank()])
-    largest = max(sizes)
-    if largest == 0:
-        return GatheredRows(rows, 0)
-    # Collectives want equal shapes, so short ranks pad; the padding is cut
-    # off below, before it can enter a softmax.
-    padding = rows.new_zeros((largest - rows.shape[0], *rows.shape[1:]))
-    padded = torch.cat([rows, padding]).contiguous()
-    parts = _AllGather.apply(padded)
-    gathered = torch.cat([part[:size] for part, size in zip(parts, sizes)])
-    return GatheredRows(gathered, offset)
+    return GatheredRows(_Gather.apply(rows, exchange), exchange.offset)
 
 
 def global_mean(local_sum: Tensor, global_count: int) -> Tensor:
