@@ -1,6 +1,7 @@
 """Small real models and samples for the tests of ``models``."""
 
 import copy
+import socket
 
 import pytest
 import torch
@@ -98,7 +99,7 @@ def tiny_model(tiny_cfg):
     return model
 
 
-@pytest.fixture(name='make_sample')
+@pytest.fixture(name='make_sample', scope='session')
 def make_sample_fixture():
     """The function that makes samples."""
     return make_sample
@@ -118,3 +119,47 @@ def samples():
         make_sample('nothing to see', []),
         make_sample('', [([2.0, 3.0, 20.0, 29.0], 'cat', False)]),
     ]
+
+
+@pytest.fixture(scope='session')
+def run_ranks():
+    """Runs ``worker(rank, port, *args)`` in that many real processes.
+
+    They are forked from a server that has imported the package, once for
+    the whole session.
+    """
+    context = torch.multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['harmoclip_mm.models'])
+
+    def run(worker, ranks, *args):
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
+        torch.multiprocessing.start_processes(
+            worker, (port, *args), ranks, start_method='forkserver'
+        )
+
+    return run
+
+
+@pytest.fixture
+def saved_bytes():
+    """Counts the bytes that ``function()`` keeps for its backward.
+
+    Memory that several operations keep counts once, parameters do not count.
+    """
+
+    def count(function):
+        kept = {}
+
+        def pack(tensor):
+            if not isinstance(tensor, torch.nn.Parameter):
+                kept[tensor.untyped_storage().data_ptr()] = tensor
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            out = function()
+        del out
+        return sum(x.untyped_storage().nbytes() for x in kept.values())
+
+    return count

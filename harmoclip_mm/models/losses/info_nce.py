@@ -42,20 +42,16 @@ class _InfoNCE(torch.autograd.Function):
         scale: Tensor,
         query_groups: Tensor,
         key_groups: Tensor,
+        target: Tensor,
         exchange: RowExchange,
         chunk_size: int,
     ) -> Tensor:
-        # Groups are of all ranks already: one integer a key is no burden.
-        ordered = key_groups.sort().values
-        positives = torch.searchsorted(ordered, query_groups, right=True)
-        positives = positives - torch.searchsorted(ordered, query_groups)
-        target = positives.to(queries.dtype).reciprocal()[:, None]
         ctx.exchange, ctx.kept_keys, ctx.kept_grad = exchange, None, None
         ctx.spans = exchange.spans(GATHER_SIZE)
         ctx.width = max(chunk_size, chunk_size**2 // max(len(queries), 1))
         scaled = queries * scale
         log_sum = scaled.new_full((len(queries), 1), -torch.inf)
-        positive_sum = scaled.new_zeros((len(queries), 1))
+        positive_sum = torch.zeros_like(log_sum)
         for span in ctx.spans:
             columns = exchange.gather(keys, span)
             if len(ctx.spans) == 1:
@@ -112,7 +108,20 @@ class _InfoNCE(torch.autograd.Function):
                 )
         grad_scaled *= grad
         grad_scale = (grad_scaled * queries).sum()
-        return grad_scaled * scale, grad_keys, grad_scale, *[None] * 4
+        return grad_scaled * scale, grad_keys, grad_scale, *[None] * 5
+
+
+def _target(
+    query_groups: Tensor, key_groups: Tensor, queries: Tensor
+) -> Tensor:
+    """Probability of each positive: one over their number on all ranks.
+
+    Shape (n, 1), of the type of the queries.
+    """
+    ordered = key_groups.sort().values
+    end = torch.searchsorted(ordered, query_groups, right=True)
+    start = torch.searchsorted(ordered, query_groups)
+    return (end - start).to(queries.dtype).reciprocal()[:, None]
 
 
 def _chunks(
@@ -164,10 +173,10 @@ def multi_positive_info_nce(
         tensor(0.6265)
     """
     exchange = RowExchange(keys)
-    all_groups = exchange.gather(key_groups)
-    return _InfoNCE.apply(
-        queries, keys, scale, query_groups, all_groups, exchange, chunk_size
-    )
+    key_groups = exchange.gather(key_groups)
+    target = _target(query_groups, key_groups, queries)
+    shared = query_groups, key_groups, target, exchange, chunk_size
+    return _InfoNCE.apply(queries, keys, scale, *shared)
 
 
 def symmetric_info_nce(
@@ -199,12 +208,11 @@ def symmetric_info_nce(
         if left.dtype != torch.float64:
             left, right, scale = left.float(), right.float(), scale.float()
         exchange = RowExchange(groups)
-        every = exchange.gather(groups)
-        local = _InfoNCE.apply(
-            left, right, scale, groups, every, exchange, chunk_size
-        ) + _InfoNCE.apply(
-            right, left, scale, groups, every, exchange, chunk_size
-        )
+        key_groups = exchange.gather(groups)
+        target = _target(groups, key_groups, left)
+        shared = groups, key_groups, target, exchange, chunk_size
+        local = _InfoNCE.apply(left, right, scale, *shared)
+        local = local + _InfoNCE.apply(right, left, scale, *shared)
         return global_mean(local / 2, exchange.total)
 
 

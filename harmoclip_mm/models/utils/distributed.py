@@ -98,6 +98,8 @@ class RowExchange:
     def select(self, gathered: Tensor, span: slice) -> Tensor:
         """Takes from the rows of all ranks (N, ...) what ``gather`` would
         give for the span."""
+        if len(self.sizes) == 1:
+            return gathered[span]
         parts = [part[span] for part in gathered.split(self.sizes)]
         return torch.cat(parts)
 

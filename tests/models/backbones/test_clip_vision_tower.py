@@ -57,18 +57,20 @@ def test_any_input_size(build, size):
 
 
 @pytest.mark.parametrize('mode', MODES)
-def test_checkpointing_keeps_gradients(build, mode):
+def test_checkpointing_keeps_gradients(build, mode, saved_bytes):
     tower = build(dense_mode=mode).train()
     img = torch.randn(2, 3, 32, 32)
-    grads = []
+    grads, saved = [], []
     for with_cp in (False, True):
         tower.with_cp = with_cp
         tower.zero_grad()
         features = tower.encode(img)
         (features.pooled.square().sum() + features.dense.sum()).backward()
         grads.append([p.grad.clone() for p in tower.parameters()])
+        saved.append(saved_bytes(lambda: tower.encode(img)))
     for one, other in zip(*grads):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+    assert saved[1] < saved[0] / 2
 
 
 def test_freezing_and_layer_depth(build):

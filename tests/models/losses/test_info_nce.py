@@ -12,6 +12,7 @@ from harmoclip_mm.models.losses import (
     GlobalRegionAlignmentLoss,
     LexemeRegionContrastiveLoss,
     cosine_distance,
+    info_nce,
     multi_positive_info_nce,
     symmetric_info_nce,
 )
@@ -71,6 +72,69 @@ def test_against_numpy(chunk_size):
     loss = symmetric_info_nce(left, right, groups, scale, chunk_size)
     expected = numpy_info_nce(left, right, groups.tolist(), 7.0)
     assert loss.item() == pytest.approx(expected, rel=1e-12)
+
+
+def full_matrix(left, right, groups, scale):
+    """torch's cross entropy of the matrix of all similarities."""
+    logits = scale * left @ right.t()
+    target = (groups[:, None] == groups).double()
+    target = target / target.sum(dim=1, keepdim=True)
+    loss = F.cross_entropy(logits, target)
+    return (loss + F.cross_entropy(logits.t(), target)) / 2
+
+
+@pytest.mark.parametrize('gather_size', [1, 3, 8, 100])
+@pytest.mark.parametrize('chunk_size', [1, 3, 100])
+def test_against_the_full_matrix(monkeypatch, chunk_size, gather_size):
+    """Value and all gradients, with many tiles and pieces and with one."""
+    monkeypatch.setattr(info_nce, 'GATHER_SIZE', gather_size)
+    groups = torch.tensor([0, 1, 2, 0, 4, 5, 1, 1, 8, 9, 0])
+    scale = torch.tensor(50.0, dtype=torch.float64, requires_grad=True)
+    leaves = [
+        unit(11, 6).requires_grad_(),
+        unit(11, 6, seed=1).requires_grad_(),
+        scale,
+    ]
+    found = symmetric_info_nce(*leaves[:2], groups, scale, chunk_size) * 3
+    expected = full_matrix(*leaves[:2], groups, scale) * 3
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, leaves),
+        torch.autograd.grad(expected, leaves),
+        rtol=1e-11,
+        atol=1e-13,
+    )
+
+
+def test_gradients_by_hand():
+    # Query (1, 0), keys (1, 0) and (0, 1), the first positive, scale 1:
+    # softmax (e, 1) / (e + 1), minus target: (-t, t) with t = 1 / (e + 1).
+    # By the query: -t k_1 + t k_2; by the keys: -t q and t q; by the scale:
+    # -t * 1 + t * 0.
+    query = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    keys = torch.eye(2, requires_grad=True)
+    scale = torch.tensor(1.0, requires_grad=True)
+    ids = torch.arange(2)
+    multi_positive_info_nce(query, keys, ids[:1], ids, scale).backward()
+    t = 1 / (math.e + 1)
+    torch.testing.assert_close(query.grad, torch.tensor([[-t, t]]))
+    torch.testing.assert_close(keys.grad, torch.tensor([[-t, 0], [t, 0]]))
+    torch.testing.assert_close(scale.grad, torch.tensor(-t))
+
+
+def test_float32_is_as_accurate_as_logsumexp():
+    """At CLIP's largest scale, in many tiles."""
+    left, right, groups = (
+        unit(300, 16),
+        unit(300, 16, seed=1),
+        torch.arange(300),
+    )
+    scale = torch.tensor(100.0, dtype=torch.float64)
+    exact = full_matrix(left, right, groups, scale)
+    found = symmetric_info_nce(
+        left.float(), right.float(), groups, scale.float(), chunk_size=7
+    )
+    assert found.item() == pytest.approx(exact.item(), rel=2e-6)
 
 
 def test_chunks_give_the_same_gradient():

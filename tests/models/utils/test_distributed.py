@@ -1,26 +1,33 @@
-"""Two real processes give the loss and the gradient of one."""
+"""Real processes give the loss and the gradient of one."""
 
 import os
-import socket
 
 import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from torch import multiprocessing
 
 from harmoclip_mm.models import (
     GlobalContrastiveLoss,
     GlobalRegionAlignmentLoss,
     LexemeRegionContrastiveLoss,
 )
-from harmoclip_mm.models.utils import gather_rows, global_mean
+from harmoclip_mm.models.losses import info_nce
+from harmoclip_mm.models.utils import RowExchange, gather_rows, global_mean
 
 
 def batch():
     generator = torch.Generator().manual_seed(3)
     rows = torch.randn(3, 7, 6, generator=generator, dtype=torch.float64)
     return rows, torch.tensor([1, 2, 1, 3, 4, 2, 5])
+
+
+def streamed(left, right, keys, scale):
+    """LRC while no more than 3 keys of all ranks are held."""
+    held, info_nce.GATHER_SIZE = info_nce.GATHER_SIZE, 3
+    loss = LexemeRegionContrastiveLoss(chunk_size=2)(left, right, keys, scale)
+    info_nce.GATHER_SIZE = held
+    return loss
 
 
 def losses_of(weight, rows, keys):
@@ -32,6 +39,7 @@ def losses_of(weight, rows, keys):
         LexemeRegionContrastiveLoss(chunk_size=2)(left, right, keys, scale),
         LexemeRegionContrastiveLoss('pair')(left, right, keys, scale),
         GlobalRegionAlignmentLoss()(left, keys, scale, right, crops),
+        streamed(left, right, keys, scale),
     ]
 
 
@@ -45,7 +53,21 @@ def single():
     return torch.stack(losses).detach(), torch.stack(grads)
 
 
+def check_spans(rows, gathered):
+    """Pieces hold each row of each rank once, and no padding."""
+    exchange = RowExchange(rows)
+    for limit in (1, 4, 100):
+        spans = exchange.spans(limit)
+        pieces = [exchange.gather(rows, span) for span in spans]
+        assert sum(map(len, pieces)) == len(gathered)
+        assert max(map(len, pieces)) <= max(limit, len(exchange.sizes))
+        for span, piece in zip(spans, pieces):
+            torch.testing.assert_close(exchange.select(gathered, span), piece)
+    assert len(spans) == 1
+
+
 def worker(rank, port, splits, folder):
+    torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     dist.init_process_group('gloo', rank=rank, world_size=len(splits))
     start = sum(splits[:rank])
@@ -54,6 +76,7 @@ def worker(rank, port, splits, folder):
     gathered, offset = gather_rows(keys[part])
     assert gathered.tolist() == keys.tolist()
     assert offset == start
+    check_spans(keys[part], gathered)
     weight = torch.eye(6, dtype=torch.float64, requires_grad=True)
     losses = losses_of(weight, rows[:, part], keys[part])
     grads = []
@@ -68,14 +91,9 @@ def worker(rank, port, splits, folder):
 
 
 @pytest.mark.parametrize('splits', [(4, 3), (7, 0), (2, 0, 5)])
-def test_equals_one_process(tmp_path, splits):
+def test_equals_one_process(run_ranks, tmp_path, splits):
     """Uneven ranks, one of them without a single row."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    multiprocessing.spawn(
-        worker, args=(port, splits, str(tmp_path)), nprocs=len(splits)
-    )
+    run_ranks(worker, len(splits), splits, str(tmp_path))
     expected = single()
     for rank in range(len(splits)):
         found = torch.load(tmp_path / f'{rank}.pth', weights_only=True)

@@ -1,0 +1,135 @@
+"""What one rank of many holds while it computes a contrastive loss.
+
+The other ranks are simulated: their rows are this rank's with the signs of
+some channels turned, made when a piece is gathered. All but the two
+collectives is the real path; real ranks are in ``utils/test_distributed.py``.
+"""
+
+import json
+import resource
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from harmoclip_mm.models import multi_positive_info_nce
+from harmoclip_mm.models.losses import info_nce
+from harmoclip_mm.models.utils import distributed
+
+
+def rows_of_ranks(rows, ranks):
+    """Rows (n, ...) of this rank as (ranks, n, ...) of all."""
+    shift = torch.arange(ranks)
+    if rows.dim() == 1:
+        counts = len(rows) == 1  # each rank has as many rows
+        return rows + (0 if counts else 10_000) * shift[:, None]
+    channel = torch.arange(rows.shape[1])
+    signs = 1 - 2 * ((shift[:, None] >> (channel % 8)) & 1)
+    return rows * signs[:, None].to(rows.dtype)
+
+
+def simulate(monkeypatch, ranks):
+    """Makes this process rank 0 of many; gradients of others are dropped."""
+    monkeypatch.setattr(distributed, 'world_size', lambda: ranks)
+    monkeypatch.setattr(dist, 'get_rank', lambda: 0)
+    monkeypatch.setattr(
+        distributed, '_all_gather', lambda rows: rows_of_ranks(rows, ranks)
+    )
+    monkeypatch.setattr(distributed, '_reduce_scatter', lambda grad: grad[0])
+
+
+def make_rows(count, width, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(2, count, width, generator=generator, dtype=dtype)
+    left, right = F.normalize(rows, dim=-1)
+    groups = torch.randint(0, count // 2, (count,), generator=generator)
+    scale = torch.tensor(20.0, dtype=dtype, requires_grad=True)
+    return left.requires_grad_(), right.requires_grad_(), groups, scale
+
+
+@pytest.mark.parametrize('gather_size', [8, 20, 1000])
+@pytest.mark.parametrize('chunk_size', [3, 1000])
+def test_simulated_rank_equals_the_full_matrix(
+    monkeypatch, gather_size, chunk_size
+):
+    ranks = 4
+    simulate(monkeypatch, ranks)
+    monkeypatch.setattr(info_nce, 'GATHER_SIZE', gather_size)
+    left, right, groups, scale = make_rows(7, 6, torch.float64)
+    loss = multi_positive_info_nce(
+        left, right, groups, groups, scale, chunk_size
+    )
+    found = torch.autograd.grad(loss, (left, right, scale))
+
+    others = rows_of_ranks(right.detach(), ranks)[1:].flatten(0, 1)
+    keys = torch.cat([right, others])
+    target = groups[:, None] == rows_of_ranks(groups, ranks).flatten()
+    target = target / target.sum(dim=1, keepdim=True).double()
+    full = F.cross_entropy(scale * left @ keys.t(), target, reduction='sum')
+    torch.testing.assert_close(loss, full, rtol=1e-12, atol=0)
+    expected = torch.autograd.grad(full, (left, right, scale))
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Keeps the number of entries of the largest tensor that was made."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for each in tree_leaves(out):
+            if isinstance(each, torch.Tensor):
+                self.size = max(self.size, each.numel())
+        return out
+
+
+def test_no_tensor_grows_with_the_number_of_ranks(monkeypatch):
+    """64 rows of 1 rank and of 100: what is largest stays as large."""
+    monkeypatch.setattr(info_nce, 'GATHER_SIZE', 640)
+    left, right, groups, scale = make_rows(64, 16)
+    simulate(monkeypatch, 100)
+    with LargestTensor() as largest:
+        loss = multi_positive_info_nce(left, right, groups, groups, scale, 128)
+        loss.backward()
+    # 640 keys of 16 numbers; 128 x 128 similarities; 6400 groups
+    assert largest.size <= 128 * 128
+
+
+def measure(rank, port, path, num_rows, ranks, num_pieces):
+    """Peak memory in bytes of both directions, forward and backward."""
+    torch.set_num_threads(2)
+    patch = pytest.MonkeyPatch()
+    spans = distributed.RowExchange.spans
+    patch.setattr(
+        distributed.RowExchange,
+        'spans',
+        lambda *args: spans(*args)[:num_pieces],
+    )
+    simulate(patch, ranks)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    left, right, groups, scale = make_rows(num_rows, 512)
+    loss = multi_positive_info_nce(left, right, groups, groups, scale)
+    loss = loss + multi_positive_info_nce(right, left, groups, groups, scale)
+    loss.backward()
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    finite = bool(left.grad.isfinite().all() and right.grad.isfinite().all())
+    with open(path, 'w') as file:
+        json.dump(dict(peak=1024 * (after - before), finite=finite), file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('num_rows', [512, 5000])
+def test_peak_of_one_rank_of_64(run_ranks, tmp_path, num_rows):
+    """512 images against 32,768, and 5,000 regions against 320,000.
+
+    Pieces are alike, so the first two of ten are computed.
+    """
+    path = tmp_path / 'peak.json'
+    run_ranks(measure, 1, str(path), num_rows, 64, 2)
+    found = json.loads(path.read_text())
+    assert found['finite']
+    assert found['peak'] < 1.5e9
