@@ -149,4 +149,7 @@ class CropFeatureExtractor(nn.Module):
             ).pooled
             for part in regions.rois.split(self.chunk_size)
         ]
-        return F.normalize(torch.cat(features).float(), dim=1)
+        features = torch.cat(features)
+        if features.dtype != torch.float64:
+            features = features.float()
+        return F.normalize(features, dim=1)

@@ -200,6 +200,9 @@ def test_equals_one_process(trained, alone, method, world):
     for one, other in zip(losses, expected_losses):
         torch.testing.assert_close(one, other, **kwargs)
     torch.testing.assert_close(grads, expected_grads, **kwargs)
+    # Biases of keys leave a softmax as it is: their gradient is 0, rounding
+    # gives 1e-17, and AdamW divides that by its epsilon.
+    kwargs['atol'] = 1e-10
     torch.testing.assert_close(params, expected_params, **kwargs)
 
 
@@ -207,5 +210,5 @@ def test_training_moves_every_parameter(alone, images):
     """Else the comparison above would compare nothing."""
     _, grads, params = alone['harmoclip']
     for name, grad in grads.items():
-        assert grad.abs().max() > 1e-9, name
+        assert grad.abs().max() > 1e-6, name
         assert params[name].isfinite().all()
