@@ -15,8 +15,8 @@ class GlobalContrastiveLoss(nn.Module):
 
     Args:
         loss_weight (float): Weight of the loss. Defaults to 1.
-        chunk_size (int): Most rows of similarities at once. Defaults to
-            1024.
+        chunk_size (int): Side of the tiles in which similarities are worked
+            off, see ``multi_positive_info_nce``. Defaults to 1024.
     """
 
     def __init__(

@@ -44,8 +44,8 @@ class GlobalRegionAlignmentLoss(nn.Module):
         text_weight (float): Weight of the text term. Defaults to 1.
         crop_weight (float): Weight of the crop term. Defaults to 1.
         loss_weight (float): Weight of their sum. Defaults to 1.
-        chunk_size (int): Most rows of similarities at once. Defaults to
-            1024.
+        chunk_size (int): Side of the tiles in which similarities are worked
+            off, see ``multi_positive_info_nce``. Defaults to 1024.
     """
 
     def __init__(

@@ -11,10 +11,11 @@ tile (as in arXiv 1805.02867), and the backward computes the tiles anew. Nor do
 they need the keys of all ranks at once: more than ``GATHER_SIZE`` are gathered
 in pieces, used and dropped, and the backward gathers them again.
 
-With n rows of width D on this rank and N on all, it holds
-``max(n, chunk_size) x chunk_size`` similarities, its own rows and
-``GATHER_SIZE x D`` numbers of keys and as many of their gradients. It receives
-``2 N D`` numbers in the forward and sends as many gradients in the backward.
+With n rows of width D on this rank and N on all, a rank holds
+``max(n, chunk_size) x chunk_size`` similarities and a few matrices of that
+size, its own rows, and ``GATHER_SIZE x D`` numbers of keys, gradients and
+buffers each. Both sides together, it receives ``2 N D`` numbers in the forward
+and sends as many gradients in the backward.
 Gathering again costs another ``2 N D`` there, only where ``N > GATHER_SIZE``.
 """
 

@@ -22,8 +22,8 @@ class LexemeRegionContrastiveLoss(nn.Module):
         positives (str): ``'phrase'`` for the above, ``'pair'`` for CLIP's
             one positive a row. Defaults to ``'phrase'``.
         loss_weight (float): Weight of the loss. Defaults to 1.
-        chunk_size (int): Most rows of similarities at once. Defaults to
-            1024.
+        chunk_size (int): Side of the tiles in which similarities are worked
+            off, see ``multi_positive_info_nce``. Defaults to 1024.
 
     Raises:
         ValueError: If ``positives`` is unknown.
