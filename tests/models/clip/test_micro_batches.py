@@ -144,9 +144,12 @@ def measure(rank, port, cfg, sample, folder):
     model = MODELS.build(dict(cfg, micro_batch_size=[None, 4][rank]))
     model.init_weights()
     img = torch.randn(32, 3, 128, 128)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    losses = model.train()(img, [sample.clone() for _ in img], mode='loss')
-    sum(losses.values()).backward()
+    for count in (1, len(img)):  # the first touches code, makes gradients
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        losses = model.train()(
+            img[:count], [sample.clone() for _ in range(count)], mode='loss'
+        )
+        sum(losses.values()).backward()
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with open(f'{folder}/{rank}.json', 'w') as file:
         json.dump(1024 * (after - before), file)
@@ -154,12 +157,13 @@ def measure(rank, port, cfg, sample, folder):
 
 def test_peak_memory(run_ranks, tiny_cfg, make_sample, tmp_path):
     """Micro-batches of an eighth: less than half of the peak."""
+    tiny_cfg['backbone']['arch']['num_layers'] = 12
     sample = make_sample('a dog', [([0.0, 0, 90, 90], 'dog', True)])
     run_ranks(measure, 2, tiny_cfg, sample, str(tmp_path))
     whole, parts = (
         json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1)
     )
-    assert whole > 1e8
+    assert whole > 5e7
     assert parts < whole / 2
 
 
