@@ -25,6 +25,7 @@ def _child(name: str, *locations: str) -> Registry:
 
 DATASETS = _child('DATASETS', 'datasets')
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'datasets')
+FUNCTIONS = _child('FUNCTIONS', 'datasets')
 TRANSFORMS = _child('TRANSFORMS', 'datasets.transforms')
 MODELS = _child('MODELS', 'models')
 METRICS = _child('METRICS', 'evaluation')

@@ -10,46 +10,41 @@ import json
 import math
 import re
 from collections import Counter
-from numbers import Integral, Real
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-__all__ = ['RegionText', 'clean_box', 'iter_odvg', 'parse_odvg_record']
+__all__ = ['RegionText', 'clean_box', 'parse_odvg_record', 'read_odvg_line']
 
 # Caption, phrases, token spans and instances of one line; see RegionPhraseData
 RegionText = Dict[str, Any]
 Spans = Optional[List[List[int]]]
 
 
-def iter_odvg(path: str) -> Iterator[Tuple[str, dict]]:
-    """Read an ODVG file line by line; blank lines are passed over.
+def read_odvg_line(line: bytes, where: str) -> dict:
+    """Read one line of an ODVG file.
 
     Args:
-        path (str): A local jsonl file.
+        line (bytes): The line, not blank.
+        where (str): ``file:line``, for messages.
 
-    Yields:
-        tuple[str, dict]: ``file:line`` for messages, and the record.
+    Returns:
+        dict: The record, unchecked; see :func:`parse_odvg_record`.
 
     Raises:
-        ValueError: If a line is not a JSON object in UTF-8.
+        ValueError: If the line is not a JSON object in UTF-8.
     """
-    with open(path, 'rb') as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            where = f'{path}:{number}'
-            try:
-                record = json.loads(line)
-            except ValueError as error:  # also of bytes that are not UTF-8
-                raise ValueError(
-                    f'{where}: not valid JSON ({error}). Each line must be '
-                    'one JSON object; correct or delete this line'
-                ) from error
-            if not isinstance(record, dict):
-                raise ValueError(
-                    f'{where}: a JSON object is expected, but the line holds '
-                    f'a {type(record).__name__}'
-                )
-            yield where, record
+    try:
+        record = json.loads(line)
+    except ValueError as error:  # also of bytes that are not UTF-8
+        raise ValueError(
+            f'{where}: not valid JSON ({error}). Each line must be one JSON '
+            'object; correct or delete this line'
+        ) from error
+    if not isinstance(record, dict):
+        raise ValueError(
+            f'{where}: a JSON object is expected, but the line holds a '
+            f'{type(record).__name__}'
+        )
+    return record
 
 
 def parse_odvg_record(record: dict, where: str, tally: Counter) -> RegionText:
@@ -101,7 +96,7 @@ def clean_box(
     if (
         not isinstance(bbox, (list, tuple))
         or len(bbox) != 4
-        or not all(isinstance(value, Real) for value in bbox)
+        or not all(isinstance(value, (int, float)) for value in bbox)
     ):
         raise ValueError(
             f'{where}: a box must be four numbers [x1, y1, x2, y2], not '
@@ -135,7 +130,7 @@ def _image_size(record: dict, where: str) -> Tuple[int, int]:
     _require(record, ('filename', 'height', 'width'), where, 'the line')
     size = (record['width'], record['height'])
     for value in size:
-        if not isinstance(value, Integral) or value < 1:
+        if not isinstance(value, int) or value < 1:
             raise ValueError(
                 f'{where}: width and height must be positive integers, not '
                 f'{size}'
@@ -205,14 +200,14 @@ def _spans(spans: Any, caption: str, where: str) -> Spans:
     """Sorted spans after a check; one span may come without its list."""
     if not spans:
         return None
-    if isinstance(spans[0], Integral):
+    if isinstance(spans[0], int):
         spans = [spans]
     checked = []
     for span in spans:
         if (
             not isinstance(span, (list, tuple))
             or len(span) != 2
-            or not all(isinstance(end, Integral) for end in span)
+            or not all(isinstance(end, int) for end in span)
             or not 0 <= span[0] < span[1] <= len(caption)
         ):
             raise ValueError(

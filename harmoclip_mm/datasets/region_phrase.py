@@ -1,17 +1,16 @@
 """Images whose regions are described by phrases of a caption."""
 
 import os.path as osp
-from collections import Counter
-from typing import Dict, List
+from typing import Sequence, Union
 
 import numpy as np
-from mmengine.fileio import get_local_path
+from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 
 from harmoclip_mm.registry import DATASETS
 
 from .base import BaseImageTextDataset
-from .odvg import iter_odvg, parse_odvg_record
+from .odvg_file import LineGroups, OdvgFile
 
 __all__ = ['RegionPhraseDataset']
 
@@ -33,6 +32,11 @@ class RegionPhraseDataset(BaseImageTextDataset):
     lists their categories. Boxes are clipped to the image and dropped below
     1 px; one line of the log sums up how many.
 
+    The file is read through once, which checks every line; an index is left
+    beside it, or in ``~/.cache`` where that is read-only. From then on it
+    opens at once, a line is parsed when its sample is asked for, and a changed
+    file is indexed anew. See :class:`OdvgFile` for other file backends.
+
     Args:
         ann_file (str): ODVG jsonl file, relative to ``data_root``.
         caption_choice (str): What to do with several lines of one image:
@@ -45,7 +49,8 @@ class RegionPhraseDataset(BaseImageTextDataset):
         filter_cfg (dict, optional): ``filter_empty_gt=True`` drops samples
             without boxes, ``min_size`` drops images whose shorter side is
             below so many px. Without effect in ``test_mode``.
-        **kwargs: See :class:`BaseImageTextDataset`.
+        **kwargs: See :class:`BaseImageTextDataset`; ``serialize_data`` is
+            without effect.
 
     Raises:
         FileNotFoundError: If the annotation file is missing.
@@ -69,6 +74,8 @@ class RegionPhraseDataset(BaseImageTextDataset):
                 f'{caption_choice!r}'
             )
         self.caption_choice = caption_choice
+        # Lines stay in their file: there is nothing to serialize.
+        kwargs['serialize_data'] = False
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
@@ -76,91 +83,66 @@ class RegionPhraseDataset(BaseImageTextDataset):
             **kwargs,
         )
 
-    def load_data_list(self) -> List[dict]:
-        """Read the ODVG file.
+    def load_data_list(self) -> LineGroups:
+        """Open the ODVG file by its index.
 
         Returns:
-            list[dict]: The samples; one with several lines has them under
-            ``lines`` until :meth:`get_data_info` draws one.
+            LineGroups: The lines of each sample.
         """
         self._require_ann_file()
-        tally: Counter = Counter()
-        images: Dict[str, dict] = {}
-        data_list = []
-        with get_local_path(
-            self.ann_file, backend_args=self.backend_args
-        ) as path:
-            for where, record in iter_odvg(path):
-                # Messages name the file as the user knows it.
-                where = where.replace(path, self.ann_file, 1)
-                text = parse_odvg_record(record, where, tally)
-                name = record['filename']
-                image = images.get(name)
-                if image is None:
-                    image = self._image_info(record, len(images))
-                    images[name] = image
-                    known = False
-                else:
-                    known = True
-                if self.caption_choice == 'all':
-                    data_list.append({**image, **text})
-                elif not known:
-                    image['lines'] = [text]
-                    data_list.append(image)
-                elif self.caption_choice == 'random':
-                    image['lines'].append(text)
-        if not data_list:
+        self._file = OdvgFile(self.ann_file, self.backend_args)
+        rows = self._file.rows
+        if not len(rows):
             raise ValueError(f'{self.ann_file} holds no samples')
-        self._log_summary(data_list, tally)
-        return data_list
-
-    def _image_info(self, record: dict, ordinal: int) -> dict:
-        prefix = self.data_prefix.get('img', '')
-        return {
-            'img_path': osp.join(prefix, record['filename']),
-            'img_id': record.get('image_id', ordinal),
-            'height': record['height'],
-            'width': record['width'],
-        }
-
-    def _log_summary(self, data_list: List[dict], tally: Counter) -> None:
+        if self.caption_choice == 'all':
+            samples = LineGroups.one_each(np.arange(len(rows)))
+        elif self.caption_choice == 'random':
+            samples = LineGroups.by_image(rows['image'])
+        else:
+            first = np.flatnonzero(rows['first'] == np.arange(len(rows)))
+            samples = LineGroups.one_each(first)
+        tally = self._file.tally
         print_log(
-            f'{self.ann_file}: {len(data_list)} samples, {tally["boxes"]} '
+            f'{self.ann_file}: {len(samples)} samples, {tally["boxes"]} '
             f'boxes; {tally["clipped"]} boxes clipped to their image, '
             f'{tally["dropped"]} dropped (not finite, outside or below 1 px)',
             logger='current',
         )
+        return samples
 
-    def filter_data(self) -> List[dict]:
+    def filter_data(self) -> LineGroups:
         """Apply ``filter_cfg``.
 
         Returns:
-            list[dict]: The samples that are kept.
+            LineGroups: The samples that are kept, with the lines that are.
 
         Raises:
             ValueError: If none is.
         """
         if self.test_mode or not self.filter_cfg:
             return self.data_list
-        min_size = self.filter_cfg.get('min_size', 0)
-        kept = []
-        for info in self.data_list:
-            if min(info['width'], info['height']) < min_size:
-                continue
-            if self.filter_cfg.get('filter_empty_gt', False):
-                if 'lines' in info:
-                    lines = [x for x in info['lines'] if x['instances']]
-                    info = {**info, 'lines': lines}
-                if not info.get('lines', info.get('instances')):
-                    continue
-            kept.append(info)
-        if not kept:
+        rows = self._file.rows
+        sizes = rows['short_side'][rows['first']]
+        kept = sizes >= self.filter_cfg.get('min_size', 0)
+        if self.filter_cfg.get('filter_empty_gt', False):
+            kept &= rows['boxes'] > 0
+        samples = self.data_list.keep_lines(kept)
+        if not len(samples):
             raise ValueError(
                 f'filter_cfg={self.filter_cfg} leaves none of the '
                 f'{len(self.data_list)} samples of {self.ann_file}'
             )
-        return kept
+        return samples
 
+    def _get_unserialized_subset(
+        self, indices: Union[int, Sequence[int]]
+    ) -> LineGroups:
+        """mmengine's, for samples that are lines and not a list."""
+        if isinstance(indices, int):
+            return super()._get_unserialized_subset(indices)
+        return self.data_list.take(indices)
+
+    @force_full_init
     def get_data_info(self, idx: int) -> dict:
         """One sample; where its image has several lines, one at random.
 
@@ -170,11 +152,23 @@ class RegionPhraseDataset(BaseImageTextDataset):
         Returns:
             dict: The sample as the class describes it.
         """
-        info = super().get_data_info(idx)
-        lines = info.pop('lines', None)
-        if lines is not None:
-            chosen = 0
-            if len(lines) > 1:
-                chosen = np.random.randint(len(lines))
-            info.update(lines[chosen])
-        return info
+        lines = self.data_list[idx]
+        chosen = 0
+        if len(lines) > 1:
+            chosen = np.random.randint(len(lines))
+        row = int(lines[chosen])
+        record, text = self._file.read(row)
+        # What belongs to the image is told by the first line that names it.
+        first = int(self._file.rows['first'][row])
+        if first != row:
+            record, _ = self._file.read(first)
+        prefix = self.data_prefix.get('img', '')
+        image = int(self._file.rows['image'][row])
+        return {
+            'img_path': osp.join(prefix, record['filename']),
+            'img_id': record.get('image_id', image),
+            'height': record['height'],
+            'width': record['width'],
+            **text,
+            'sample_idx': idx % len(self),
+        }

@@ -32,6 +32,7 @@ train_dataloader = dict(
     batch_size=32,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='harmoclip_mm.packed_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     drop_last=True,
     dataset=dict(
@@ -46,6 +47,7 @@ val_dataloader = dict(
     batch_size=32,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='harmoclip_mm.packed_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoDataset',

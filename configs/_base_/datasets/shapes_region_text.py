@@ -31,6 +31,7 @@ train_dataloader = dict(
     # 64 images take 40 ms to load; to send them from a worker takes longer
     # than that, and the cores are busy anyway.
     num_workers=0,
+    collate_fn=dict(type='harmoclip_mm.packed_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     drop_last=True,
     dataset=dict(
@@ -44,6 +45,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=100,
     num_workers=0,
+    collate_fn=dict(type='harmoclip_mm.packed_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoDataset',
@@ -58,6 +60,7 @@ val_dataloader = dict(
 test_dataloader = dict(
     batch_size=100,
     num_workers=0,
+    collate_fn=dict(type='harmoclip_mm.packed_collate'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoDataset',

@@ -1,0 +1,5 @@
+"""What datasets give and models take."""
+
+from .packed_list import PackedList
+
+__all__ = ['PackedList']
