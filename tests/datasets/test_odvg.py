@@ -1,4 +1,3 @@
-import json
 from collections import Counter
 
 import pytest
@@ -6,8 +5,8 @@ import pytest
 from harmoclip_mm.datasets.odvg import (
     clean_box,
     compose_caption,
-    iter_odvg,
     parse_odvg_record,
+    read_odvg_line,
 )
 
 CAPTION = 'A dog runs after a bigger dog.'
@@ -219,10 +218,7 @@ def test_a_region_without_words_is_an_error():
 
 
 @pytest.mark.parametrize('bad', [b'{"a": ', b'[1]', b'\xff\xfe{}'])
-def test_a_line_that_is_no_json_object_names_file_and_line(tmp_path, bad):
-    path = tmp_path / 'bad.jsonl'
-    path.write_bytes(json.dumps({'a': 1}).encode() + b'\n\n' + bad + b'\n')
-    lines = iter_odvg(str(path))
-    assert next(lines) == (f'{path}:1', {'a': 1})
-    with pytest.raises(ValueError, match=r'bad\.jsonl:3: '):
-        next(lines)
+def test_a_line_that_is_no_json_object_names_file_and_line(bad):
+    assert read_odvg_line(b'{"a": 1}\n', 'x.jsonl:1') == {'a': 1}
+    with pytest.raises(ValueError, match=r'x\.jsonl:3: '):
+        read_odvg_line(bad, 'x.jsonl:3')

@@ -1,0 +1,287 @@
+import json
+import logging
+import multiprocessing
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harmoclip_mm.datasets import odvg_index
+from harmoclip_mm.datasets.odvg_index import (
+    index_places,
+    open_index,
+    source_state,
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache folder of the test's own."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    return tmp_path / 'cache'
+
+
+def line_of(name, *boxes, width=64, height=48):
+    regions = [{'bbox': box, 'phrase': 'dog'} for box in boxes]
+    record = {
+        'filename': name,
+        'height': height,
+        'width': width,
+        'grounding': {'caption': 'A dog.', 'regions': regions},
+    }
+    return json.dumps(record).encode()
+
+
+def write(folder, *lines, name='odvg.jsonl'):
+    path = Path(folder) / name
+    path.write_bytes(b'\n'.join(lines) + b'\n')
+    return str(path)
+
+
+BOX = [0, 0, 9, 9]
+
+
+def test_rows_tell_where_each_line_is(tmp_path):
+    lines = [
+        line_of('a', BOX, [0, 0, 99, 9]),
+        b'  ',
+        line_of('b'),
+        line_of('a', [70, 0, 80, 9], width=40),
+    ]
+    path = write(tmp_path, *lines)
+    index = open_index(path)
+    rows = {key: index.rows[key].tolist() for key in index.rows.dtype.names}
+    lengths = [len(line) + 1 for line in lines]
+    assert rows == {
+        'start': [0, lengths[0] + 3, sum(lengths[:3])],
+        'size': [lengths[0], lengths[2], lengths[3]],
+        'line': [1, 3, 4],
+        'image': [0, 1, 0],
+        'first': [0, 1, 0],
+        'short_side': [48, 48, 40],
+        'boxes': [2, 0, 0],
+    }
+    assert index.tally == {'boxes': 3, 'clipped': 1, 'dropped': 1}
+    content = Path(path).read_bytes()
+    for start, size, line in zip(rows['start'], rows['size'], (0, 2, 3)):
+        assert content[start : start + size].strip() == lines[line]
+
+
+def test_a_last_line_without_an_end_is_read(tmp_path):
+    path = tmp_path / 'odvg.jsonl'
+    path.write_bytes(line_of('a') + b'\n' + line_of('b'))
+    assert open_index(str(path)).rows['size'][1] == len(line_of('b'))
+
+
+def test_the_second_opening_maps_and_parses_nothing(tmp_path, monkeypatch):
+    path = write(tmp_path, *(line_of(str(i), BOX) for i in range(20_000)))
+    first = open_index(path)
+
+    def parse(*args):
+        raise AssertionError('a line was parsed')
+
+    monkeypatch.setattr(odvg_index, 'read_odvg_line', parse)
+    again = open_index(path)
+    assert isinstance(again.rows, np.memmap)
+    assert again.tally == first.tally and len(again.rows) == 20_000
+    assert (again.rows == first.rows).all()
+    assert Path(f'{path}.index').stat().st_size == 4096 + 32 * 20_000
+    assert sorted(os.listdir(tmp_path)) == ['odvg.jsonl', 'odvg.jsonl.index']
+
+
+def change_length(path):
+    with open(path, 'ab') as file:
+        file.write(line_of('c') + b'\n')
+
+
+def change_time(path):
+    stat = os.stat(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+
+
+def change_content(path):
+    """Other boxes, but neither another size nor another time."""
+    stat = os.stat(path)
+    content = Path(path).read_bytes()
+    Path(path).write_bytes(content.replace(b'9, 9', b'8, 8'))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def cut_index(path):
+    os.truncate(f'{path}.index', os.path.getsize(f'{path}.index') - 1)
+
+
+def spoil_index(path):
+    Path(f'{path}.index').write_bytes(b'\xff' * 5000)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [change_length, change_time, change_content, cut_index, spoil_index],
+)
+def test_a_stale_or_broken_index_is_made_anew(tmp_path, monkeypatch, change):
+    path = write(tmp_path, line_of('a', BOX), line_of('b'))
+    open_index(path)
+    change(path)
+    read = odvg_index.read_odvg_line
+    parsed = []
+
+    def count(line, where):
+        parsed.append(where)
+        return read(line, where)
+
+    monkeypatch.setattr(odvg_index, 'read_odvg_line', count)
+    expected = 3 if change is change_length else 2
+    for _ in range(2):  # and kept
+        assert len(open_index(path).rows) == expected
+        assert len(parsed) == expected
+
+
+def test_a_bad_line_leaves_no_index(tmp_path):
+    path = write(tmp_path, line_of('a'), b'', b'{"filename": ')
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r'odvg\.jsonl:3: not valid JSON'):
+            open_index(path)
+    assert os.listdir(tmp_path) == ['odvg.jsonl']
+
+
+def build_and_tell(path, barrier, queue):
+    built = []
+    index_lines = odvg_index.index_lines
+
+    def count(*args):
+        built.append(1)
+        return index_lines(*args)
+
+    odvg_index.index_lines = count
+    barrier.wait()
+    index = open_index(path)
+    queue.put((len(built), len(index.rows), index.rows['start'].sum()))
+
+
+def test_of_processes_that_start_at_once_one_builds(tmp_path):
+    lines = [line_of(str(i), BOX) for i in range(3000)]
+    path = write(tmp_path, *lines)
+    context = multiprocessing.get_context('fork')
+    barrier, queue = context.Barrier(4), context.SimpleQueue()
+    processes = [
+        context.Process(target=build_and_tell, args=(path, barrier, queue))
+        for _ in range(4)
+    ]
+    for process in processes:
+        process.start()
+    results = [queue.get() for _ in processes]
+    for process in processes:
+        process.join()
+    starts = np.cumsum([0] + [len(line) + 1 for line in lines[:-1]]).sum()
+    assert sorted(results) == [(0, 3000, starts)] * 3 + [(1, 3000, starts)]
+    assert sorted(os.listdir(tmp_path)) == ['odvg.jsonl', 'odvg.jsonl.index']
+
+
+def wait_for_ever(place, ready):
+    with odvg_index._only_one(place):
+        ready.set()
+        multiprocessing.Event().wait()
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    path = write(tmp_path, line_of('a'))
+    place = next(iter(index_places(path)))
+    context = multiprocessing.get_context('fork')
+    ready = context.Event()
+    process = context.Process(target=wait_for_ever, args=(place, ready))
+    process.start()
+    assert ready.wait(20)
+    process.kill()
+    process.join()
+    assert len(open_index(path).rows) == 1
+    assert place.exists()
+
+
+@pytest.fixture
+def nobody():
+    """Rights of a user who owns nothing, where the tests run as root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield
+    if root:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def read_only_file():
+    """A file in a folder that is only read; pytest's are root's alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        data = Path(folder) / 'data'
+        data.mkdir()
+        path = write(data, line_of('a', BOX))
+        os.chmod(data, 0o555)
+        yield path
+        os.chmod(data, 0o755)
+
+
+def test_a_read_only_folder_has_its_index_in_the_cache(
+    read_only_file, monkeypatch, request
+):
+    cache = Path(read_only_file).parents[1] / 'cache'
+    cache.mkdir()
+    os.chmod(cache, 0o777)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
+    request.getfixturevalue('nobody')
+    assert len(open_index(read_only_file).rows) == 1
+    assert os.listdir(Path(read_only_file).parent) == ['odvg.jsonl']
+    (kept,) = (cache / 'harmoclip_mm' / 'indices').iterdir()
+    assert kept.name.startswith('odvg.jsonl.')
+
+    def parse(*args):
+        raise AssertionError('a line was parsed')
+
+    monkeypatch.setattr(odvg_index, 'read_odvg_line', parse)
+    assert isinstance(open_index(read_only_file).rows, np.memmap)
+
+
+def test_where_nothing_is_writable_the_index_stays_in_memory(
+    read_only_file, monkeypatch, request, caplog
+):
+    cache = Path(read_only_file).parent  # read-only too
+    monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
+    logger = logging.getLogger('index')
+    monkeypatch.setattr(
+        odvg_index,
+        'print_log',
+        lambda text, **_: logger.warning(text),
+    )
+    request.getfixturevalue('nobody')
+    index = open_index(read_only_file)
+    assert index.rows['boxes'].tolist() == [1]
+    assert 'no folder for it is writable' in caplog.text
+
+
+def test_a_full_disk_costs_the_index_and_nothing_else(
+    tmp_path, monkeypatch, caplog
+):
+    path = write(tmp_path, line_of('a', BOX))
+    logger = logging.getLogger('index')
+    monkeypatch.setattr(
+        odvg_index, 'print_log', lambda text, **_: logger.warning(text)
+    )
+
+    def full(descriptor):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(odvg_index.os, 'fsync', full)
+    assert len(open_index(path).rows) == 1
+    assert 'No space left on device' in caplog.text
+    assert os.listdir(tmp_path) == ['odvg.jsonl']
+
+
+def test_a_small_file_is_hashed_whole(tmp_path):
+    path = write(tmp_path, b'a' * 100)
+    state = source_state(path)
+    assert state['size'] == 101
+    write(tmp_path, b'a' * 50 + b'b' + b'a' * 49)
+    assert source_state(path)['digest'] != state['digest']
