@@ -5,7 +5,7 @@ import os
 import os.path as osp
 from collections import Counter
 from collections.abc import Sequence as SequenceABC
-from typing import BinaryIO, Optional, Sequence, Tuple, Union
+from typing import BinaryIO, Optional, Sequence, Union
 
 import mmengine.fileio as fileio
 import numpy as np
@@ -57,29 +57,41 @@ class OdvgFile:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def read(self, row: int) -> Tuple[dict, RegionText]:
+    def read(self, row: int) -> dict:
         """Read one line.
 
         Args:
             row (int): Which of the lines that are not blank.
 
         Returns:
-            tuple[dict, dict]: The record, and its regions with texts as of
-            :func:`parse_odvg_record`.
+            dict: The record.
 
         Raises:
             ValueError: If the file was changed after it was opened, so that
                 the line is none any more.
         """
-        start, size, number = self.rows[row].tolist()[:3]
+        start, size = self.rows[row].tolist()[:2]
         if self.is_local:
             # Unlike seek and read, safe where processes share the file.
             line = os.pread(self._file.fileno(), size, start)
         else:
             line = self._content[start : start + size]
-        where = f'{self.name}:{number}'
-        record = read_odvg_line(line, where)
-        return record, parse_odvg_record(record, where, Counter())
+        return read_odvg_line(line, self._where(row))
+
+    def parse(self, record: dict, row: int) -> RegionText:
+        """Regions and texts of a record, see :func:`parse_odvg_record`.
+
+        Args:
+            record (dict): What :meth:`read` gave for the row.
+            row (int): The row, for messages.
+
+        Returns:
+            dict: ``caption``, ``phrases``, ``tokens_positive``, ``instances``.
+        """
+        return parse_odvg_record(record, self._where(row), Counter())
+
+    def _where(self, row: int) -> str:
+        return f'{self.name}:{self.rows["line"][row]}'
 
     def __getstate__(self) -> dict:
         state = dict(self.__dict__)

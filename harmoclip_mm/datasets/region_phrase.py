@@ -157,11 +157,12 @@ class RegionPhraseDataset(BaseImageTextDataset):
         if len(lines) > 1:
             chosen = np.random.randint(len(lines))
         row = int(lines[chosen])
-        record, text = self._file.read(row)
+        record = self._file.read(row)
+        text = self._file.parse(record, row)
         # What belongs to the image is told by the first line that names it.
         first = int(self._file.rows['first'][row])
         if first != row:
-            record, _ = self._file.read(first)
+            record = self._file.read(first)
         prefix = self.data_prefix.get('img', '')
         image = int(self._file.rows['image'][row])
         return {

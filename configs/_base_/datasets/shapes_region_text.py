@@ -28,8 +28,8 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=64,
-    # 64 images take 40 ms to load; to send them from a worker takes longer
-    # than that, and the cores are busy anyway.
+    # To load an image takes 1.3 ms of CPU, to send it from a worker 0.2 ms
+    # more (docs/performance.md); on two cores nobody is idle to take it over.
     num_workers=0,
     collate_fn=dict(type='harmoclip_mm.packed_collate'),
     sampler=dict(type='DefaultSampler', shuffle=True),

@@ -56,7 +56,7 @@ class TextAwareRandomFlip(RandomFlip):
         texts = [results.get('caption', '')]
         texts += results.get('captions', [])
         texts += results.get('phrases', [])
-        if any(map(mentions_sides, texts)):
+        if mentions_sides('\n'.join(texts)):
             results['flip'] = False
             results['flip_direction'] = None
             return results
