@@ -1,16 +1,14 @@
 import json
 import logging
-import pickle
 
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.fileio import BaseStorageBackend, LocalBackend, register_backend
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
-from harmoclip_mm.datasets import RegionPhraseDataset, odvg_file
+from harmoclip_mm.datasets import RegionPhraseDataset
 from harmoclip_mm.datasets.transforms import BadImageError
 from harmoclip_mm.registry import DATASETS
 
@@ -190,129 +188,6 @@ def test_bad_lines_are_named_by_file_and_line(build, three_lines, tiny_data):
         ' lies outside its caption of 6',
     ):
         build(*three_lines, tiny_data.grounding('a.png', 'A dog.', outside))
-
-
-def test_lines_are_parsed_when_asked_for(build, tiny_data, monkeypatch):
-    """Opening a file that has an index parses no line, a sample only its own
-    ones."""
-    lines = [
-        tiny_data.grounding(f'{i // 2}.png', f'Text {i}.', DOG)
-        for i in range(2000)
-    ]
-    build(*lines)
-    read = odvg_file.read_odvg_line
-    parsed = []
-
-    def count(line, where):
-        parsed.append(int(where.rsplit(':', 1)[1]))
-        return read(line, where)
-
-    monkeypatch.setattr(odvg_file, 'read_odvg_line', count)
-    dataset = build(ann_file='odvg.jsonl', filter_cfg={'min_size': 2})
-    assert len(dataset) == 1000 and parsed == []
-    assert not dataset.data_list.lines.dtype.hasobject
-    info = dataset.get_data_info(-1)
-    assert info['sample_idx'] == 999 and info['img_id'] == 999
-    assert info['caption'] in ('Text 1998.', 'Text 1999.')
-    assert set(parsed) <= {1999, 2000}
-    all_lines = build(ann_file='odvg.jsonl', caption_choice='all')
-    assert [all_lines.get_data_info(i)['caption'] for i in (3, 1500)] == [
-        'Text 3.',
-        'Text 1500.',
-    ]
-
-
-def test_subsets(build, tiny_data):
-    lines = [
-        tiny_data.grounding(f'{i // 2}.png', f'Text {i}.') for i in range(10)
-    ]
-
-    def names(dataset):
-        return [
-            dataset.get_data_info(i)['img_path'].rsplit('/', 1)[1][0]
-            for i in range(len(dataset))
-        ]
-
-    dataset = build(*lines)
-    assert names(dataset) == list('01234')
-    for indices, expected in (
-        (2, '01'),
-        (-2, '34'),
-        ([4, 0, -1, 0], '4040'),
-        ([], ''),
-    ):
-        kwargs = {'ann_file': 'odvg.jsonl', 'indices': indices}
-        subset = build(**kwargs)
-        assert names(subset) == list(expected)
-        assert names(dataset.get_subset(indices)) == list(expected)
-        # Both lines of an image came along.
-        if expected:
-            found = {subset.get_data_info(0)['caption'] for _ in range(30)}
-            assert len(found) == 2
-    dataset.get_subset_([1, 3])
-    assert names(dataset) == ['1', '3']
-    with pytest.raises(IndexError, match='2 samples'):
-        dataset.get_subset_([2])
-    with pytest.raises(IndexError, match='out of range'):
-        dataset.get_data_info(2)
-
-
-def test_it_opens_when_it_is_first_needed(build, tiny_data):
-    name = tiny_data.jsonl(tiny_data.grounding('a.png', 'A dog.', DOG))
-    dataset = build(ann_file=name, lazy_init=True)
-    assert not (tiny_data.root / f'{name}.index').exists()
-    assert len(dataset) == 1
-    assert dataset.get_data_info(0)['caption'] == 'A dog.'
-
-
-def test_the_first_line_tells_what_belongs_to_the_image(build, tiny_data):
-    first = tiny_data.grounding('a.png', 'A dog.', DOG)
-    second = tiny_data.grounding('a.png', 'My dog.', DOG, width=32)
-    second['image_id'] = 7
-    dataset = build(first, second, caption_choice='all')
-    info = dataset.get_data_info(1)
-    assert (info['caption'], info['width'], info['img_id']) == (
-        'My dog.',
-        64,
-        0,
-    )
-
-
-def test_a_copy_of_a_dataset_refuses_a_changed_file(build, tiny_data):
-    dataset = build(tiny_data.grounding('a.png', 'A dog.', DOG))
-    content = pickle.dumps(dataset)
-    assert len(content) < 20_000
-    copy = pickle.loads(content)
-    assert copy.get_data_info(0) == dataset.get_data_info(0)
-    tiny_data.jsonl(tiny_data.grounding('a.png', 'A cat.'))
-    with pytest.raises(RuntimeError, match=r'odvg\.jsonl was changed'):
-        pickle.loads(content)
-
-
-def test_other_file_backends_are_read_whole(build, tiny_data):
-    """As fetched from a store: nothing is written beside the file."""
-
-    class Store(BaseStorageBackend):
-        def get(self, filepath):
-            return LocalBackend().get(filepath)
-
-        def get_text(self, filepath):
-            return LocalBackend().get_text(filepath)
-
-        def exists(self, filepath):
-            return LocalBackend().exists(filepath)
-
-    register_backend('test_store', Store, force=True)
-    lines = [
-        tiny_data.grounding('a.png', 'A dog.', DOG),
-        tiny_data.grounding('b.png', 'B.'),
-    ]
-    dataset = build(*lines, backend_args={'backend': 'test_store'})
-    assert not (tiny_data.root / 'odvg.jsonl.index').exists()
-    local = build(ann_file='odvg.jsonl')
-    for index in range(2):
-        assert dataset.get_data_info(index) == local.get_data_info(index)
-    assert len(pickle.loads(pickle.dumps(dataset))) == 2
 
 
 def break_image(path, how):

@@ -142,8 +142,7 @@ def synthetic_lines(count: int, seed: int = 0) -> Iterator[str]:
 
 def timed(function: Callable, *args) -> Tuple[float, object]:
     """Seconds on the clock, and the result."""
-    begin = time.perf_counter()
-    result = function(*args)
+    begin, result = time.perf_counter(), function(*args)
     return time.perf_counter() - begin, result
 
 
