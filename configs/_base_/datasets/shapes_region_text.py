@@ -28,7 +28,7 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=64,
-    # To load an image takes 1.3 ms of CPU, to send it from a worker 0.2 ms
+    # To load an image takes 1.0 ms of CPU, to send it from a worker 0.2 ms
     # more (docs/performance.md); on two cores nobody is idle to take it over.
     num_workers=0,
     collate_fn=dict(type='harmoclip_mm.packed_collate'),
