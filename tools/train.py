@@ -3,7 +3,6 @@
 
 import argparse
 import os
-import os.path as osp
 
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
@@ -16,6 +15,7 @@ from harmoclip_mm.apis import (
     close_launcher,
     load_config,
     run_command,
+    setup_resume,
 )
 
 
@@ -94,14 +94,6 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
-def enable_resume(cfg: Config, resume: str) -> None:
-    """Let the Runner go on from a checkpoint."""
-    if resume != 'auto' and '://' not in resume and not osp.isfile(resume):
-        raise UsageError(f'checkpoint {resume} to resume from does not exist')
-    cfg.resume = True
-    cfg.load_from = None if resume == 'auto' else resume
-
-
 def main() -> None:
     """Run the training."""
     args = parse_args()
@@ -111,7 +103,9 @@ def main() -> None:
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
     if args.resume is not None:
-        enable_resume(cfg, args.resume)
+        setup_resume(cfg, None if args.resume == 'auto' else args.resume)
+    elif cfg.get('resume'):
+        setup_resume(cfg, cfg.get('load_from'))
     guard = CheckpointGuard(strict=bool(cfg.get('resume')))
     runner = build_runner(cfg, args.launcher, guard)
     runner.train()

@@ -5,8 +5,10 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
+    checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    exact_resume=dict(type='ExactResumeHook'),
+    invalid_loss=dict(type='InvalidLossHook'),
 )
 visualizer = dict(
     type='RegionTextVisualizer', vis_backends=[dict(type='LocalVisBackend')]

@@ -15,6 +15,7 @@ from .config import load_config
 from .errors import run_command
 from .launch import LAUNCHERS, close_launcher, setup_launcher
 from .metrics_file import save_metrics
+from .resume import setup_resume
 from .runner import build_runner
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     'run_command',
     'save_metrics',
     'setup_launcher',
+    'setup_resume',
     'use_safe_loading',
 ]

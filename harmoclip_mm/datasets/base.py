@@ -9,6 +9,7 @@ from mmengine.fileio import exists
 from mmengine.logging import print_log
 
 from .counters import SharedCounters
+from .samplers import seed_for_sample
 from .transforms.loading import BadImageError
 
 __all__ = ['BaseImageTextDataset']
@@ -21,6 +22,10 @@ class BaseImageTextDataset(BaseDataset):
     with its path, counted, and replaced by another random sample, so one bad
     file never ends an epoch. In ``test_mode`` it raises, since a replaced
     image would falsify the metric.
+
+    With a sampler of :mod:`harmoclip_mm.datasets.samplers` all that is random
+    in a sample, the replacement of a bad image included, depends on seed,
+    epoch and index alone.
 
     Args:
         *args: Arguments of :class:`mmengine.dataset.BaseDataset`.
@@ -83,6 +88,7 @@ class BaseImageTextDataset(BaseDataset):
         Raises:
             RuntimeError: If ``max_refetch + 1`` samples in a row are bad.
         """
+        seed_for_sample(idx)
         if self.test_mode or not self._fully_initialized:
             return super().__getitem__(idx)
         for _ in range(self.max_refetch + 1):

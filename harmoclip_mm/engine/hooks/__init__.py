@@ -1,5 +1,13 @@
 """Runner hooks."""
 
+from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .data_health_hook import DataHealthHook
+from .exact_resume_hook import ExactResumeHook
+from .invalid_loss_hook import InvalidLossHook
 
-__all__ = ['DataHealthHook']
+__all__ = [
+    'AtomicCheckpointHook',
+    'DataHealthHook',
+    'ExactResumeHook',
+    'InvalidLossHook',
+]

@@ -1,0 +1,108 @@
+"""The checkpoint that a training goes on from."""
+
+import logging
+import os.path as osp
+from pathlib import Path
+from typing import List, Optional
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from harmoclip_mm.errors import CheckpointError, UsageError
+from harmoclip_mm.models.checkpoints import load_weights_only
+
+__all__ = ['find_latest_checkpoint', 'setup_resume']
+
+
+def setup_resume(cfg: Config, checkpoint: Optional[str] = None) -> None:
+    """Let the Runner of a config go on from a checkpoint.
+
+    Args:
+        cfg (Config): Config of a training; ``resume`` and ``load_from`` are
+            set. Where there is nothing to go on from, ``load_from`` stays and
+            the training begins.
+        checkpoint (str, optional): The checkpoint. Defaults to None: the
+            latest complete one of ``cfg.work_dir``.
+
+    Raises:
+        UsageError: If ``checkpoint`` does not exist, or there are checkpoints
+            in the work folder and none can be read.
+    """
+    if checkpoint is None:
+        checkpoint = find_latest_checkpoint(cfg.work_dir)
+    elif '://' not in checkpoint and not osp.exists(checkpoint):
+        raise UsageError(
+            f'checkpoint {checkpoint} to resume from does not exist'
+        )
+    cfg.resume = checkpoint is not None
+    if checkpoint is not None:
+        cfg.load_from = checkpoint
+    else:
+        print_log(
+            f'Nothing to resume in {cfg.work_dir}: the training begins',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def find_latest_checkpoint(work_dir: str) -> Optional[str]:
+    """Find the latest complete checkpoint that a training can go on from.
+
+    The file ``last_checkpoint`` is believed where what it names can be read.
+    Otherwise (a crash while it was written, a folder that was moved) the
+    newest readable file with an optimizer is taken.
+
+    Args:
+        work_dir (str): Work folder of the training.
+
+    Returns:
+        str or None: The checkpoint; None if there is none at all.
+
+    Raises:
+        UsageError: If there are checkpoints, and none can be read.
+    """
+    folder, candidates = Path(work_dir), []
+    pointer = folder / 'last_checkpoint'
+    if pointer.is_file():
+        named = pointer.read_text().strip()
+        if '://' in named:
+            return named
+        if named:
+            candidates = [Path(named), folder / Path(named).name]
+            if candidates[0].is_dir():
+                return named  # of DeepSpeed
+    folders = {path.parent for path in candidates if path.parent.is_dir()}
+    files = {f for where in {*folders, folder} for f in where.glob('*.pth')}
+    candidates += sorted(files, key=lambda path: -path.stat().st_mtime_ns)
+    complaints: List[str] = []
+    for path in candidates:
+        if not path.is_file():
+            continue
+        complaint = _complain(path)
+        if complaint is None:
+            if complaints:
+                print_log(
+                    f'Resuming from {path} instead: ' + '; '.join(complaints),
+                    logger='current',
+                    level=logging.WARNING,
+                )
+            return str(path)
+        if complaint and complaint not in complaints:
+            complaints.append(complaint)
+    if complaints:
+        raise UsageError(
+            f'no checkpoint in {work_dir} can be resumed from: '
+            + '; '.join(complaints)
+        )
+    return None
+
+
+def _complain(path: Path) -> Optional[str]:
+    """What is wrong with a checkpoint; None if nothing is, '' if it is whole
+    but not meant for resuming."""
+    try:
+        checkpoint = load_weights_only(str(path), mmap=True)
+    except CheckpointError as error:
+        return str(error)
+    whole = isinstance(checkpoint, dict) and 'optimizer' in checkpoint
+    return None if whole else ''

@@ -1,0 +1,106 @@
+"""Checkpoints that a crash or a full disk cannot spoil."""
+
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from mmengine.dist import master_only
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from harmoclip_mm.errors import UsageError
+from harmoclip_mm.registry import HOOKS
+
+from ..atomic_backend import ATOMIC_BACKEND, PART
+
+__all__ = ['AtomicCheckpointHook']
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, safe against crashes and full disks.
+
+    - A checkpoint has its name only once it is complete.
+    - Older ones (``max_keep_ckpts``, the former best) are removed after the
+      new one is written, not before, so for a moment there is one more.
+    - One that cannot be written ends the training with one sentence.
+
+    Other storage than local files (``out_dir`` with ``://``, or own
+    ``backend_args``) is written as mmengine does.
+
+    Args:
+        *args: As for :class:`mmengine.hooks.CheckpointHook`.
+        **kwargs: As for :class:`mmengine.hooks.CheckpointHook`.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Choose the storage, and remove what a killed run left.
+
+        Args:
+            runner (Runner): The runner of the training.
+        """
+        folder = str(self.out_dir or runner.work_dir)
+        local = '://' not in folder
+        if local and not self.backend_args and not self.file_client_args:
+            self.backend_args = dict(backend=ATOMIC_BACKEND)
+        super().before_train(runner)
+        if local:
+            self._remove_parts()
+
+    @master_only
+    def _remove_parts(self) -> None:
+        for path in Path(self.out_dir).glob(f'*.pth{PART}'):
+            path.unlink()
+
+    def _save_checkpoint_with_step(
+        self, runner: Runner, step: int, meta: dict
+    ) -> None:
+        with self._write_then_remove():
+            super()._save_checkpoint_with_step(runner, step, meta)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        with self._write_then_remove():
+            super()._save_best_checkpoint(runner, metrics)
+
+    @contextmanager
+    def _write_then_remove(self) -> Iterator[None]:
+        """Put removals off until all is written; explain what cannot be."""
+        backend, doomed = self.file_backend, []
+        if 'remove' in vars(backend):  # within another one
+            yield
+            return
+        backend.remove, backend.rmtree = doomed.append, doomed.append
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(self._explain(error)) from error
+        finally:
+            del backend.remove, backend.rmtree
+        kept = {
+            self.last_ckpt,
+            getattr(self, 'best_ckpt_path', None),
+            *getattr(self, 'best_ckpt_path_dict', {}).values(),
+        }
+        for path in doomed:
+            if path in kept:  # written again under the same name
+                continue
+            if backend.isdir(path):  # of DeepSpeed
+                backend.rmtree(path)
+            elif backend.isfile(path):
+                backend.remove(path)
+
+    def _explain(self, error: OSError) -> str:
+        space = ''
+        if os.path.isdir(self.out_dir):
+            free = shutil.disk_usage(self.out_dir).free
+            space = f' ({free / 2**20:.0f} MiB free)'
+        reason = error.strerror or error
+        return (
+            f'a checkpoint could not be written into {self.out_dir}{space}: '
+            f'{reason}. Earlier checkpoints there are intact: make room, or '
+            'set default_hooks.checkpoint.out_dir to another disk or '
+            'default_hooks.checkpoint.max_keep_ckpts to a smaller number, '
+            'then go on with --resume'
+        )

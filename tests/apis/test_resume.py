@@ -1,0 +1,84 @@
+"""Which checkpoint a training goes on from."""
+
+import os
+import shutil
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from harmoclip_mm.apis.resume import find_latest_checkpoint, setup_resume
+from harmoclip_mm.errors import UsageError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three checkpoints a second apart; the last file is the best one, which
+    has no optimizer."""
+    for number in (1, 2):
+        write(tmp_path / f'epoch_{number}.pth', number)
+    write(tmp_path / 'best_epoch_2.pth', 3, optimizer=False)
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    return tmp_path
+
+
+def write(path, second, optimizer=True):
+    content = {'state_dict': {'w': torch.zeros(500)}, 'meta': {}}
+    if optimizer:
+        content['optimizer'] = {}
+    torch.save(content, path)
+    os.utime(path, (second, second))
+
+
+def cut(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def test_the_file_last_checkpoint_is_believed(folder):
+    (folder / 'last_checkpoint').write_text(str(folder / 'epoch_1.pth'))
+    assert find_latest_checkpoint(str(folder)) == str(folder / 'epoch_1.pth')
+
+
+@pytest.mark.parametrize('name', ['', 'epo', None])
+def test_without_it_the_newest_with_an_optimizer_is_taken(folder, name):
+    if name is None:
+        (folder / 'last_checkpoint').unlink()
+    else:
+        (folder / 'last_checkpoint').write_text(name)
+    assert find_latest_checkpoint(str(folder)) == str(folder / 'epoch_2.pth')
+
+
+def test_a_half_written_file_is_passed_over(folder, caplog):
+    cut(folder / 'epoch_2.pth')
+    assert find_latest_checkpoint(str(folder)) == str(folder / 'epoch_1.pth')
+    cut(folder / 'epoch_1.pth')
+    with pytest.raises(UsageError) as error:
+        find_latest_checkpoint(str(folder))
+    assert 'epoch_1.pth' in str(error.value)
+    assert 'epoch_2.pth' in str(error.value)
+
+
+def test_a_folder_may_be_moved(folder, tmp_path_factory):
+    moved = tmp_path_factory.mktemp('new') / 'moved'
+    shutil.move(str(folder), str(moved))
+    assert find_latest_checkpoint(str(moved)) == str(moved / 'epoch_2.pth')
+
+
+def test_the_config_is_set(folder):
+    cfg = Config(dict(work_dir=str(folder), load_from='clip.pt'))
+    setup_resume(cfg)
+    assert cfg.resume is True
+    assert cfg.load_from == str(folder / 'epoch_2.pth')
+    first = str(folder / 'epoch_1.pth')
+    setup_resume(cfg, first)
+    assert cfg.load_from == first
+    with pytest.raises(UsageError, match=r'no\.pth to resume from does not'):
+        setup_resume(cfg, 'no.pth')
+
+
+def test_with_nothing_to_resume_the_training_begins_as_configured(tmp_path):
+    """A job that always says --resume starts from its CLIP the first time."""
+    cfg = Config(dict(work_dir=str(tmp_path / 'new'), load_from='clip.pt'))
+    setup_resume(cfg)
+    assert cfg.resume is False
+    assert cfg.load_from == 'clip.pt'

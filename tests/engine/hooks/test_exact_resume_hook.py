@@ -1,0 +1,195 @@
+"""What a resumed training says when it cannot be exact.
+
+That it is exact otherwise is shown by ``test_resume_after_kill.py``.
+"""
+
+import logging
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from harmoclip_mm.engine import ResumableEpochTrainLoop
+from harmoclip_mm.errors import UsageError
+from harmoclip_mm.models.checkpoints import load_weights_only
+
+
+class Numbers(Dataset):
+    """0, 1, 2, ..."""
+
+    metainfo = {}
+
+    def __init__(self, length):
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        return {'inputs': torch.tensor([float(index)]), 'data_samples': 0}
+
+
+class Mean(BaseModel):
+    """A line through the origin, pulled down."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs, data_samples, mode='loss'):
+        return {'loss': (self.weight * torch.stack(inputs)).mean()}
+
+
+def make_runner(folder, resume=None, seed=3, **changes):
+    settings = dict(
+        length=12,
+        batch_size=2,
+        sampler='ResumableSampler',
+        loop='ResumableEpochTrainLoop',
+        exact=True,
+        by_epoch=False,
+        accumulate=1,
+    )
+    settings.update(changes)
+    return Runner(
+        model=Mean(),
+        work_dir=str(folder),
+        train_dataloader=dict(
+            batch_size=settings['batch_size'],
+            num_workers=0,
+            sampler=dict(type=settings['sampler']),
+            dataset=Numbers(settings['length']),
+        ),
+        train_cfg=dict(type=settings['loop'], max_epochs=1 + bool(resume)),
+        optim_wrapper=dict(
+            optimizer=dict(type='SGD', lr=0.01),
+            accumulative_counts=settings['accumulate'],
+        ),
+        default_hooks=dict(
+            checkpoint=dict(
+                type='AtomicCheckpointHook',
+                by_epoch=settings['by_epoch'],
+                interval=1 if settings['by_epoch'] else 4,
+            ),
+            logger=None,
+        ),
+        custom_hooks=[dict(type='ExactResumeHook')] * settings['exact'],
+        randomness=dict(seed=seed),
+        default_scope='harmoclip_mm',
+        experiment_name=f'{folder.name}_{len(list(folder.parent.iterdir()))}',
+        resume=bool(resume),
+        load_from=resume and str(resume),
+    )
+
+
+@pytest.fixture
+def warned(monkeypatch):
+    """The warnings that runners log."""
+    found = []
+    original = MMLogger.callHandlers
+
+    def call_handlers(self, record):
+        if record.levelno >= logging.WARNING:
+            found.append(record.getMessage())
+        original(self, record)
+
+    monkeypatch.setattr(MMLogger, 'callHandlers', call_handlers)
+    return found
+
+
+@pytest.fixture
+def begun(tmp_path, harmoclip_scope):
+    """After 4 of 6 batches."""
+    make_runner(tmp_path / 'first').train()
+    return tmp_path / 'first' / 'iter_4.pth'
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(batch_size=3), 'global batch 2 then, 3 now'),
+        (dict(length=14), 'data set size 12 then, 14 now'),
+    ],
+)
+def test_other_batches_cannot_go_on_in_mid_epoch(begun, changes, message):
+    folder = begun.parents[1] / 'second'
+    with pytest.raises(UsageError, match=message) as error:
+        make_runner(folder, begun, **changes).train()
+    assert 'after 4 batches of its epoch' in str(error.value)
+    assert 'checkpoint of the end of an epoch' in str(error.value)
+
+
+def test_other_batches_can_go_on_at_the_end_of_an_epoch(
+    tmp_path, harmoclip_scope, warned
+):
+    make_runner(tmp_path / 'first', by_epoch=True).train()
+    runner = make_runner(
+        tmp_path / 'second',
+        tmp_path / 'first' / 'epoch_1.pth',
+        batch_size=3,
+        by_epoch=True,
+    )
+    runner.train()
+    assert runner.iter == 6 + 4
+    assert any('global batch 2 then, 3 now' in text for text in warned)
+    # the position in the third epoch does not depend on how long others were
+    saved = load_weights_only(str(tmp_path / 'second' / 'epoch_2.pth'))
+    assert saved['exact_resume']['batches'] == 0
+
+
+def test_the_seed_is_that_of_the_checkpoint(begun, warned):
+    runner = make_runner(begun.parents[1] / 'second', begun, seed=8)
+    runner.train()
+    assert runner.seed == 3
+    assert runner.train_dataloader.sampler.seed == 3
+
+
+def test_another_sampler_loads_and_throws_away(
+    tmp_path, harmoclip_scope, warned
+):
+    old = dict(sampler='DefaultSampler')
+    make_runner(tmp_path / 'first', **old).train()
+    runner = make_runner(
+        tmp_path / 'second', tmp_path / 'first' / 'iter_4.pth', **old
+    )
+    runner.train()
+    assert runner.iter == 12
+    assert any('first 4 batches of the epoch are loaded' in x for x in warned)
+
+
+def test_another_loop_repeats_and_says_so(begun, warned):
+    runner = make_runner(
+        begun.parents[1] / 'second', begun, loop='EpochBasedTrainLoop'
+    )
+    runner.train()
+    assert runner.iter == 4 + 6 + 6
+    assert any('The 4 batches of the epoch that were tr' in x for x in warned)
+
+
+def test_a_checkpoint_of_before_starts_its_epoch_anew(
+    tmp_path, harmoclip_scope, warned
+):
+    make_runner(tmp_path / 'first', exact=False).train()
+    runner = make_runner(
+        tmp_path / 'second', tmp_path / 'first' / 'iter_4.pth'
+    )
+    runner.train()
+    assert runner.iter == 4 + 6 + 6
+    assert any('without ExactResumeHook: its epoch' in x for x in warned)
+
+
+def test_pending_gradients_are_saved_only_between_steps(
+    tmp_path, harmoclip_scope
+):
+    runner = make_runner(tmp_path / 'first', accumulate=3)
+    runner.train()
+    assert isinstance(runner.train_loop, ResumableEpochTrainLoop)
+    pending, done = (
+        load_weights_only(str(tmp_path / 'first' / f'iter_{n}.pth'))
+        for n in (4, 6)
+    )
+    assert list(pending['exact_resume']['gradients']) == ['weight']
+    assert 'gradients' not in done['exact_resume']

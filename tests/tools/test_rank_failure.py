@@ -1,0 +1,106 @@
+"""A process that fails ends the job, with the reason and at once."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).parents[2]
+SECONDS = 60  # gloo would wait 30 minutes for a rank that is gone
+
+CONFIG = """
+custom_imports = dict(
+    imports=['harmoclip_mm', 'toy_project', 'failing_rank'],
+    allow_failed_imports=False)
+default_scope = 'harmoclip_mm'
+model = dict(type='ToyClassifier')
+train_dataloader = dict(
+    batch_size=2, num_workers=1,
+    sampler=dict(type='ResumableSampler', shuffle=False),
+    collate_fn=dict(type='pseudo_collate'),
+    dataset=dict(type='ToyBoxes', folder={folder!r}, length=80))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+train_cfg = dict(type='ResumableEpochTrainLoop', max_epochs=2)
+find_unused_parameters = True
+default_hooks = dict(
+    checkpoint=dict(type='AtomicCheckpointHook', by_epoch=False, interval=2),
+    exact_resume=dict(type='ExactResumeHook'),
+    invalid_loss=dict(type='InvalidLossHook'))
+custom_hooks = [dict(type='FailAt', how={how!r}, file={failed!r})]
+"""
+
+
+def _port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ('how', 'told'),
+    [
+        (
+            'raise',
+            [
+                'raise ValueError(',
+                'ValueError: rank 1 has had enough',
+                'rank      : 1 (local_rank: 1)',
+            ],
+        ),
+        ('kill', ['Signal 9 (SIGKILL)', 'rank      : 1 (local_rank: 1)']),
+        (
+            'nan',
+            [
+                'not finite in iteration 3 (epoch 1, batch 3) on rank 1',
+                # ranks alternate, so rank 1 has 1 3, 5 7, 9 11, ...
+                '/9.png',
+                '/11.png',
+            ],
+        ),
+    ],
+)
+def test_one_failing_rank_ends_the_job(tmp_path, how, told):
+    (tmp_path / 'images').mkdir()
+    failed = tmp_path / 'failed'
+    (tmp_path / 'toy.py').write_text(
+        CONFIG.format(
+            folder=str(tmp_path / 'images'), how=how, failed=str(failed)
+        )
+    )
+    env = {
+        **os.environ,
+        'PYTHONPATH': f'{REPOSITORY}{os.pathsep}{Path(__file__).parent}',
+        'PYTHON': sys.executable,
+        'CUDA_VISIBLE_DEVICES': '-1',
+        'OMP_NUM_THREADS': '1',
+        'PORT': _port(),
+    }
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE'):
+        env.pop(name, None)
+    result = subprocess.run(
+        ['bash', str(REPOSITORY / 'tools/dist_train.sh'), 'toy.py', '2'],
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    seconds = time.time() - float(failed.read_text())
+    assert result.returncode != 0
+    assert seconds < SECONDS, seconds
+    if how != 'nan':  # torchrun sums up what happened first
+        told = [*told, 'Root Cause']
+    if how == 'raise':
+        assert told[1] in result.stdout.split('Root Cause')[1]
+    for text in told:
+        assert text in result.stdout, result.stdout
+    # what was saved before can be resumed from
+    assert (tmp_path / 'work_dirs/toy/iter_2.pth').is_file()
+    print(f'{how}: ended {seconds:.1f} s after the failure')
