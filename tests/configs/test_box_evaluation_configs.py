@@ -129,6 +129,24 @@ def test_fineclip(evaluate, panoptic_photos):
     assert {each['img_shape'] for each in samples} == {(80, 80)}
 
 
+def test_the_log_tells_what_is_left_out(evaluate, panoptic_photos, tmp_path):
+    """With 2 workers, whose counters the hook adds up."""
+    path = panoptic_photos / 'annotations' / 'panoptic_val2017.json'
+    entries = json.loads(path.read_text())['annotations'][:6]
+    everything = sum(len(entry['segments_info']) for entry in entries)
+    _, samples = evaluate(
+        'box-cls_fineclip_coco-panoptic.py',
+        'test_dataloader.dataset.pipeline.2.min_area=20000',
+        'test_dataloader.num_workers=2',
+        images=6,
+    )
+    kept = sum(len(each['gt_instances']['labels']) for each in samples)
+    assert 0 < kept < everything
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    line = f'test: {everything - kept} regions left out by the protocol'
+    assert line in log.read_text()
+
+
 def test_fgclip(evaluate, panoptic_photos):
     metrics, samples = evaluate('box-cls_fgclip_coco.py', images=27)
     check_box_accuracy(metrics, samples, 'coco80')
