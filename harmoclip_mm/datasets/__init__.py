@@ -1,7 +1,7 @@
 """Data sets of region phrases and of image-text retrieval, samplers."""
 
-from .fgovd import FGOVDDataset
 from .collate import packed_collate
+from .fgovd import FGOVDDataset
 from .image_text_retrieval import ImageTextRetrievalDataset
 from .lvis import LVISV1Dataset
 from .region_phrase import RegionPhraseDataset
@@ -13,12 +13,8 @@ __all__ = [
     'ImageTextRetrievalDataset',
     'LVISV1Dataset',
     'RegionPhraseDataset',
-    'ImageTextRetrievalDataset',
-    'RegionPhraseDataset',
-    'packed_collate',
-    'ImageTextRetrievalDataset',
-    'RegionPhraseDataset',
     'ResumableInfiniteSampler',
     'ResumableSampler',
     'SeededDataset',
+    'packed_collate',
 ]

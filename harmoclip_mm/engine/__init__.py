@@ -1,10 +1,4 @@
-"""Hooks and training strategies."""
-
-from .hooks import DataHealthHook
-from .strategies import CLIPFSDPStrategy
-
-__all__ = ['CLIPFSDPStrategy', 'DataHealthHook']
-"""Hooks, loops and how checkpoints are written."""
+"""Hooks, loops, training strategies and how checkpoints are written."""
 
 from .hooks import (
     AtomicCheckpointHook,
@@ -13,9 +7,11 @@ from .hooks import (
     InvalidLossHook,
 )
 from .loops import ResumableEpochTrainLoop
+from .strategies import CLIPFSDPStrategy
 
 __all__ = [
     'AtomicCheckpointHook',
+    'CLIPFSDPStrategy',
     'DataHealthHook',
     'ExactResumeHook',
     'InvalidLossHook',

@@ -14,17 +14,16 @@ from harmoclip_mm.text import CLIPTokenizer
 
 from ..checkpoints import init_from_checkpoint, pretrained_cfg
 from ..layers import LogitScale
-from ..text_encoders import TextFeatures, embed_texts
+from ..text_encoders import embed_texts
 from ..utils import (
     CLIPFeatures,
     RegionBatch,
-    RegionPhrases,
     collate_phrases,
     collate_regions,
-    lexeme_pool,
 )
 from .detections import add_detections
 from .micro_batches import extract_in_micro_batches
+from .phrase_features import phrase_features
 from .predictions import (
     add_box_classes,
     add_candidate_scores,
@@ -259,43 +258,10 @@ class HarmoCLIP(BaseModel):
             kept = torch.tensor(kept, device=inputs.device)
             found['image'] = F.normalize(vision.pooled[kept], dim=-1)
         if needs & {'lexemes', 'phrases'}:
-            found.update(self._phrase_features(phrases, captions, needs))
-        return CLIPFeatures(**found)
-
-    def _phrase_features(
-        self,
-        phrases: RegionPhrases,
-        captions: Optional[TextFeatures],
-        needs: Set[str],
-    ) -> Dict[str, Tensor]:
-        """Lexemes and phrase embeddings of the regions, each (R, D)."""
-        found = {}
-        spans_only = bool(phrases.has_span.all())
-        alone = None
-        if 'phrases' in needs or not spans_only:
-            alone = self.text_encoder(phrases.ids)
-        if 'phrases' in needs:
-            found['phrases'] = F.normalize(alone.pooled, dim=-1)[phrases.index]
-        if 'lexemes' in needs:
-            lexemes = lexeme_pool(
-                captions.tokens,
-                phrases.span_region,
-                phrases.span_caption,
-                phrases.span_token,
-                len(phrases.index),
+            found.update(
+                phrase_features(self.text_encoder, phrases, captions, needs)
             )
-            if not spans_only:
-                # A phrase that is a text of its own: all tokens between SOT
-                # and EOT. Rows are zero in one of the two summands.
-                eot = phrases.ids == self.text_encoder.eot_id
-                inner = eot.cumsum(dim=1) == 0
-                inner[:, 0] = False
-                row, token = inner.nonzero(as_tuple=True)
-                own = lexeme_pool(alone.tokens, row, row, token, len(inner))
-                without = (~phrases.has_span)[:, None]
-                lexemes = lexemes + own[phrases.index] * without
-            found['lexemes'] = lexemes
-        return found
+        return CLIPFeatures(**found)
 
     def predict(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
         """Predicts whatever the samples ask for.
