@@ -16,6 +16,7 @@ import pytest
 import torch
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 
@@ -48,6 +49,25 @@ def test_the_configs_of_the_readme_exist():
         'configs/harmoclip_vitb16_coco.py',
         'configs/harmoclip_vitl14_coco.py',
     } <= set(CONFIGS)
+
+
+@pytest.mark.parametrize(
+    'name, count',
+    [
+        # as counted on open_clip's models of the same names
+        ('clip_vitb16', 149_620_737),
+        ('clip_vitb32', 151_277_313),
+        ('clip_vitl14', 427_616_513),
+        ('clip_vitl14_336', 427_944_193),
+        ('clip_vith14', 986_109_441),
+    ],
+)
+def test_towers_have_the_size_of_the_original(name, count):
+    path = REPOSITORY / f'configs/_base_/models/{name}.py'
+    init_default_scope('harmoclip_mm')
+    with torch.device('meta'):  # the shapes alone
+        model = MODELS.build(Config.fromfile(path).model)
+    assert sum(weight.numel() for weight in model.parameters()) == count
 
 
 @pytest.mark.parametrize('name', EVALUATIONS)
