@@ -16,7 +16,6 @@ import pytest
 import torch
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 
@@ -64,7 +63,6 @@ def test_the_configs_of_the_readme_exist():
 )
 def test_towers_have_the_size_of_the_original(name, count):
     path = REPOSITORY / f'configs/_base_/models/{name}.py'
-    init_default_scope('harmoclip_mm')
     with torch.device('meta'):  # the shapes alone
         model = MODELS.build(Config.fromfile(path).model)
     assert sum(weight.numel() for weight in model.parameters()) == count

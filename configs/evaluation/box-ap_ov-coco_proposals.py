@@ -11,7 +11,10 @@ test_dataloader = dict(
             dict(type='LoadImageFromFile'),
             dict(type='mmdet.LoadProposals', num_max_proposals=300),
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
-            dict(type='mmdet.ProposalBroadcaster', transforms=_base_.resize),
+            dict(
+                type='mmdet.ProposalBroadcaster',
+                transforms=_base_.longest_side_and_pad,
+            ),
             dict(type='PackRegionTextInputs'),
         ],
     )

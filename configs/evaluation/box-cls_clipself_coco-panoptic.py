@@ -12,12 +12,9 @@
 # in mask pooling with the share that is covered, crops are cut from the
 # resized image, and a crowd has the box of its segment.
 _base_ = [
-    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
+    '../_base_/evaluation/clip_images.py',
     '../_base_/datasets/coco_panoptic_regions.py',
-    '../_base_/default_runtime.py',
 ]
-image_size = 64 * _base_.model.backbone.patch_size  # 64 x 64 cells
-
 model = dict(
     classifier=dict(vocabulary='coco_panoptic133_raw', templates='vild63')
 )
@@ -25,14 +22,7 @@ test_dataloader = dict(
     dataset=dict(
         pipeline=[
             *_base_.load_regions,
-            dict(
-                type='mmdet.Resize',
-                scale=(image_size, image_size),
-                keep_ratio=True,
-                backend='pillow',
-                interpolation='bicubic',
-            ),
-            dict(type='mmdet.Pad', size=(image_size, image_size)),
+            *_base_.longest_side_and_pad,
             dict(type='PackRegionTextInputs'),
         ]
     )

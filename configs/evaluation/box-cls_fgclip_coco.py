@@ -6,12 +6,9 @@
 # Unlike the published code, mmdet's data set leaves out boxes thinner than
 # 1 px. coco/bbox_mAP is the AP of the same boxes with their first class.
 _base_ = [
-    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
+    '../_base_/evaluation/clip_images.py',
     '../_base_/datasets/coco_regions.py',
-    '../_base_/default_runtime.py',
 ]
-image_size = _base_.model.backbone.img_size
-
 model = dict(
     region_extractor=dict(normalise_map=False),
     classifier=dict(vocabulary='coco80', templates='openai80'),
@@ -20,12 +17,7 @@ test_dataloader = dict(
     dataset=dict(
         pipeline=[
             *_base_.load_regions,
-            dict(
-                type='mmdet.Resize',
-                scale=(image_size, image_size),
-                backend='pillow',
-                interpolation='bicubic',
-            ),
+            _base_.squash,
             dict(type='PackRegionTextInputs'),
         ]
     )

@@ -6,12 +6,9 @@
 # tight box of a segment includes its last pixel row and column, and a crowd
 # has the box of its segment.
 _base_ = [
-    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
+    '../_base_/evaluation/clip_images.py',
     '../_base_/datasets/coco_panoptic_regions.py',
-    '../_base_/default_runtime.py',
 ]
-image_size = _base_.model.backbone.img_size
-
 model = dict(
     classifier=dict(vocabulary='coco_panoptic133_raw', templates='vild63')
 )
@@ -22,7 +19,7 @@ test_dataloader = dict(
             *_base_.load_regions,
             dict(
                 type='mmdet.Resize',
-                scale=(image_size, image_size),
+                scale=(_base_.image_size, _base_.image_size),
                 backend='pillow',
             ),
             dict(type='PackRegionTextInputs'),

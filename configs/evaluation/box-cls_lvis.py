@@ -8,12 +8,9 @@
 # given (by default val2017); here a missing image is an error.
 # lvis/bbox_AP is the AP of the same boxes with their first class.
 _base_ = [
-    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
+    '../_base_/evaluation/clip_images.py',
     '../_base_/datasets/lvis_regions.py',
-    '../_base_/default_runtime.py',
 ]
-image_size = _base_.model.backbone.img_size
-
 model = dict(
     region_extractor=dict(normalise_map=False),
     classifier=dict(vocabulary='lvis1203', templates='openai80'),
@@ -22,12 +19,7 @@ test_dataloader = dict(
     dataset=dict(
         pipeline=[
             *_base_.load_regions,
-            dict(
-                type='mmdet.Resize',
-                scale=(image_size, image_size),
-                backend='pillow',
-                interpolation='bicubic',
-            ),
+            _base_.squash,
             dict(type='PackRegionTextInputs'),
         ]
     )

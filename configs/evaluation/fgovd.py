@@ -4,17 +4,12 @@
 # RoIAlign without normalising them before. Against FG-CLIP's code: a tie is a
 # miss (there a hit), and nothing is rounded to bfloat16.
 # CLIP_MODEL names the towers, a file of configs/_base_/models/.
-_base_ = [
-    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = '../_base_/evaluation/clip_images.py'
 model = dict(classifier=None, region_extractor=dict(normalise_map=False))
 
 test_dataloader = dict(
+    **_base_.loader,
     batch_size=16,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='FGOVDDataset',
         data_root='{{$COCO_ROOT:data/coco/}}',  # train2017/ and val2017/
@@ -23,19 +18,9 @@ test_dataloader = dict(
         data_prefix=dict(img=''),
         test_mode=True,
         pipeline=[
-            dict(
-                type='LoadImageFromFile',
-                imdecode_backend='pillow',
-                color_type='color_ignore_orientation',
-            ),
+            _base_.load_image,
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
-            dict(
-                type='mmdet.Resize',
-                scale=(_base_.model.backbone.img_size,) * 2,
-                keep_ratio=False,
-                backend='pillow',
-                interpolation='bicubic',
-            ),
+            _base_.squash,
             dict(type='TokenizeCandidates'),
             dict(type='PackRegionTextInputs'),
         ],

@@ -7,10 +7,7 @@
 # CLIP_MODEL names the towers, a file of configs/_base_/models/.
 import os.path as osp
 
-_base_ = [
-    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = '../_base_/evaluation/clip_images.py'
 data_root = '{{$COCO_ROOT:data/coco/}}'  # train2014/
 # validation of all three; finetune_refcoco_testA.json ... are the others
 ann_file = '{{$REFEXP_FILE:mdetr_annotations/final_refexp_val.json}}'
@@ -18,10 +15,8 @@ boxes_file = '{{$REFEXP_BOXES:annotations/instances_train2014.json}}'
 model = dict(classifier=None)
 
 test_dataloader = dict(
+    **_base_.loader,
     batch_size=32,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.MDETRStyleRefCocoDataset',
         data_root=data_root,
@@ -29,19 +24,9 @@ test_dataloader = dict(
         data_prefix=dict(img='train2014/'),
         test_mode=True,
         pipeline=[
-            dict(
-                type='LoadImageFromFile',
-                imdecode_backend='pillow',
-                color_type='color_ignore_orientation',
-            ),
+            _base_.load_image,
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
-            dict(
-                type='mmdet.Resize',
-                scale=(_base_.model.backbone.img_size,) * 2,
-                keep_ratio=False,
-                backend='pillow',
-                interpolation='bicubic',
-            ),
+            _base_.squash,
             dict(
                 type='LoadCandidateBoxes',
                 ann_file=osp.join(data_root, boxes_file),

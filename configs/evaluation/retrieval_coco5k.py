@@ -3,17 +3,12 @@
 # Images as in CLIP: shorter side bicubic, centre crop; captions as they are,
 # without a prompt. Against published code: a tie is a miss.
 # CLIP_MODEL names the towers, a file of configs/_base_/models/.
-_base_ = [
-    '../_base_/models/{{$CLIP_MODEL:clip_vitb16}}.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = '../_base_/evaluation/clip_images.py'
 model = dict(classifier=None)
 
 test_dataloader = dict(
+    **_base_.loader,
     batch_size=64,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ImageTextRetrievalDataset',
         # val2014/ and Karpathy's dataset_coco.json, which names that folder
@@ -24,21 +19,8 @@ test_dataloader = dict(
         max_captions=5,
         test_mode=True,
         pipeline=[
-            dict(
-                type='LoadImageFromFile',
-                imdecode_backend='pillow',
-                color_type='color_ignore_orientation',
-            ),
-            dict(
-                type='mmpretrain.ResizeEdge',
-                scale=_base_.model.backbone.img_size,
-                backend='pillow',
-                interpolation='bicubic',
-            ),
-            dict(
-                type='mmpretrain.CenterCrop',
-                crop_size=_base_.model.backbone.img_size,
-            ),
+            _base_.load_image,
+            *_base_.shorter_side_and_centre_crop,
             dict(type='TokenizeRegionText'),
             dict(type='PackRegionTextInputs'),
         ],

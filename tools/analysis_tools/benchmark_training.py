@@ -29,6 +29,7 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from timing import wait
 from torch.utils.flop_counter import FlopCounterMode
 from training_cases import (
     Models,
@@ -154,12 +155,12 @@ class Case:
             self.run()
         self.flop = counter.get_total_flops()
 
-    def time(self, device: str) -> None:
+    def time(self) -> None:
         """Run once and keep the time."""
-        _wait(device)
+        wait()
         start = time.perf_counter()
         self.run()
-        _wait(device)
+        wait()
         self.seconds.append(time.perf_counter() - start)
 
     def over(self, other: 'Case') -> float:
@@ -174,11 +175,6 @@ class Case:
         if self.images:
             found['images_per_second'] = self.images / median
         return found
-
-
-def _wait(device: str) -> None:
-    if device.startswith('cuda'):
-        torch.cuda.synchronize()
 
 
 def build_cases(
@@ -243,7 +239,7 @@ def _optimizer_case(models: Models, gradients: Case) -> Case:
 
 
 def time_cases(
-    cases: Dict[str, Case], products: List[Case], rounds: int, device: str
+    cases: Dict[str, Case], products: List[Case], rounds: int
 ) -> None:
     """Let all cases take turns."""
     everything = [*cases.values(), *products]
@@ -256,7 +252,7 @@ def time_cases(
                 if number == 0:
                     case.warm_up()
                 else:
-                    case.time(device)
+                    case.time()
                 progress.advance(task)
 
 
@@ -350,7 +346,7 @@ def main() -> None:
         )
     logging.disable(logging.WARNING)  # weights are random on purpose
     cases, products = build_cases(args, cfg, device)
-    time_cases(cases, products, args.rounds, device)
+    time_cases(cases, products, args.rounds)
     ratios, peaks = find_ratios(args, cases, products)
     result = dict(
         date=date.today().isoformat(),

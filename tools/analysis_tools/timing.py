@@ -33,14 +33,15 @@ def measure(
         function()
     seconds = []
     for _ in range(repeats):
-        _wait()
+        wait()
         start = time.perf_counter()
         function()
-        _wait()
+        wait()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
-def _wait() -> None:
+def wait() -> None:
+    """Wait until the work queued on a GPU is done; nothing without one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -2,7 +2,7 @@
 model = dict(
     type='HarmoCLIP',
     data_preprocessor=dict(
-        type='RegionTextDataPreprocessor',
+        type='harmoclip_mm.RegionTextDataPreprocessor',
         # CLIP's mean and standard deviation (openai/CLIP, clip/clip.py) x 255
         mean=[122.7709383, 116.7460125, 104.09373615],
         std=[68.5005327, 66.6321579, 70.32316305],
