@@ -117,6 +117,7 @@ def test_two_processes_train_on_the_cpu(road):
         *DRY_RUN, 'train_dataloader.dataset.indices=12',
         'log_level=DEBUG',  # mmengine then keeps a log of every rank
         PORT=port,
+        OMP_NUM_THREADS='1',  # two processes, two cores
     )  # fmt: skip
     logs = sorted((road.folder / 'two').rglob('*rank*.log'))
     assert len(logs) == 2, printed

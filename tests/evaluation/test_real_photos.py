@@ -201,6 +201,7 @@ def test_two_processes(project, reference):
         'PYTHON': sys.executable,
         'CUDA_VISIBLE_DEVICES': '-1',
         'PORT': port,
+        'OMP_NUM_THREADS': '1',  # two processes, two cores
     }
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE'):
         env.pop(name, None)

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from harmoclip_mm.apis import UsageError, run_command
 from harmoclip_mm.models.layers import LogitScale
+from harmoclip_mm.models.utils import RegionBatch
 from harmoclip_mm.registry import MODELS
 
 # CLIP's sizes: layers and heads of the text tower, width of the joint space
@@ -174,12 +175,14 @@ def build_tower(arch: str, size: int) -> torch.nn.Module:
     ).eval()
 
 
-def random_rois(num_images: int, num_boxes: int, size: int) -> Tensor:
-    """Boxes of a quarter to all of each side, (images * boxes, 5)."""
-    sides = (0.25 + 0.75 * torch.rand(num_images * num_boxes, 2)) * size
+def random_regions(
+    num_images: int, num_boxes: int, size: int, device: str
+) -> RegionBatch:
+    """Boxes of a quarter to all of each side."""
+    sides = (0.25 + 0.75 * torch.rand(num_images, num_boxes, 2)) * size
     start = torch.rand_like(sides) * (size - sides)
-    index = torch.arange(num_images).repeat_interleave(num_boxes)
-    return torch.cat([index[:, None].float(), start, start + sides], dim=1)
+    boxes = torch.cat([start, start + sides], dim=-1).to(device)
+    return RegionBatch.from_boxes(list(boxes))
 
 
 def time_classifier(args: argparse.Namespace) -> Dict[str, float]:
@@ -225,14 +228,14 @@ def time_size(
     images = torch.randn(args.batch_size, 3, size, size, device=args.device)
     rows = []
     for num_boxes in args.boxes:
-        rois = random_rois(args.batch_size, num_boxes, size).to(args.device)
+        regions = random_regions(args.batch_size, num_boxes, size, args.device)
 
-        def dense(rois: Tensor = rois) -> Tensor:
+        def dense(regions: RegionBatch = regions) -> Tensor:
             maps = tower.encode(images, with_pooled=False).dense
-            return on_map(maps, rois, images, tower)
+            return on_map(maps, regions, images, tower)
 
-        def crops(rois: Tensor = rois) -> Tensor:
-            return on_crops(None, rois, images, crops_tower)
+        def crops(regions: RegionBatch = regions) -> Tensor:
+            return on_crops(None, regions, images, crops_tower)
 
         seconds = {}
         for name, function in (('dense', dense), ('crops', crops)):

@@ -328,6 +328,11 @@ def print_tables(result: dict) -> None:
 def _device_name(device: str) -> str:
     if device.startswith('cuda'):
         return torch.cuda.get_device_name()
+    info = Path('/proc/cpuinfo')  # of Linux; elsewhere platform knows
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith('model name'):
+                return line.split(':', 1)[1].strip()
     return platform.processor() or platform.machine()
 
 

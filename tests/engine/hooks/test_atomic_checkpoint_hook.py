@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,9 @@ def make_runner(work_dir, epochs, size=1, scores=(), hooks=(), **checkpoint):
         ),
         custom_hooks=list(hooks),
         default_scope='harmoclip_mm',
-        experiment_name=f'{Path(work_dir).name}_{os.getpid()}',
+        # mmengine's message hub is found by this name and the second: two
+        # trainings of one second would share their best score
+        experiment_name=uuid.uuid4().hex,
         **val,
     )
 
