@@ -1,3 +1,4 @@
+# CLIP from scratch on shapes, for a CPU.
 _base_ = [
     '../_base_/models/clip_tiny.py',
     '../_base_/methods/clip.py',

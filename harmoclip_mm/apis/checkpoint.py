@@ -19,6 +19,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import (
+    TEACHER,
     CLIPCheckpoint,
     check_activation,
     load_matching,
@@ -145,6 +146,10 @@ class CheckpointGuard(Hook):
         if self.strict:
             load_matching(model, state_dict, source, self.optional)
             return
+        # A new training has its own start, hence its own teacher.
+        loaded = checkpoint.get('state_dict', checkpoint)
+        for key in [k for k in loaded if k.startswith(TEACHER)]:
+            del loaded[key]
         own = model.state_dict()
         # FSDP gathers the weights on rank 0, which checks for all.
         if own and not any(

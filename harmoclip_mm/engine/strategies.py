@@ -12,6 +12,10 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.clip import HarmoCLIP
+from harmoclip_mm.models.clip.feature_extraction import (
+    CROP_FEATURES,
+    TEACHER_FEATURES,
+)
 from harmoclip_mm.models.layers import LogitScale
 from harmoclip_mm.registry import STRATEGIES
 
@@ -61,7 +65,8 @@ class CLIPFSDPStrategy(FSDPStrategy):
                 f'{type(model).__name__}'
             )
         needs = set().union(*(head.requires for head in model.heads.values()))
-        if 'crops' in needs or ('lexemes' in needs and 'phrases' not in needs):
+        crops = needs & (CROP_FEATURES | TEACHER_FEATURES)
+        if crops or ('lexemes' in needs and 'phrases' not in needs):
             raise UsageError(
                 'under FSDP every rank must run the towers equally often, '
                 'and the number of regions must not decide it: train LRC '

@@ -18,6 +18,7 @@ from mmengine.runner import set_random_seed
 from torch import Tensor
 
 from harmoclip_mm.apis import UsageError, load_config, run_command
+from harmoclip_mm.models.checkpoints import HEADS, TEACHER
 from harmoclip_mm.registry import MODELS
 
 
@@ -38,7 +39,7 @@ def build_towers(config: Config, seed: int) -> Dict[str, Tensor]:
     """Build and initialise the model of a config.
 
     Returns:
-        dict[str, Tensor]: Its weights without those of the heads.
+        dict[str, Tensor]: Its weights without those of heads and teacher.
     """
     init_default_scope(config.get('default_scope', 'harmoclip_mm'))
     set_random_seed(seed)
@@ -47,7 +48,7 @@ def build_towers(config: Config, seed: int) -> Dict[str, Tensor]:
     return {
         key: value
         for key, value in model.state_dict().items()
-        if not key.startswith('heads.')
+        if not key.startswith((*HEADS, TEACHER))
     }
 
 

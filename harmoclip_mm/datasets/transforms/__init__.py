@@ -3,6 +3,7 @@
 from .candidates import LoadCandidateBoxes, TokenizeCandidates
 from .flip import TextAwareRandomFlip
 from .formatting import PackRegionTextInputs
+from .grid_regions import SampleGridRegions
 from .loading import BadImageError, LoadCaptions, LoadImageFromFile
 from .panoptic import LoadPanopticRegions
 from .regions import FilterRegions, SampleRegions
@@ -16,6 +17,7 @@ __all__ = [
     'LoadImageFromFile',
     'LoadPanopticRegions',
     'PackRegionTextInputs',
+    'SampleGridRegions',
     'SampleRegions',
     'TextAwareRandomFlip',
     'TokenizeCandidates',

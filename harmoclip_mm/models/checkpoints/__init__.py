@@ -9,6 +9,7 @@ from .clip_checkpoint import CLIPCheckpoint, read_clip, recognise
 from .hub import is_remote
 from .loading import (
     HEADS,
+    TEACHER,
     check_activation,
     init_from_checkpoint,
     load_clip_weights,
@@ -21,6 +22,7 @@ from .reading import RawCheckpoint, read_checkpoint
 __all__ = [
     'ARCHITECTURES',
     'HEADS',
+    'TEACHER',
     'Activation',
     'CLIPCheckpoint',
     'RawCheckpoint',

@@ -20,6 +20,8 @@ from .reading import read_checkpoint
 # A head's own temperature is of no use once training is over, and a CLIP
 # from elsewhere has none.
 HEADS = ('heads.',)
+# The copy of the vision tower that some methods train against.
+TEACHER = 'teacher.'
 
 
 def load_matching(

@@ -3,7 +3,6 @@
 import re
 from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
-import torch
 import torch.nn.functional as F
 from mmdet.structures import OptSampleList, SampleList
 from mmengine.model import BaseModel, ModuleDict
@@ -15,15 +14,17 @@ from harmoclip_mm.text import CLIPTokenizer
 from ..checkpoints import init_from_checkpoint, pretrained_cfg
 from ..layers import LogitScale
 from ..text_encoders import embed_texts
-from ..utils import (
-    CLIPFeatures,
-    RegionBatch,
-    collate_phrases,
-    collate_regions,
-)
+from ..utils import CLIPFeatures, RegionBatch, collate_regions
 from .detections import add_detections
+from .feature_extraction import (
+    CROP_FEATURES,
+    TEACHER_FEATURES,
+    check_texts,
+    extract_features,
+)
+from .freezing import freeze
+from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
-from .phrase_features import phrase_features
 from .predictions import (
     add_box_classes,
     add_candidate_scores,
@@ -38,7 +39,8 @@ class HarmoCLIP(BaseModel):
 
     The class only wires: it computes the features that its heads ask for,
     each once, and hands them over. CLIP, RegionCLIP, CLIPSelf, FineCLIP and
-    HarmoCLIP differ in their ``heads`` alone.
+    HarmoCLIP differ in their ``heads``, and in what is ``frozen``. A head
+    that asks for features of the start gets a :class:`FrozenTeacher`.
 
     Args:
         backbone (dict): Config of the vision tower.
@@ -55,6 +57,9 @@ class HarmoCLIP(BaseModel):
             many images at once, computed a second time in the backward; the
             losses and gradients are those of the whole batch. Defaults to
             all images, each computed once.
+        frozen (Sequence[str]): Regular expressions of the parameters that
+            are not trained, matched from the start of their names, e.g.
+            ``['text_encoder']``. Defaults to none.
         data_preprocessor (dict, optional): Config of the preprocessor, as
             of mmdet's detectors.
         test_cfg (dict, optional): How proposals become detections: keyword
@@ -65,8 +70,9 @@ class HarmoCLIP(BaseModel):
 
     Raises:
         ValueError: If a head needs crops and there is no
-            ``crop_extractor``, the towers' joint spaces differ in width, or
-            ``micro_batch_size`` is below 1.
+            ``crop_extractor``, the towers' joint spaces differ in width,
+            ``micro_batch_size`` is below 1, or nothing matches one of
+            ``frozen``.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class HarmoCLIP(BaseModel):
         heads: Optional[Dict[str, Dict]] = None,
         classifier: Optional[Dict] = None,
         micro_batch_size: Optional[int] = None,
+        frozen: Sequence[str] = (),
         data_preprocessor: Optional[Dict] = None,
         test_cfg: Optional[Dict] = None,
         init_cfg: Optional[Dict] = None,
@@ -107,11 +114,16 @@ class HarmoCLIP(BaseModel):
         )
         self.classifier = classifier and MODELS.build(classifier)
         self._needs = set().union(*(h.requires for h in self.heads.values()))
-        if 'crops' in self._needs and self.crop_extractor is None:
+        if self._needs & CROP_FEATURES and self.crop_extractor is None:
             raise ValueError(
                 'A head asks for crops: give the model a crop_extractor, e.g. '
                 "crop_extractor=dict(type='CropFeatureExtractor')."
             )
+        self.teacher = None
+        if self._needs & TEACHER_FEATURES:
+            self.teacher = FrozenTeacher(self.backbone)
+        self._register_load_state_dict_pre_hook(fit_teacher, with_module=True)
+        freeze(self, frozen)
 
     def init_weights(self) -> None:
         """Draws the weights, and loads those that ``init_cfg`` names."""
@@ -190,13 +202,11 @@ class HarmoCLIP(BaseModel):
             Dict[str, Tensor]: Scalar losses, equal on all ranks.
 
         Raises:
-            ValueError: If samples have not been tokenised.
+            ValueError: If samples lack texts that a head needs.
         """
-        if not all('caption_ids' in each for each in data_samples):
-            raise ValueError(
-                'Training samples hold no caption_ids: the train pipeline '
-                'needs TokenizeRegionText before PackRegionTextInputs.'
-            )
+        check_texts(data_samples, self._needs)
+        if self.teacher is not None:
+            self.teacher.set_once(self.backbone)
         features = extract_in_micro_batches(
             self.extract_features,
             inputs,
@@ -222,46 +232,7 @@ class HarmoCLIP(BaseModel):
         Returns:
             CLIPFeatures: The features; fields not wanted are None.
         """
-        found = dict(logit_scale=self.logit_scale())
-        regions = phrases = None
-        if needs - {'image', 'text'}:
-            regions = collate_regions(
-                data_samples, self.region_extractor.needs_masks
-            )
-            phrases = collate_phrases(data_samples)
-            found['phrase_keys'] = phrases.keys
-        vision = self.backbone.encode(
-            inputs,
-            with_pooled='image' in needs,
-            with_dense='regions' in needs
-            and self.region_extractor.needs_dense,
-        )
-        if 'regions' in needs:
-            found['regions'] = self.region_extractor(
-                vision.dense, regions, inputs, self.backbone
-            )
-        if 'crops' in needs:
-            with torch.no_grad():
-                found['crops'] = self.crop_extractor(
-                    None, regions, inputs, self.backbone
-                )
-        captions = None
-        if needs & {'text', 'lexemes'}:
-            captions = self.text_encoder(
-                torch.cat([each.caption_ids[:1] for each in data_samples])
-            )
-        if 'text' in needs:
-            found['text'] = F.normalize(captions.pooled, dim=-1)
-        if 'image' in needs:
-            # An image without a caption has no partner in GC.
-            kept = [bool(len(each.caption_ids)) for each in data_samples]
-            kept = torch.tensor(kept, device=inputs.device)
-            found['image'] = F.normalize(vision.pooled[kept], dim=-1)
-        if needs & {'lexemes', 'phrases'}:
-            found.update(
-                phrase_features(self.text_encoder, phrases, captions, needs)
-            )
-        return CLIPFeatures(**found)
+        return extract_features(self, inputs, data_samples, needs)
 
     def predict(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
         """Predicts whatever the samples ask for.

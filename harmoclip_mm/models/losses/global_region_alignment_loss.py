@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from harmoclip_mm.registry import MODELS
 
-from ..utils import gather_rows, global_mean
+from ..utils import RowExchange, global_mean
 from .info_nce import symmetric_info_nce
 
 
 def cosine_distance(regions: Tensor, crops: Tensor) -> Tensor:
     """Sums ``1 - cos`` between regions and the crops they should match.
 
-    CLIPSelf, arXiv 2310.01403, equation 2. The crops are a target: no
-    gradient reaches them.
+    CLIPSelf, arXiv 2310.01403, equation 2. Whether crops are a mere target
+    or learn too is decided by who encodes them, see ``RegionAlignmentHead``.
 
     Args:
         regions (Tensor): Region embeddings, shape (R, D).
@@ -24,7 +24,7 @@ def cosine_distance(regions: Tensor, crops: Tensor) -> Tensor:
     Returns:
         Tensor: Sum over the regions, scalar in [0, 2 R].
     """
-    return (1 - F.cosine_similarity(regions, crops.detach(), dim=1)).sum()
+    return (1 - F.cosine_similarity(regions, crops, dim=1)).sum()
 
 
 @MODELS.register_module()
@@ -64,7 +64,7 @@ class GlobalRegionAlignmentLoss(nn.Module):
     def forward(
         self,
         regions: Tensor,
-        phrase_keys: Tensor,
+        phrase_keys: Optional[Tensor],
         scale: Tensor,
         phrases: Optional[Tensor] = None,
         crops: Optional[Tensor] = None,
@@ -73,7 +73,8 @@ class GlobalRegionAlignmentLoss(nn.Module):
 
         Args:
             regions (Tensor): L2-normalised region embeddings, shape (R, D).
-            phrase_keys (Tensor): Keys of their phrases, shape (R,), int64.
+            phrase_keys (Tensor, optional): Keys of their phrases, shape
+                (R,), int64; only the text term needs them.
             scale (Tensor): Temperature of the text term as a scale, scalar.
             phrases (Tensor, optional): EOT embeddings of their phrases,
                 shape (R, D).
@@ -91,7 +92,7 @@ class GlobalRegionAlignmentLoss(nn.Module):
             )
             loss = loss + self.text_weight * text
         if crops is not None:
-            count = len(gather_rows(phrase_keys).rows)
+            count = RowExchange(regions).total
             crop = global_mean(cosine_distance(regions, crops), count)
             loss = loss + self.crop_weight * crop
         return self.loss_weight * loss

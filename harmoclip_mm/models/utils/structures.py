@@ -111,6 +111,11 @@ class CLIPFeatures(NamedTuple):
         crops (Tensor, optional): Image embedding of each region's crop
             without gradient, shape (R, D).
         phrase_keys (Tensor, optional): Keys of the phrases, shape (R,).
+        online_crops (Tensor, optional): As ``crops``, with gradient.
+        teacher_crops (Tensor, optional): As ``crops``, by the vision tower
+            as it was before training.
+        teacher_regions (Tensor, optional): Region embeddings by that tower,
+            without gradient, shape (R, D).
     """
 
     logit_scale: Tensor
@@ -121,6 +126,9 @@ class CLIPFeatures(NamedTuple):
     phrases: Optional[Tensor] = None
     crops: Optional[Tensor] = None
     phrase_keys: Optional[Tensor] = None
+    online_crops: Optional[Tensor] = None
+    teacher_crops: Optional[Tensor] = None
+    teacher_regions: Optional[Tensor] = None
 
 
 def collate_regions(

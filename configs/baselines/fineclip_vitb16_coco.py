@@ -1,0 +1,14 @@
+# FineCLIP, ViT-B/16, COCO 2017, 8 GPUs x 32 images, 10 epochs.
+# FineCLIP starts from EVA02_CLIP_B_psz16_s8B: base eva02_clip_vitb16.py.
+_base_ = [
+    '../_base_/models/clip_vitb16.py',
+    '../_base_/methods/fineclip.py',
+    '../_base_/datasets/coco_region_text.py',
+    '../_base_/schedules/adamw_10e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    heads=_base_.heads,
+    crop_extractor=_base_.crop_extractor,
+    frozen=_base_.frozen,
+)

@@ -1,0 +1,15 @@
+# RegionCLIP on shapes, for a CPU. The text tower is frozen: start from a
+# trained CLIP (load_from), or train all by --cfg-options model.frozen=[].
+_base_ = [
+    '../_base_/models/clip_tiny.py',
+    '../_base_/methods/regionclip.py',
+    '../_base_/datasets/shapes_region_text.py',
+    '../_base_/schedules/adamw_tiny.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    heads=_base_.heads,
+    crop_extractor=_base_.crop_extractor,
+    frozen=_base_.frozen,
+    classifier=dict(vocabulary='shapes80', templates=['a {}']),
+)

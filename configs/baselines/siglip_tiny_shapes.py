@@ -1,0 +1,12 @@
+# GC and LRC by SigLIP's loss, from scratch on shapes, for a CPU.
+_base_ = [
+    '../_base_/models/clip_tiny.py',
+    '../_base_/methods/siglip.py',
+    '../_base_/datasets/shapes_region_text.py',
+    '../_base_/schedules/adamw_tiny.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    heads=_base_.heads,
+    classifier=dict(vocabulary='shapes80', templates=['a {}']),
+)

@@ -1,0 +1,87 @@
+"""Regions that need no annotation."""
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+from mmdet.structures.bbox import HorizontalBoxes
+
+from harmoclip_mm.registry import TRANSFORMS
+
+__all__ = ['SampleGridRegions']
+
+
+@TRANSFORMS.register_module()
+class SampleGridRegions(BaseTransform):
+    """Replace the regions of a sample by the cells of a random grid.
+
+    CLIPSelf (arXiv 2310.01403) learns from such patches: an image is cut
+    into M x N equal cells, M and N drawn anew each time. As in its code no
+    side of the grid has more than twice the cells of the other.
+
+    Place it after the resizing and before texts are tokenized. The cells
+    have no phrases, so those of the sample are taken away with its regions.
+
+    Required keys: ``img_shape`` (height, width).
+    Modified keys: ``gt_bboxes``, ``gt_bboxes_labels`` (zeros),
+    ``gt_ignore_flags``. Removed keys: ``phrases``, ``tokens_positive``,
+    ``gt_masks``.
+
+    Args:
+        max_splits (int): Most cells of a side. Defaults to 6.
+        max_regions (int): Cells of an image to keep, chosen at random.
+            Defaults to 20.
+
+    Raises:
+        ValueError: If one of them is below 1.
+    """
+
+    def __init__(self, max_splits: int = 6, max_regions: int = 20) -> None:
+        if min(max_splits, max_regions) < 1:
+            raise ValueError(
+                'max_splits and max_regions must be at least 1, not '
+                f'{max_splits} and {max_regions}'
+            )
+        self.max_splits = max_splits
+        self.max_regions = max_regions
+        sides = range(1, max_splits + 1)
+        self.grids = [
+            (rows, columns)
+            for rows in sides
+            for columns in sides
+            if max(rows, columns) <= 2 * min(rows, columns)
+        ]
+
+    @cache_randomness
+    def _choose(self) -> tuple:
+        """A grid and the cells of it to keep."""
+        rows, columns = self.grids[np.random.randint(len(self.grids))]
+        cells = np.random.permutation(rows * columns)[: self.max_regions]
+        return rows, columns, np.sort(cells)
+
+    def transform(self, results: dict) -> dict:
+        """Replace the regions.
+
+        Args:
+            results (dict): A sample.
+
+        Returns:
+            dict: The sample with cells as regions, row by row.
+        """
+        height, width = results['img_shape'][:2]
+        rows, columns, cells = self._choose()
+        x = np.linspace(0, width, columns + 1)
+        y = np.linspace(0, height, rows + 1)
+        row, column = np.divmod(cells, columns)
+        boxes = np.stack([x[column], y[row], x[column + 1], y[row + 1]], 1)
+        results['gt_bboxes'] = HorizontalBoxes(boxes.astype(np.float32))
+        results['gt_bboxes_labels'] = np.zeros(len(cells), dtype=np.int64)
+        results['gt_ignore_flags'] = np.zeros(len(cells), dtype=bool)
+        for key in ('phrases', 'tokens_positive', 'gt_masks'):
+            results.pop(key, None)
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(max_splits={self.max_splits}, '
+            f'max_regions={self.max_regions})'
+        )

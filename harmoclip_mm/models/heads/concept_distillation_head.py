@@ -1,0 +1,64 @@
+"""KD head: regions against what a frozen teacher sees in them."""
+
+from typing import Dict, Optional
+
+from torch import Tensor
+
+from harmoclip_mm.registry import MODELS
+
+from ..utils import CLIPFeatures
+from .base_head import BaseContrastiveHead
+
+# What the teacher looks at, and the field of `CLIPFeatures` that it is in.
+VIEWS = {'crop': 'teacher_crops', 'region': 'teacher_regions'}
+
+
+@MODELS.register_module()
+class ConceptDistillationHead(BaseContrastiveHead):
+    """Keeps regions close to a frozen teacher's opinion of them.
+
+    The teacher is the vision tower as it was before training. Both compare
+    the region with the phrases of the global batch (RegionCLIP, arXiv
+    2112.09106), at one temperature, which this loss does not train.
+
+    Args:
+        view (str): What the teacher looks at: ``'crop'``, the region's crop,
+            or ``'region'``, the region pooled from its dense map. Defaults
+            to ``'crop'``.
+        loss (dict, optional): Config of the loss. Defaults to
+            ``ConceptDistillationLoss``.
+        init_cfg (dict, optional): Initialisation config.
+
+    Raises:
+        ValueError: If ``view`` is unknown.
+    """
+
+    def __init__(
+        self,
+        view: str = 'crop',
+        loss: Optional[Dict] = None,
+        init_cfg: Optional[Dict] = None,
+    ) -> None:
+        if view not in VIEWS:
+            raise ValueError(
+                f'ConceptDistillationHead knows no view {view!r}; choose one '
+                f'of {", ".join(map(repr, VIEWS))}.'
+            )
+        super().__init__(
+            loss or dict(type='ConceptDistillationLoss'), 'shared', init_cfg
+        )
+        self.teacher = VIEWS[view]
+        self.requires = frozenset(
+            {'regions', 'phrases', 'phrase_keys', self.teacher}
+        )
+
+    def loss(self, features: CLIPFeatures) -> Dict[str, Tensor]:
+        """Returns ``loss_kd``; see the base class."""
+        loss = self.loss_module(
+            features.regions,
+            getattr(features, self.teacher),
+            features.phrases,
+            features.phrase_keys,
+            self.scale(features).detach(),
+        )
+        return dict(loss_kd=loss)
