@@ -5,6 +5,7 @@ wrapper, in float64, in real processes.
 """
 
 import copy
+import re
 
 import pytest
 import torch
@@ -44,8 +45,9 @@ CFG = dict(
 )
 
 
-def fineclip(mode):
-    return dict(gc=HEADS['gc'], gr=dict(type='RegionAlignmentHead', mode=mode))
+def fineclip(mode, **kwargs):
+    gr = dict(type='RegionAlignmentHead', mode=mode, **kwargs)
+    return dict(gc=HEADS['gc'], gr=gr)
 
 
 # Changes of the config, and batches of an optimiser step.
@@ -53,6 +55,38 @@ METHODS = {
     'harmoclip': ({}, 1),
     'crop': (dict(heads=fineclip('crop')), 1),
     'both': (dict(heads=fineclip('both')), 1),
+    'fineclip': (
+        dict(
+            heads=fineclip('both', crop_encoder='online'),
+            frozen=['text_encoder'],
+        ),
+        1,
+    ),
+    'clipself': (
+        dict(
+            heads=dict(gr=fineclip('crop', crop_encoder='teacher')['gr']),
+            frozen=['text_encoder', 'logit_scale', r'backbone\.(?!layers\.)'],
+        ),
+        1,
+    ),
+    'regionclip': (
+        dict(
+            heads=dict(
+                fineclip('text'), kd=dict(type='ConceptDistillationHead')
+            ),
+            frozen=['text_encoder'],
+        ),
+        1,
+    ),
+    'siglip': (
+        dict(
+            heads=dict(
+                gc=dict(HEADS['gc'], loss=dict(type='GlobalSigmoidLoss')),
+                lrc=dict(HEADS['lrc'], loss=dict(type='RegionSigmoidLoss')),
+            )
+        ),
+        1,
+    ),
     'micro-batches': (dict(micro_batch_size=2), 1),
     'accumulation': ({}, 2),
 }
@@ -109,7 +143,8 @@ def train(method, samples, indices, wrap=lambda model: model, device='cpu'):
 
     def keep_first_gradients(*args):
         for name, param in model.named_parameters():
-            grads.setdefault(name, param.grad.clone())
+            if param.requires_grad:
+                grads.setdefault(name, param.grad.clone())
 
     optimizer.register_step_pre_hook(keep_first_gradients)
     for step in range(STEPS * batches):
@@ -208,9 +243,18 @@ def test_equals_one_process(trained, alone, method, world):
     torch.testing.assert_close(params, expected_params, **kwargs)
 
 
-def test_training_moves_every_parameter(alone, images):
+@pytest.mark.parametrize(
+    'method', ['harmoclip', 'fineclip', 'clipself', 'regionclip', 'siglip']
+)
+def test_training_moves_every_parameter(alone, images, method):
     """Else the comparison above would compare nothing."""
-    _, grads, params = alone['harmoclip']
+    _, grads, params = alone[method]
+    frozen = METHODS[method][0].get('frozen', ())
+    assert grads.keys() == {
+        name
+        for name in params
+        if not any(re.match(pattern, name) for pattern in frozen)
+    }
     for name, grad in grads.items():
         assert grad.abs().max() > 1e-6, name
         assert params[name].isfinite().all()

@@ -44,6 +44,20 @@ def build(cfg, **kwargs):
     return model.double().train()
 
 
+@pytest.mark.parametrize('encoder', ['online', 'teacher'])
+def test_crops_of_all_encoders(tiny_cfg, batch, encoder):
+    tiny_cfg['heads']['gr'].update(mode='both', crop_encoder=encoder)
+    tiny_cfg['heads']['kd'] = dict(
+        type='ConceptDistillationHead', view='region'
+    )
+    tiny_cfg['crop_extractor'] = dict(
+        type='CropFeatureExtractor', crop_size=16
+    )
+    whole = loss_and_grads(build(tiny_cfg), batch)
+    found = loss_and_grads(build(tiny_cfg, micro_batch_size=2), batch)
+    torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-13)
+
+
 @pytest.mark.parametrize('with_cp', [False, True])
 @pytest.mark.parametrize('size', [1, 2, 5, 100])
 def test_equals_the_whole_batch(tiny_cfg, batch, size, with_cp):

@@ -8,9 +8,12 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from harmoclip_mm.models import (
+    ConceptDistillationLoss,
     GlobalContrastiveLoss,
     GlobalRegionAlignmentLoss,
+    GlobalSigmoidLoss,
     LexemeRegionContrastiveLoss,
+    RegionSigmoidLoss,
 )
 from harmoclip_mm.models.losses import info_nce
 from harmoclip_mm.models.utils import RowExchange, gather_rows, global_mean
@@ -40,6 +43,9 @@ def losses_of(weight, rows, keys):
         LexemeRegionContrastiveLoss('pair')(left, right, keys, scale),
         GlobalRegionAlignmentLoss()(left, keys, scale, right, crops),
         streamed(left, right, keys, scale),
+        ConceptDistillationLoss()(left, crops, right, keys, scale),
+        GlobalSigmoidLoss().double()(left, right, scale),
+        RegionSigmoidLoss(chunk_size=3).double()(left, right, keys, scale),
     ]
 
 
