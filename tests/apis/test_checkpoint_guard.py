@@ -183,3 +183,17 @@ def test_an_optimizer_is_not_mapped_from_the_file(tmp_path):
     loaded = load_checkpoint_file(path)
     torch.save(dict(state_dict={}, optimizer=moments * 0), path)
     assert torch.equal(loaded['optimizer'], moments)
+
+
+@pytest.mark.parametrize('strict', [False, True])
+def test_a_new_training_has_its_own_teacher(tmp_path, strict):
+    """That of the checkpoint is taken when resuming alone."""
+    old = {f'teacher.{k}': torch.full_like(v, 7.0) for k, v in GOOD.items()}
+    runner = _runner(tmp_path, {**GOOD, **old}, strict)
+    runner.model.teacher = nn.ModuleDict(dict(fc=nn.Linear(2, 2)))
+    teacher = runner.model.teacher['fc']
+    own = teacher.weight.clone()
+    runner.load_or_resume()
+    assert torch.equal(runner.model.fc.weight, GOOD['fc.weight'])
+    expected = old['teacher.fc.weight'] if strict else own
+    assert torch.equal(teacher.weight, expected)

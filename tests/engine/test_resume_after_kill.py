@@ -21,6 +21,18 @@ INFINITE = dict(
     train_cfg=dict(type='IterBasedTrainLoop', max_iters=15, _delete_=True),
     train_dataloader__sampler__type='ResumableInfiniteSampler',
 )
+# The heads of RegionCLIP and CLIPSelf, which keep a copy of the start.
+TEACHER = dict(
+    model__crop_extractor=dict(type='CropFeatureExtractor'),
+    model__heads=dict(
+        _delete_=True,
+        gc=dict(type='GlobalContrastiveHead'),
+        gr=dict(
+            type='RegionAlignmentHead', mode='crop', crop_encoder='teacher'
+        ),
+        kd=dict(type='ConceptDistillationHead'),
+    ),
+)
 EPOCHS = dict(
     default_hooks__checkpoint__by_epoch=True,
     default_hooks__checkpoint__interval=1,
@@ -55,6 +67,7 @@ EPOCHS = dict(
             ACCUMULATE, [9, 11], id='accumulation', marks=pytest.mark.slow
         ),
         pytest.param(EPOCHS, [12], id='by epoch', marks=pytest.mark.slow),
+        pytest.param(TEACHER, [9], id='teacher', marks=pytest.mark.slow),
         pytest.param(INFINITE, [9], id='iterations', marks=pytest.mark.slow),
     ],
 )
