@@ -163,6 +163,28 @@ def test_example_of_a_metric(examples):
     assert metric.evaluate(1) == {'large_box/top1': 50.0}
 
 
+def test_configs_of_the_added_method():
+    """docs/add_a_method.md shows the files as they are."""
+    path = ROOT / 'docs' / 'add_a_method.md'
+    code = blocks(path, 'python')
+    for name in (
+        '_base_/methods/siglip.py',
+        'baselines/siglip_tiny_shapes.py',
+    ):
+        lines = (ROOT / 'configs' / name).read_text().splitlines()
+        plain = [line for line in lines if not line.startswith('#')]
+        assert '\n'.join(plain) + '\n' in code, name
+    text = path.read_text()
+    tops = 'configs|docs|harmoclip_mm|tests|tools'
+    for name in re.findall(rf'`((?:{tops})/[^`]+)`', text):
+        assert (ROOT / name).exists(), name
+    # the diff's lines are those of the files
+    for name, lines in re.findall(r'\| `(\S+)` \| (\d+)', text):
+        if not name.endswith('__init__.py'):
+            found = (ROOT / name).read_text().splitlines()
+            assert len(found) == int(lines), name
+
+
 def test_own_data_of_the_readme(tiny_data, tmp_path):
     """The jsonl line and the config of the section on one's own data."""
     (line,) = blocks(README, 'json')
