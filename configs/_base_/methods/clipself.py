@@ -12,3 +12,6 @@ heads = dict(
 crop_extractor = dict(type='CropFeatureExtractor', keep_ratio=True)
 frozen = ['text_encoder', 'logit_scale', r'backbone\.(?!layers\.)']
 grid_regions = dict(type='SampleGridRegions', max_splits=6, max_regions=20)
+# The dense map does not use the queries and keys of the last block, which are
+# parameters of their own in EVA-02's towers; DDP has to be told.
+find_unused_parameters = True
