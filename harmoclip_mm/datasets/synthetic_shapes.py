@@ -1,6 +1,6 @@
 """Scenes of coloured shapes with captions whose phrases are known exactly.
 
-A scene shows two to five objects, each a size, a colour, a texture and a
+A scene shows a few objects, each a size, a colour, a texture and a
 shape, on a noisy background; its caption names every object once. All of it is
 drawn from one random generator, so a scene is a function of that generator's
 seed alone. Nothing here touches files: see
@@ -38,6 +38,7 @@ TEXTURES = ('plain', 'striped', 'dotted')
 # Side of an object as a fraction of the image side. The gap between the two
 # ranges keeps the words "small" and "large" unambiguous.
 SMALL, LARGE = (0.22, 0.28), (0.34, 0.45)
+MAX_SCALE = 1.6  # beyond, three objects may find no room
 
 _SUPERSAMPLING = 4
 _VISIBLE_ALPHA = 0.25  # a pixel belongs to an object from this coverage on
@@ -97,7 +98,7 @@ class Scene:
     Attributes:
         image (np.ndarray): RGB, uint8, of shape (side, side, 3).
         caption (str): A sentence that names every object once.
-        objects (tuple[SceneObject]): The two to five objects.
+        objects (tuple[SceneObject]): Its objects.
     """
 
     image: np.ndarray
@@ -198,7 +199,10 @@ def _paint(
 
 
 def _arrange(
-    rng: np.random.Generator, things: Sequence[SceneObject], side: int
+    rng: np.random.Generator,
+    things: Sequence[SceneObject],
+    side: int,
+    scale: float,
 ) -> Tuple[List[SceneObject], List[List[np.ndarray]], List[np.ndarray]]:
     """Sizes and places without overlap. When a scene does not fit, a large
     object becomes small and all are placed anew."""
@@ -207,7 +211,7 @@ def _arrange(
         outlines = []
         for thing in things:
             low, high = SMALL if thing.size == 'small' else LARGE
-            extent = rng.uniform(low, high) * side
+            extent = rng.uniform(low, high) * scale * side
             tilt = rng.uniform(-_MAX_TILT, _MAX_TILT)
             outlines.append(outline(thing.shape, extent, tilt))
         positions = _place(
@@ -273,28 +277,46 @@ def _describe(
 
 
 def draw_scene(
-    rng: np.random.Generator, categories: Sequence[str], side: int = 80
+    rng: np.random.Generator,
+    categories: Sequence[str],
+    side: int = 80,
+    objects: Tuple[int, int] = (2, 5),
+    scale: float = 1.0,
 ) -> Scene:
     """Draw one scene with its caption.
 
     Args:
         rng (np.random.Generator): The only source of randomness.
         categories (Sequence[str]): Pairs ``"{colour} {shape}"`` to choose from
-            evenly and without repetition in a scene; at least five.
+            evenly and without repetition in a scene.
         side (int): Width and height of the picture in px, at least 32.
+        objects (tuple[int]): Fewest and most objects of a scene, in [1, 5].
+        scale (float): Factor of the objects' sides, in [0.5, 1.6]; above 1
+            only for at most 3 objects, since more would find no room.
 
     Returns:
-        Scene: The picture, its caption and its two to five objects.
+        Scene: The picture, its caption and its objects.
 
     Raises:
-        ValueError: If the picture would be too small to tell shapes apart, or
-            there are fewer than five categories.
+        ValueError: If the picture would be too small to tell shapes apart,
+            there are fewer categories than objects, or the objects would
+            find no room.
     """
     if side < 32:
         raise ValueError(f'side is {side} px; shapes need at least 32 px')
-    if len(categories) < 5:
-        raise ValueError('a scene of up to 5 objects needs 5 categories')
-    count = int(rng.integers(2, 6))
+    low, high = objects
+    if not 1 <= low <= high <= 5:
+        raise ValueError(f'a scene holds 1 to 5 objects, not {low} to {high}')
+    if len(categories) < high:
+        raise ValueError(
+            f'a scene of up to {high} objects needs {high} categories'
+        )
+    if not 0.5 <= scale <= (1 if high > 3 else MAX_SCALE):
+        raise ValueError(
+            f'scale is {scale}; it must be at least 0.5, and at most 1, or '
+            f'{MAX_SCALE} where a scene has at most 3 objects'
+        )
+    count = int(rng.integers(low, high + 1))
     chosen = rng.choice(len(categories), count, replace=False)
     things = []
     for index in chosen:
@@ -302,7 +324,7 @@ def draw_scene(
         size = ('small', 'large')[rng.integers(2)]
         texture = TEXTURES[rng.integers(len(TEXTURES))]
         things.append(SceneObject(size, colour, texture, shape))
-    things, outlines, positions = _arrange(rng, things, side)
+    things, outlines, positions = _arrange(rng, things, side, scale)
     canvas = _background(rng, side)
     things = [
         _paint(rng, canvas, thing, polygons, position)

@@ -128,3 +128,31 @@ def test_too_small_pictures_and_too_few_categories_are_refused():
         draw_scene(rng, CLASSES, 16)
     with pytest.raises(ValueError, match='needs 5 categories'):
         draw_scene(rng, CLASSES[:4])
+
+
+def test_number_and_size_of_the_objects_can_be_chosen():
+    counts, sides = set(), []
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        scene = draw_scene(rng, CLASSES[:3], 64, objects=(1, 3), scale=1.6)
+        counts.add(len(scene.objects))
+        boxes = np.array([thing.bbox for thing in scene.objects])
+        assert boxes.min() >= 0 and boxes.max() <= 64
+        sides += (boxes[:, 2:] - boxes[:, :2]).max(1).tolist()
+    assert counts == {1, 2, 3}
+    assert min(sides) >= SMALL[0] * 1.6 * 64 - 1
+    assert max(sides) <= LARGE[1] * 1.6 * 64 + 2
+    assert max(sides) > LARGE[1] * 64 + 2
+
+
+@pytest.mark.parametrize('options', [
+    dict(objects=(0, 3)),
+    dict(objects=(3, 2)),
+    dict(objects=(2, 6)),
+    dict(scale=0.4),
+    dict(scale=1.1),
+    dict(objects=(1, 3), scale=1.7),
+])  # fmt: skip
+def test_scenes_that_cannot_be_drawn_are_refused(options):
+    with pytest.raises(ValueError, match=r'objects|scale'):
+        draw_scene(np.random.default_rng(0), CLASSES, **options)

@@ -139,6 +139,19 @@ def test_files_depend_on_the_seed_alone(tmp_path, run_tool):
     assert all(files['one'][k] != files['other'][k] for k in names)
 
 
+def test_fewer_and_larger_objects(tmp_path, run_tool):
+    run_tool(
+        TOOL, tmp_path, *('--train', '40', '--val', '0', '--test', '0'),
+        *('--size', '48', '--objects', '1', '2', '--scale', '1.5'),
+    )  # fmt: skip
+    lines = odvg(tmp_path, 'train')
+    regions = [line['grounding']['regions'] for line in lines]
+    assert {len(each) for each in regions} == {1, 2}
+    boxes = np.array([r['bbox'] for each in regions for r in each])
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
+    assert sides.min() >= 0.33 * 48 - 1 and sides.max() > 0.55 * 48
+
+
 def test_splits_do_not_repeat_each_other(shapes):
     first = [
         np.asarray(Image.open(shapes / split / '000000.jpg'))
@@ -154,6 +167,8 @@ def test_splits_do_not_repeat_each_other(shapes):
         (('--size', '8'), 'at least 32 px'),
         (('--train', '-1'), 'must not be negative'),
         (('--workers', '0'), 'at least 1'),
+        (('--objects', '3', '2'), 'numbers of 1 to 5'),
+        (('--scale', '1.5'), '0.5 to 1, or to 1.6'),
     ],
 )
 def test_senseless_options_are_refused(

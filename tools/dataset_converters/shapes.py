@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from harmoclip_mm.datasets.synthetic_shapes import Scene, draw_scene
+from harmoclip_mm.datasets.synthetic_shapes import MAX_SCALE, Scene, draw_scene
 from harmoclip_mm.text import load_vocabulary
 
 SPLITS = ('train', 'val', 'test')
@@ -46,6 +46,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--size', type=int, default=80, help='side of an image in px'
     )
+    parser.add_argument(
+        '--objects',
+        type=int,
+        nargs=2,
+        default=(2, 5),
+        metavar=('FEWEST', 'MOST'),
+        help='objects of a scene, 1 to 5 (default: 2 5)',
+    )
+    parser.add_argument(
+        '--scale',
+        type=float,
+        default=1.0,
+        help='factor of the sides of the objects, 0.5 to 1; to 1.6 for at '
+        'most 3 objects (default: %(default)s)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='random seed')
     parser.add_argument(
         '--workers',
@@ -59,6 +74,14 @@ def parse_args() -> argparse.Namespace:
             parser.error(f'--{name} must not be negative')
     if args.size < 32:
         parser.error('--size must be at least 32 px to tell shapes apart')
+    fewest, most = args.objects
+    if not 1 <= fewest <= most <= 5:
+        parser.error('--objects must be two numbers of 1 to 5 in order')
+    if not 0.5 <= args.scale <= (1 if most > 3 else MAX_SCALE):
+        parser.error(
+            f'--scale must be 0.5 to 1, or to {MAX_SCALE} for at most 3 '
+            'objects'
+        )
     if args.workers < 1:
         parser.error('--workers must be at least 1')
     if args.seed < 0:
@@ -71,6 +94,8 @@ def write_scene(
     folder: Path,
     categories: Sequence[str],
     side: int,
+    objects: Tuple[int, int],
+    scale: float,
     seed: Tuple[int, int],
 ) -> Tuple[str, Scene]:
     """Draw the scene of this index into a file.
@@ -80,7 +105,7 @@ def write_scene(
         need not travel between processes.
     """
     rng = np.random.default_rng([*seed, index])
-    scene = draw_scene(rng, categories, side)
+    scene = draw_scene(rng, categories, side, objects, scale)
     name = f'{index:06d}.jpg'
     # Full colour resolution: chroma subsampling smears colours over 2 px.
     Image.fromarray(scene.image).save(folder / name, quality=95, subsampling=0)
@@ -153,6 +178,8 @@ def write_split(
         folder=folder,
         categories=categories,
         side=args.size,
+        objects=tuple(args.objects),
+        scale=args.scale,
         seed=(args.seed, SPLITS.index(split)),
     )
     scenes = list(

@@ -1,6 +1,7 @@
 """Transforms of images with regions and texts."""
 
 from .candidates import LoadCandidateBoxes, TokenizeCandidates
+from .degrade import DetachPhrases, KeepRegionsOfSome, MislinkRegions
 from .flip import TextAwareRandomFlip
 from .formatting import PackRegionTextInputs
 from .grid_regions import SampleGridRegions
@@ -11,11 +12,14 @@ from .tokenize import TokenizeRegionText
 
 __all__ = [
     'BadImageError',
+    'DetachPhrases',
     'FilterRegions',
+    'KeepRegionsOfSome',
     'LoadCandidateBoxes',
     'LoadCaptions',
     'LoadImageFromFile',
     'LoadPanopticRegions',
+    'MislinkRegions',
     'PackRegionTextInputs',
     'SampleGridRegions',
     'SampleRegions',
