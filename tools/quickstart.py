@@ -7,7 +7,6 @@ Figures go to report.json, a picture to report.png.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import platform
@@ -35,6 +34,7 @@ from harmoclip_mm.apis.child_process import (
     format_seconds,
     run_child,
 )
+from harmoclip_mm.apis.shapes_data import child_environment, draw_shapes
 from harmoclip_mm.visualization.shapes_report import (
     METHOD_NAMES,
     collect_figures,
@@ -48,15 +48,6 @@ CONFIGS = {
     'clip': 'configs/baselines/clip_tiny_shapes.py',
     'harmoclip': 'configs/harmoclip_tiny_shapes.py',
 }
-# Whatever changes the pictures that shapes.py draws.
-DRAWING_CODE = (
-    'tools/dataset_converters/shapes.py',
-    'harmoclip_mm/datasets/shape_outlines.py',
-    'harmoclip_mm/datasets/synthetic_shapes.py',
-    'harmoclip_mm/text/data/vocabularies/shapes80.json',
-)
-# Tiny models gain nothing from more threads.
-MAX_THREADS = 8
 
 
 def parse_args() -> argparse.Namespace:
@@ -124,18 +115,7 @@ class Quickstart:
         self.shapes = (self.dir / 'shapes').resolve()
         # The configs read it, here and in the child processes.
         os.environ['SHAPES_ROOT'] = str(self.shapes)
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, 'sched_getaffinity')
-            else os.cpu_count() or 1
-        )
-        chosen = os.environ.get('OMP_NUM_THREADS')
-        self.env = {
-            'OMP_NUM_THREADS': chosen or str(min(cores, MAX_THREADS)),
-            'PYTHONPATH': os.pathsep.join(
-                [str(REPOSITORY), os.environ.get('PYTHONPATH', '')]
-            ).rstrip(os.pathsep),
-        }
+        self.env = child_environment(REPOSITORY)
         self.configs = {
             method: load_config(str(REPOSITORY / path))
             for method, path in CONFIGS.items()
@@ -199,35 +179,21 @@ class Quickstart:
     def draw_data(self) -> None:
         """Draw the shapes, unless the same settings were drawn before."""
         args = self.args
-        digest = hashlib.sha256()
-        for path in DRAWING_CODE:
-            digest.update((REPOSITORY / path).read_bytes())
-        settings = {
-            'train': args.train,
-            'val': args.val,
-            'test': args.test,
-            'size': self.image_size,
-            'seed': args.seed,
-            'drawing_code': digest.hexdigest(),
-        }
-        stamp = self.shapes / 'settings.json'
-        if (
-            not args.fresh
-            and stamp.is_file()
-            and json.loads(stamp.read_text()) == settings
-        ):
-            print(f'  drawn before, in {self.dir / "shapes"}')
-            return
-        stamp.unlink(missing_ok=True)
-        self._tool(
-            'dataset_converters/shapes.py',
+        draw_shapes(
+            TOOLS / 'dataset_converters/shapes.py',
             self.shapes,
-            *('--train', args.train, '--val', args.val, '--test', args.test),
-            *('--size', self.image_size, '--seed', args.seed),
+            {
+                'train': args.train,
+                'val': args.val,
+                'test': args.test,
+                'size': self.image_size,
+                'seed': args.seed,
+            },
             log=self.dir / 'shapes.log',
-            label='drawing',
+            env=self.env,
+            console=self.console,
+            fresh=args.fresh,
         )
-        stamp.write_text(json.dumps(settings, indent=2) + '\n')
 
     def make_start(self) -> Path:
         """Write the weights of the towers that both trainings start from."""

@@ -1,0 +1,376 @@
+#!/usr/bin/env python
+"""Measure the trade-off between local and global skill, method by method.
+
+    python tools/analysis_tools/compare_methods.py --quick
+    python tools/analysis_tools/compare_methods.py --ablations
+
+A tiny CLIP is pre-trained on captions of shapes, once a seed. From this start
+each method is fine-tuned for equally many steps, and trained from scratch as
+well; all are evaluated by the same code. Each finished run is one line of the
+results file. A tool that was stopped goes on with the run that is missing.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from compare_plan import (
+    ABLATIONS,
+    METHOD_NAMES,
+    METHODS,
+    PRETRAINING,
+    RECIPES,
+    STARTS,
+    Recipe,
+    Run,
+    ablation_runs,
+    main_runs,
+    pretraining,
+)
+from compare_tables import (
+    ablation_table,
+    check_start,
+    load_results,
+    main_table,
+    to_markdown,
+)
+from rich.console import Console
+
+from harmoclip_mm.apis import UsageError, run_command
+from harmoclip_mm.apis.child_process import (
+    TrainingWatch,
+    format_seconds,
+    run_child,
+)
+from harmoclip_mm.apis.shapes_data import child_environment, draw_shapes
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RESULTS = REPOSITORY / 'docs/results/compare_methods.jsonl'
+RUN_TOOL = Path(__file__).with_name('compare_run.py')
+WEIGHTS = 'weights.pth'
+# Boxes grow by this factor before they are cropped: a shape alone in its
+# crop then fills it as much as a large one fills a scene.
+CROP_CONTEXT = 1.5
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        '--quick',
+        action='store_true',
+        help='one seed, fewer images and steps: 15 minutes on 2 cores, for a '
+        'look; its figures are kept apart',
+    )
+    parser.add_argument(
+        '--ablations',
+        action='store_true',
+        help='the ablations of HarmoCLIP too, for the first of the seeds',
+    )
+    parser.add_argument(
+        '--methods',
+        nargs='+',
+        choices=list(METHODS),
+        default=list(METHODS),
+        help='methods to run (default: all)',
+    )
+    parser.add_argument(
+        '--starts',
+        nargs='+',
+        choices=STARTS,
+        default=list(STARTS),
+        help='starts to run (default: all)',
+    )
+    parser.add_argument(
+        '--seeds',
+        nargs='+',
+        type=int,
+        help='seeds to run (default: 0 1 2, or 0 with --quick)',
+    )
+    parser.add_argument(
+        '--split',
+        choices=('val', 'test'),
+        default='test',
+        help='images to evaluate on: val for choices, test for the figures '
+        'to report (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/compare_methods'),
+        help='folder of data, logs and weights (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--results',
+        type=Path,
+        help='JSON lines to read and to append to (default: '
+        'docs/results/compare_methods.jsonl of the repository; with --quick '
+        'quick.jsonl in the work folder)',
+    )
+    parser.add_argument(
+        '--tables',
+        action='store_true',
+        help='run nothing, show the tables of the results so far',
+    )
+    parser.add_argument(
+        '--markdown',
+        type=Path,
+        metavar='FILE.md',
+        help='write the tables as Markdown too',
+    )
+    args = parser.parse_args()
+    if args.seeds is None:
+        args.seeds = [0] if args.quick else [0, 1, 2]
+    if min(args.seeds) < 0:
+        parser.error('--seeds must not be negative')
+    return args
+
+
+def append_line(path: Path, record: Dict[str, Any]) -> None:
+    """Append a record by one write, so that no line is ever torn by
+    another process that appends as well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (json.dumps(record) + '\n').encode()
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(handle, line)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class Comparison:
+    """Runs what the results lack.
+
+    Args:
+        recipe (Recipe): Lengths, data and learning rates.
+        work_dir (Path): Folder of data, logs and weights.
+        results (Path): The JSON lines.
+        split (str): Images to evaluate on, ``'val'`` or ``'test'``.
+        console (Console): Where to print.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        work_dir: Path,
+        results: Path,
+        split: str,
+        console: Console,
+    ) -> None:
+        self.recipe = recipe
+        self.dir = (work_dir / recipe.name).resolve()
+        self.results = results
+        self.split = split
+        self.console = console
+        self.env = {
+            **child_environment(REPOSITORY),
+            'SHAPES_ROOT': str(self.dir / 'shapes'),
+        }
+
+    def done(self, run: Run) -> bool:
+        """Whether the results hold a run."""
+        identity = run.identity(self.recipe, self.split)
+        return any(
+            all(record.get(key) == value for key, value in identity.items())
+            for record in load_results(self.results)
+        )
+
+    def run(self, seeds: List[int], runs: List[Run]) -> None:
+        """Draw the data, pre-train the seeds and run what is missing.
+
+        Args:
+            seeds (list[int]): The seeds.
+            runs (list[Run]): The runs, of these seeds.
+        """
+        missing = [run for run in runs if not self.done(run)]
+        if not missing:
+            self.console.print('Nothing is missing.')
+            return
+        draw_shapes(
+            REPOSITORY / 'tools/dataset_converters/shapes.py',
+            self.dir / 'shapes',
+            self.recipe.data,
+            log=self.dir / 'shapes.log',
+            env=self.env,
+            console=self.console,
+        )
+        begin = time.monotonic()
+        for count, run in enumerate(missing, 1):
+            self.console.print(
+                f'[bold]{count} of {len(missing)}[/bold]: {self.title(run)}, '
+                f'{run.steps} steps, so far '
+                f'{format_seconds(time.monotonic() - begin)}',
+                highlight=False,
+            )
+            if run.start == 'pretrained':
+                self.pretrain(run.seed)
+            self.execute(run)
+
+    def title(self, run: Run) -> str:
+        """What a run is, in a few words."""
+        words = [METHOD_NAMES[run.method], run.start]
+        if run.variant.name != 'default':
+            words.append(run.variant.text or run.variant.name)
+        return ', '.join([*words, f'seed {run.seed}'])
+
+    def weights(self, run: Run) -> Path:
+        """Where the weights of a run are kept."""
+        return self.dir / run.name / WEIGHTS
+
+    def pretrain(self, seed: int) -> None:
+        """Make the start of a seed, unless it is there."""
+        run = pretraining(self.recipe, seed)
+        if not (self.weights(run).is_file() and self.done(run)):
+            self.execute(run)
+
+    def execute(self, run: Run) -> None:
+        """Train and evaluate in a process of its own; append the record."""
+        folder = self.dir / run.name
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        start: Optional[str] = None
+        if run.start == 'pretrained':
+            start = str(self.weights(pretraining(self.recipe, run.seed)))
+        default = run.variant.name == 'default'
+        spec = {
+            'config': str(REPOSITORY / METHODS[run.method]),
+            'work_dir': str(folder),
+            'options': {**self.recipe.model, **run.variant.options},
+            'without': list(run.variant.without),
+            'transforms': list(run.variant.transforms),
+            'steps': run.steps,
+            'lr': run.lr,
+            'warmup': self.recipe.warmup,
+            'seed': run.seed,
+            'split': self.split,
+            'load_from': start,
+            'crop_context': CROP_CONTEXT,
+            'modes': default and run.method == 'harmoclip',
+        }
+        (folder / 'run.json').write_text(json.dumps(spec, indent=2) + '\n')
+        run_child(
+            [sys.executable, RUN_TOOL, folder / 'run.json'],
+            log=folder / 'log.txt',
+            label=self.title(run),
+            total=run.steps,
+            watch=TrainingWatch(folder),
+            env=self.env,
+            console=self.console,
+        )
+        last = Path((folder / 'last_checkpoint').read_text().strip())
+        # The pictures need these; the rest would fill the disk.
+        if run.variant.name == PRETRAINING or (
+            default and start and run.method in ('clip', 'harmoclip')
+        ):
+            last.replace(folder / WEIGHTS)
+        else:
+            last.unlink()
+        append_line(self.results, self.record(run, folder))
+
+    def record(self, run: Run, folder: Path) -> Dict[str, Any]:
+        """The line of a finished run."""
+        figures = json.loads((folder / 'figures.json').read_text())
+        about = json.loads((folder / 'about.json').read_text())
+        seconds = {
+            name: round(figures.pop(name), 4)
+            for name in ('seconds_per_step', 'train_seconds')
+        }
+        recall = (
+            figures['retrieval_i2t_r1'] + figures['retrieval_t2i_r1']
+        ) / 2
+        local = figures['box_top1']
+        total = local + recall
+        return {
+            **run.identity(self.recipe, self.split),
+            'device': about['device'],
+            'threads': about['threads'],
+            'torch': about['torch'],
+            'date': datetime.now(timezone.utc).strftime('%Y-%m-%d'),
+            'batch_size': self.recipe.batch_size,
+            'train_images': self.recipe.train,
+            'images': getattr(self.recipe, self.split),
+            'pretrain_steps': (
+                self.recipe.pretrain_steps if run.start == 'pretrained' else 0
+            ),
+            **{name: round(value, 4) for name, value in figures.items()},
+            'retrieval_mean_r1': round(recall, 4),
+            'harmonic_mean': round(
+                2 * local * recall / total if total else 0.0, 4
+            ),
+            **seconds,
+            'curves': about['curves'],
+        }
+
+
+def plan(args: argparse.Namespace, recipe: Recipe) -> List[Run]:
+    """The runs that the command line asks for, seed by seed."""
+    runs: List[Run] = []
+    for seed in args.seeds:
+        runs.append(pretraining(recipe, seed))
+        runs += main_runs(recipe, seed, args.methods, args.starts)
+    if args.ablations:
+        runs += ablation_runs(recipe, args.seeds[0])
+    return runs
+
+
+def main() -> None:
+    """Run what is missing, then show the tables."""
+    args = parse_args()
+    console = Console()
+    recipe = RECIPES['quick' if args.quick else 'full']
+    results = args.results or (
+        args.work_dir / 'quick.jsonl' if args.quick else RESULTS
+    )
+    if not args.tables:
+        absent = [
+            m for m in args.methods if not (REPOSITORY / METHODS[m]).is_file()
+        ]
+        if absent:
+            raise UsageError(
+                f'no config for {", ".join(absent)}: expected '
+                + ', '.join(METHODS[m] for m in absent)
+            )
+        comparison = Comparison(
+            recipe, args.work_dir, results, args.split, console
+        )
+        comparison.run(args.seeds, plan(args, recipe))
+    records = [
+        record
+        for record in load_results(results)
+        if (record['recipe'], record['split']) == (recipe.name, args.split)
+    ]
+    if not records:
+        raise UsageError(
+            f'{results} holds no run of recipe {recipe.name} on the '
+            f'{args.split} images'
+        )
+    tables = [main_table(records)]
+    tables += filter(
+        None,
+        (
+            ablation_table(records, title, variants)
+            for title, variants in ABLATIONS.items()
+        ),
+    )
+    for table in tables:
+        console.print(table.rich())
+    console.print(check_start(records), highlight=False)
+    if args.markdown:
+        args.markdown.write_text(to_markdown(tables))
+        console.print(f'Tables: {args.markdown}', highlight=False)
+    console.print(f'Results: {results}', highlight=False)
+
+
+if __name__ == '__main__':
+    run_command(main)

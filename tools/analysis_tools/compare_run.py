@@ -1,0 +1,195 @@
+#!/usr/bin/env python
+"""One run of ``compare_methods.py``: train a config, then evaluate it.
+
+    python tools/analysis_tools/compare_run.py RUN.json
+
+A process of its own, so that a run that fails takes nothing with it. The
+schedule is set here and not by the configs: all methods get the same.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.runner import Runner
+
+from harmoclip_mm.apis import (
+    CheckpointGuard,
+    build_runner,
+    load_config,
+    run_command,
+    save_metrics,
+)
+from harmoclip_mm.models.checkpoints import HEADS
+from harmoclip_mm.registry import MODELS
+
+# Figure of the results: metric of the evaluation.
+FIGURES = {
+    'box_top1': 'box_cls/top1',
+    'box_top1_base': 'box_cls/base_top1',
+    'box_top1_novel': 'box_cls/novel_top1',
+    'retrieval_i2t_r1': 'retrieval/i2t_r1',
+    'retrieval_t2i_r1': 'retrieval/t2i_r1',
+}
+# Points of a loss curve that are kept.
+CURVE_POINTS = 40
+
+
+def set_schedule(cfg: Config, steps: int, lr: float, warmup: int) -> None:
+    """Train by steps: linear warm-up, then a cosine to 0."""
+    cfg.train_cfg = dict(
+        type='IterBasedTrainLoop', max_iters=steps, val_interval=10**9
+    )
+    cfg.train_dataloader.sampler = dict(
+        type='ResumableInfiniteSampler', shuffle=True
+    )
+    cfg.optim_wrapper.optimizer.lr = lr
+    warmup = min(warmup, steps // 4)
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.02, by_epoch=False, end=warmup),
+        dict(
+            type='CosineAnnealingLR',
+            by_epoch=False,
+            begin=warmup,
+            end=steps,
+            T_max=steps - warmup,
+        ),
+    ]
+    if not warmup:
+        del cfg.param_scheduler[0]
+    cfg.log_processor = dict(by_epoch=False, window_size=10)
+    cfg.default_hooks.logger.interval = max(1, min(10, steps // 4))
+    cfg.default_hooks.checkpoint.update(
+        by_epoch=False,
+        interval=10**9,
+        save_last=True,
+        save_optimizer=False,
+        save_param_scheduler=False,
+    )
+
+
+def set_evaluation(cfg: Config, split: str) -> None:
+    """Evaluate boxes and retrieval on a split, after the training."""
+    source = cfg.test_dataloader if split == 'test' else cfg.val_dataloader
+    cfg.test_dataloader = source
+    cfg.test_evaluator = [
+        each
+        for each in cfg.val_evaluator
+        if each.type in ('BoxClassificationMetric', 'ImageTextRetrievalMetric')
+    ]
+    for name in ('val_cfg', 'val_dataloader', 'val_evaluator'):
+        cfg[name] = None
+
+
+def make_config(spec: Dict[str, Any]) -> Config:
+    """The config of a run.
+
+    Args:
+        spec (dict): What the JSON file holds: ``config``, ``work_dir``,
+            ``options``, ``without``, ``transforms``, ``steps``, ``lr``,
+            ``warmup``, ``seed``, ``split`` and ``load_from``.
+
+    Returns:
+        Config: The config, ready for the runner.
+    """
+    cfg = load_config(spec['config'], spec['options'], spec['work_dir'])
+    for name in spec['without']:
+        del cfg.model.heads[name]
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    (place,) = [
+        index
+        for index, each in enumerate(pipeline)
+        if each.type == 'TokenizeRegionText'
+    ]
+    pipeline[place:place] = spec['transforms']
+    set_schedule(cfg, spec['steps'], spec['lr'], spec['warmup'])
+    set_evaluation(cfg, spec['split'])
+    cfg.load_from = spec['load_from']
+    cfg.randomness = dict(seed=spec['seed'])
+    return cfg
+
+
+def collect_curves(work_dir: Path) -> Dict[str, List[float]]:
+    """Losses by step, thinned out."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    lines = logs[-1].read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    records = [each for each in records if 'loss' in each]
+    chosen = np.linspace(0, len(records) - 1, CURVE_POINTS).round()
+    records = [records[i] for i in np.unique(chosen.astype(int))]
+    names = [key for key in records[0] if key.startswith('loss')]
+    curves = {'step': [each['step'] for each in records]}
+    for name in names:
+        curves[name] = [round(each[name], 4) for each in records]
+    return curves
+
+
+def evaluate(runner: Runner, crop_context: float, modes: bool) -> dict:
+    """Evaluate boxes by RoI features and by crops, and retrieval.
+
+    Args:
+        runner (Runner): After its training.
+        crop_context (float): Factor by which boxes grow before the crop.
+        modes (bool): Whether the other modes of the classifier are wanted.
+
+    Returns:
+        dict: Figures in percent.
+    """
+    metrics = runner.test()
+    figures = {name: metrics[key] for name, key in FIGURES.items()}
+    model = runner.model
+    if modes:
+        for mode in ('lexeme', 'both'):
+            model.classifier.mode = mode
+            metrics = runner.test_loop.run()
+            figures[f'box_top1_{mode}'] = metrics['box_cls/top1']
+            figures[f'box_top1_novel_{mode}'] = metrics['box_cls/novel_top1']
+        model.classifier.mode = 'eot'
+    extractor = model.region_extractor
+    model.region_extractor = MODELS.build(
+        dict(type='CropFeatureExtractor', context=crop_context)
+    )
+    metrics = runner.test_loop.run()
+    model.region_extractor = extractor
+    figures['crop_top1'] = metrics['box_cls/top1']
+    figures['crop_top1_novel'] = metrics['box_cls/novel_top1']
+    return figures
+
+
+def main() -> None:
+    """Train, evaluate, write ``figures.json`` and ``curves.json``."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument(
+        'run', type=Path, help='JSON file that compare_methods.py wrote'
+    )
+    spec = json.loads(parser.parse_args().run.read_text())
+    work_dir = Path(spec['work_dir'])
+    cfg = make_config(spec)
+    runner = build_runner(
+        cfg, 'none', CheckpointGuard(strict=False, optional=HEADS)
+    )
+    begin = time.monotonic()
+    runner.train()
+    seconds = time.monotonic() - begin
+    times = runner.message_hub.get_scalar('train/time').data[0]
+    figures = evaluate(runner, spec['crop_context'], spec['modes'])
+    figures['seconds_per_step'] = float(np.median(times))
+    figures['train_seconds'] = seconds
+    save_metrics(figures, str(work_dir / 'figures.json'))
+    about = {
+        'device': get_device(),
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+        'curves': collect_curves(work_dir),
+    }
+    (work_dir / 'about.json').write_text(json.dumps(about) + '\n')
+
+
+if __name__ == '__main__':
+    run_command(main)
