@@ -44,7 +44,6 @@ _SUPERSAMPLING = 4
 _VISIBLE_ALPHA = 0.25  # a pixel belongs to an object from this coverage on
 _MAX_TILT = np.deg2rad(10)  # more would turn a square into a diamond
 _TEXTURE_DEPTH = 0.42  # darker stripes would break a small outline apart
-_MENTION_SIZE, _MENTION_TEXTURE = 0.6, 0.6
 
 _OPENINGS = (
     '',
@@ -244,18 +243,20 @@ def _place(
     return list(lows)
 
 
-def _phrase(rng: np.random.Generator, thing: SceneObject) -> str:
+def _phrase(
+    rng: np.random.Generator, thing: SceneObject, details: float
+) -> str:
     """Colour and shape always, size and texture sometimes."""
     words = []
-    if rng.random() < _MENTION_SIZE:
+    if rng.random() < details:
         words.append(thing.size)
-    if rng.random() < _MENTION_TEXTURE:
+    if rng.random() < details:
         words.append(thing.texture)
     return ' '.join([*words, thing.colour, thing.shape])
 
 
 def _describe(
-    rng: np.random.Generator, things: Sequence[SceneObject]
+    rng: np.random.Generator, things: Sequence[SceneObject], details: float
 ) -> Tuple[str, List[SceneObject]]:
     """A caption that names the objects in this order, with their spans."""
     caption = _OPENINGS[rng.integers(len(_OPENINGS))]
@@ -268,7 +269,7 @@ def _describe(
             caption += joint
         elif i > 1:
             caption += ' and ' if i == len(things) - 1 else ', '
-        phrase = _phrase(rng, thing)
+        phrase = _phrase(rng, thing, details)
         caption += 'an ' if phrase[0] in 'aeiou' else 'a '
         span = (len(caption), len(caption) + len(phrase))
         caption += phrase
@@ -282,6 +283,7 @@ def draw_scene(
     side: int = 80,
     objects: Tuple[int, int] = (2, 5),
     scale: float = 1.0,
+    details: float = 0.6,
 ) -> Scene:
     """Draw one scene with its caption.
 
@@ -293,6 +295,8 @@ def draw_scene(
         objects (tuple[int]): Fewest and most objects of a scene, in [1, 5].
         scale (float): Factor of the objects' sides, in [0.5, 1.6]; above 1
             only for at most 3 objects, since more would find no room.
+        details (float): Probability that a phrase tells the size, and the
+            same for the texture, in [0, 1].
 
     Returns:
         Scene: The picture, its caption and its objects.
@@ -300,7 +304,7 @@ def draw_scene(
     Raises:
         ValueError: If the picture would be too small to tell shapes apart,
             there are fewer categories than objects, or the objects would
-            find no room.
+            find no room, or ``details`` is no probability.
     """
     if side < 32:
         raise ValueError(f'side is {side} px; shapes need at least 32 px')
@@ -316,6 +320,8 @@ def draw_scene(
             f'scale is {scale}; it must be at least 0.5, and at most 1, or '
             f'{MAX_SCALE} where a scene has at most 3 objects'
         )
+    if not 0 <= details <= 1:
+        raise ValueError(f'details is {details}; it is a probability')
     count = int(rng.integers(low, high + 1))
     chosen = rng.choice(len(categories), count, replace=False)
     things = []
@@ -330,6 +336,6 @@ def draw_scene(
         _paint(rng, canvas, thing, polygons, position)
         for thing, polygons, position in zip(things, outlines, positions)
     ]
-    caption, things = _describe(rng, things)
+    caption, things = _describe(rng, things, details)
     image = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
     return Scene(image=image, caption=caption, objects=tuple(things))

@@ -152,7 +152,8 @@ def test_number_and_size_of_the_objects_can_be_chosen():
     dict(scale=0.4),
     dict(scale=1.1),
     dict(objects=(1, 3), scale=1.7),
+    dict(details=-0.1),
 ])  # fmt: skip
 def test_scenes_that_cannot_be_drawn_are_refused(options):
-    with pytest.raises(ValueError, match=r'objects|scale'):
+    with pytest.raises(ValueError, match=r'objects|scale|details'):
         draw_scene(np.random.default_rng(0), CLASSES, **options)

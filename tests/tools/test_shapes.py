@@ -143,11 +143,14 @@ def test_fewer_and_larger_objects(tmp_path, run_tool):
     run_tool(
         TOOL, tmp_path, *('--train', '40', '--val', '0', '--test', '0'),
         *('--size', '48', '--objects', '1', '2', '--scale', '1.5'),
+        *('--details', '0'),
     )  # fmt: skip
     lines = odvg(tmp_path, 'train')
     regions = [line['grounding']['regions'] for line in lines]
     assert {len(each) for each in regions} == {1, 2}
     boxes = np.array([r['bbox'] for each in regions for r in each])
+    phrases = [r['phrase'] for each in regions for r in each]
+    assert {len(phrase.split()) for phrase in phrases} == {2}
     sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
     assert sides.min() >= 0.33 * 48 - 1 and sides.max() > 0.55 * 48
 
@@ -168,6 +171,7 @@ def test_splits_do_not_repeat_each_other(shapes):
         (('--train', '-1'), 'must not be negative'),
         (('--workers', '0'), 'at least 1'),
         (('--objects', '3', '2'), 'numbers of 1 to 5'),
+        (('--details', '2'), 'must be in'),
         (('--scale', '1.5'), '0.5 to 1, or to 1.6'),
     ],
 )

@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from compare_claims import judge
 from compare_plan import (
     ABLATIONS,
     METHOD_NAMES,
@@ -365,7 +366,8 @@ def main() -> None:
     )
     for table in tables:
         console.print(table.rich())
-    console.print(check_start(records), highlight=False)
+    for sentence in [check_start(records), *judge(records)]:
+        console.print(sentence, highlight=False)
     if args.markdown:
         args.markdown.write_text(to_markdown(tables))
         console.print(f'Tables: {args.markdown}', highlight=False)

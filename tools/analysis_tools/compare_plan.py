@@ -36,6 +36,8 @@ class Recipe:
         patch (int): Side of the patches in px.
         objects (tuple[int]): Fewest and most objects of a scene.
         scale (float): Factor of the objects' sides.
+        details (float): Probability that a phrase tells the size, and the
+            same for the texture.
         batch_size (int): Images a step.
         pretrain_steps, tune_steps, scratch_steps (int): Steps of the
             pre-training, the fine-tunings, and the trainings from scratch.
@@ -49,12 +51,13 @@ class Recipe:
     test: int = 1000
     size: int = 48
     patch: int = 8
-    objects: Tuple[int, int] = (1, 3)
-    scale: float = 1.5
-    batch_size: int = 64
-    pretrain_steps: int = 1500
-    tune_steps: int = 300
-    scratch_steps: int = 500
+    objects: Tuple[int, int] = (1, 2)
+    scale: float = 1.6
+    details: float = 0.3
+    batch_size: int = 128
+    pretrain_steps: int = 1000
+    tune_steps: int = 200
+    scratch_steps: int = 300
     pretrain_lr: float = 1e-3
     tune_lr: float = 3e-4
     scratch_lr: float = 1e-3
@@ -63,7 +66,7 @@ class Recipe:
     @property
     def data(self) -> Dict[str, Any]:
         """dict: Options of ``shapes.py``."""
-        names = ('train', 'val', 'test', 'size', 'objects', 'scale')
+        names = ('train', 'val', 'test', 'size', 'objects', 'scale', 'details')
         return {**{name: getattr(self, name) for name in names}, 'seed': 0}
 
     @property
@@ -80,7 +83,7 @@ RECIPES = {
     'full': Recipe('full'),
     'quick': Recipe(
         'quick', train=6000, val=500, test=500,
-        pretrain_steps=400, tune_steps=80, scratch_steps=80,
+        pretrain_steps=400, tune_steps=60, scratch_steps=60,
     ),
 }  # fmt: skip
 

@@ -61,6 +61,13 @@ def parse_args() -> argparse.Namespace:
         help='factor of the sides of the objects, 0.5 to 1; to 1.6 for at '
         'most 3 objects (default: %(default)s)',
     )
+    parser.add_argument(
+        '--details',
+        type=float,
+        default=0.6,
+        help='probability that a phrase tells the size of its object, and '
+        'the same for the texture (default: %(default)s)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='random seed')
     parser.add_argument(
         '--workers',
@@ -82,6 +89,8 @@ def parse_args() -> argparse.Namespace:
             f'--scale must be 0.5 to 1, or to {MAX_SCALE} for at most 3 '
             'objects'
         )
+    if not 0 <= args.details <= 1:
+        parser.error('--details must be in [0, 1]')
     if args.workers < 1:
         parser.error('--workers must be at least 1')
     if args.seed < 0:
@@ -96,6 +105,7 @@ def write_scene(
     side: int,
     objects: Tuple[int, int],
     scale: float,
+    details: float,
     seed: Tuple[int, int],
 ) -> Tuple[str, Scene]:
     """Draw the scene of this index into a file.
@@ -105,7 +115,7 @@ def write_scene(
         need not travel between processes.
     """
     rng = np.random.default_rng([*seed, index])
-    scene = draw_scene(rng, categories, side, objects, scale)
+    scene = draw_scene(rng, categories, side, objects, scale, details)
     name = f'{index:06d}.jpg'
     # Full colour resolution: chroma subsampling smears colours over 2 px.
     Image.fromarray(scene.image).save(folder / name, quality=95, subsampling=0)
@@ -180,6 +190,7 @@ def write_split(
         side=args.size,
         objects=tuple(args.objects),
         scale=args.scale,
+        details=args.details,
         seed=(args.seed, SPLITS.index(split)),
     )
     scenes = list(
