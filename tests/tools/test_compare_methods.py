@@ -21,16 +21,19 @@ def tools():
     """The modules of the tool."""
     sys.path.insert(0, str(REPO / 'tools/analysis_tools'))
     try:
+        import compare_claims
         import compare_methods
         import compare_plan
         import compare_run
         import compare_tables
+        import plot_comparison
     finally:
         sys.path.pop(0)
 
     class Modules:
         methods, plan = compare_methods, compare_plan
         run, tables = compare_run, compare_tables
+        claims, plots = compare_claims, plot_comparison
 
     return Modules
 
@@ -40,7 +43,7 @@ def spec_of(tools, run, **extra):
     return {
         'config': str(REPO / tools.plan.METHODS[run.method]),
         'work_dir': 'unused',
-        'options': {**recipe.model, **run.variant.options},
+        'options': {**recipe.model, **run.options},
         'without': list(run.variant.without),
         'transforms': list(run.variant.transforms),
         'steps': run.steps,
@@ -133,6 +136,22 @@ def test_variants_build(tools, harmoclip_scope, name):
     assert model.text_encoder.frozen == (name == 'text-frozen')
 
 
+@pytest.mark.parametrize('method', ['regionclip', 'clipself', 'fineclip'])
+def test_what_is_frozen_depends_on_the_start(tools, harmoclip_scope, method):
+    recipe = tools.plan.RECIPES['full']
+    frozen = {}
+    for run in tools.plan.main_runs(recipe, 0, [method]):
+        cfg = tools.run.make_config(spec_of(tools, run))
+        model = MODELS.build(cfg.model)
+        frozen[run.start] = [
+            name
+            for name, value in model.named_parameters()
+            if not (value.requires_grad or name.startswith('teacher.'))
+        ]
+    assert 'text_encoder.pos_embed' in frozen['pretrained']
+    assert not frozen['scratch']
+
+
 def test_schedule_is_warm_up_then_cosine_of_all_steps(tools):
     run = tools.plan.main_runs(tools.plan.RECIPES['full'], 0, ['clip'])[0]
     cfg = tools.run.make_config(spec_of(tools, run, steps=100, warmup=50))
@@ -167,7 +186,9 @@ def record(method, start='pretrained', variant='default', seed=0, **figures):
         'recipe': 'full', 'split': 'test', 'images': 1000, 'steps': 300,
         'box_top1': 50.0, 'box_top1_base': 51.0, 'box_top1_novel': 40.0,
         'retrieval_i2t_r1': 44.0, 'retrieval_t2i_r1': 46.0,
+        'retrieval_mean_r1': 45.0,
         'harmonic_mean': 47.4, 'crop_top1': 70.0, 'seconds_per_step': 0.25,
+        'curves': {'step': [1, 2], 'loss': [3.0, 2.0], 'loss_gc': [2.0, 1.0]},
         **figures,
     }  # fmt: skip
 
@@ -340,8 +361,105 @@ def test_tables_and_markdown_of_a_results_file(
 def test_configs_of_the_methods_share_their_towers(tools):
     towers = set()
     for path in tools.plan.METHODS.values():
-        if not (REPO / path).is_file():
-            pytest.skip(f'{path} is not there yet')
         model = Config.fromfile(str(REPO / path)).model
         towers.add(json.dumps([model.backbone, model.text_encoder.embed_dims]))
     assert len(towers) == 1
+
+
+# --- the claim ---
+
+
+def test_pareto_front_by_hand(tools):
+    # (1, 1) is dominated by (2, 2); equal points do not dominate each other
+    points = [(1, 1), (2, 2), (3, 0), (2, 2), (2, 1), (0, 2)]
+    assert tools.claims.on_front(points) == [
+        False, True, True, True, False, False,
+    ]  # fmt: skip
+
+
+def results_of(tools, ours):
+    """Two seeds of all methods; `ours` are (box, novel, recall) of ours."""
+    records = []
+    for seed in (0, 1):
+        for method in tools.plan.METHODS:
+            box, novel, recall = (50 + seed, 40 + seed, 45 + seed)
+            if method == 'harmoclip':
+                box, novel, recall = (v + seed for v in ours)
+            records.append(
+                record(
+                    method, seed=seed, box_top1=box, box_top1_novel=novel,
+                    retrieval_mean_r1=recall,
+                )
+            )  # fmt: skip
+    return records
+
+
+@pytest.mark.parametrize(
+    'ours, front, above, kept',
+    [
+        ((60, 50, 45), '2 of 2', True, True),
+        # a deviation of 0.71: by so much it may fall, and must rise
+        ((60, 40.6, 44.4), '2 of 2', False, True),
+        ((49, 41, 44), '0 of 2', True, False),
+    ],
+)
+def test_verdicts(tools, ours, front, above, kept):
+    records = results_of(tools, ours)
+    pareto, *novel, recall = tools.claims.judge(records)
+    assert f'on it for {front} seeds' in pareto
+    assert len(novel) == 4
+    for sentence in novel:
+        assert ('not clearly above' not in sentence) == above, sentence
+    assert ('retrieval is kept' in recall) == kept
+    assert tools.claims.judge(records[:4]) == []
+
+
+def test_seeds_without_all_methods_are_not_judged(tools):
+    records = [*results_of(tools, (60, 50, 45)), record('harmoclip', seed=2)]
+    assert tools.claims.seeds_on_front(records) == {0: True, 1: True}
+
+
+def test_pictures_of_a_results_file(tools, tmp_path, monkeypatch, capsys):
+    results = tmp_path / 'r.jsonl'
+    start = record('clip', 'scratch', 'pretraining')
+    for each in [start, *results_of(tools, (60, 50, 45))]:
+        tools.methods.append_line(results, each)
+    pictures = {}
+    for folder in ('one', 'two'):
+        out = tmp_path / folder
+        argv = ['x', '--results', results, '--out-dir', out]
+        argv += ['--work-dir', tmp_path / 'none']
+        monkeypatch.setattr(sys, 'argv', list(map(str, argv)))
+        tools.plots.main()
+        pictures[folder] = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert 'No heat maps' in capsys.readouterr().out
+    assert set(pictures['one']) == {'compare_pareto.svg', 'compare_losses.svg'}
+    assert pictures['one'] == pictures['two']
+    for content in pictures['one'].values():
+        assert len(content) < 300_000 and b'HarmoCLIP' in content
+
+
+def test_pictures_need_results(tools, tmp_path, monkeypatch):
+    argv = ['x', '--results', str(tmp_path / 'none.jsonl')]
+    monkeypatch.setattr(sys, 'argv', argv)
+    with pytest.raises(UsageError, match='holds no fine-tuning of recipe'):
+        tools.plots.main()
+
+
+@pytest.mark.slow
+def test_heat_maps_of_kept_weights(tools, compared, tmp_path):
+    folder, recipe = compared
+    path = tmp_path / 'heat.png'
+    quick = folder / 'quick'
+    assert not tools.plots.draw_heatmaps(recipe, quick, 1, path)
+    # what the fine-tuning of CLIP would leave: any weights do
+    clip, harmo = (
+        quick / run.name
+        for run in tools.plan.main_runs(
+            recipe, 0, ['clip', 'harmoclip'], ['pretrained']
+        )
+    )
+    clip.mkdir()
+    (clip / 'weights.pth').write_bytes((harmo / 'weights.pth').read_bytes())
+    assert tools.plots.draw_heatmaps(recipe, quick, 1, path)
+    assert 5_000 < path.stat().st_size < 300_000

@@ -247,7 +247,7 @@ class Comparison:
         spec = {
             'config': str(REPOSITORY / METHODS[run.method]),
             'work_dir': str(folder),
-            'options': {**self.recipe.model, **run.variant.options},
+            'options': {**self.recipe.model, **run.options},
             'without': list(run.variant.without),
             'transforms': list(run.variant.transforms),
             'steps': run.steps,

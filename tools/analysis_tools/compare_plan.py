@@ -135,6 +135,13 @@ class Run:
         parts = (self.method, self.start, self.variant.name)
         return '-'.join([*parts, f'seed{self.seed}'])
 
+    @property
+    def options(self) -> Dict[str, Any]:
+        """dict: Settings that replace those of the method's config. What a
+        method freezes was trained before; from scratch all is trained."""
+        frozen = {'model.frozen': []} if self.start == 'scratch' else {}
+        return {**frozen, **self.variant.options}
+
     def identity(self, recipe: Recipe, split: str) -> Dict[str, Any]:
         """What tells this run's record from all others.
 
