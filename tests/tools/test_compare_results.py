@@ -1,0 +1,195 @@
+"""What ``compare_methods.py`` makes of its results: tables, verdicts,
+pictures."""
+
+import json
+import sys
+
+import pytest
+from compare_case import record, tools
+from rich.console import Console
+
+from harmoclip_mm.apis import UsageError
+
+# --- results and tables ---
+
+
+def test_mean_and_deviation_by_hand():
+    # mean 12; squares 4 + 0 + 4 over 2: deviation 2
+    assert tools.tables.mean_and_deviation([10, 12, 14]) == '12.0 ± 2.0'
+    assert tools.tables.mean_and_deviation([7.25]) == '7.2'
+    assert tools.tables.mean_and_deviation([]) == '-'
+
+
+def test_main_table():
+    records = [
+        record('clip', 'scratch', 'pretraining', steps=1500),
+        record('harmoclip', seed=0, box_top1=60.0),
+        record('harmoclip', seed=1, box_top1=62.0),
+        record('harmoclip', variant='gr-2', box_top1=1.0),
+        record('clip', 'scratch'),
+    ]
+    table = tools.tables.main_table(records)
+    assert [row[0] for row in table.rows] == [
+        'the start itself', 'HarmoCLIP, pretrained', 'CLIP, scratch',
+    ]  # fmt: skip
+    harmo = dict(zip(table.header, table.rows[1]))
+    assert harmo['seeds'] == '2' and harmo['Box Top-1'] == '61.0 ± 1.4'
+    assert '| HarmoCLIP, pretrained | 300 | 2 | 61.0 ± 1.4 |' in (
+        table.markdown()
+    )
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(table.rich())
+    assert '61.0 ± 1.4' in shown.get()
+
+
+def test_ablation_table_compares_the_same_seeds():
+    variants = tools.plan.ABLATIONS['Losses']
+    records = [
+        record('clip', seed=0, box_top1=10.0),
+        record('clip', seed=1, box_top1=90.0),
+        record('harmoclip', seed=0, box_top1=60.0),
+        record('harmoclip', seed=1, box_top1=99.0),
+    ]
+    assert tools.tables.ablation_table(records, 'Losses', variants) is None
+    records.append(record('harmoclip', variant='lrc', box_top1=33.0))
+    table = tools.tables.ablation_table(records, 'Losses', variants)
+    tops = {row[0]: row[1] for row in table.rows}
+    assert table.title == 'Losses (seed 0)'
+    assert tops['GC'] == '10.0' and tops['GC + LRC'] == '33.0'
+    assert tops['GC + LRC + GR (default)'] == '60.0'
+    assert tops['GC + GR(text)'] == '-'
+
+
+@pytest.mark.parametrize(
+    'crop, recall, verdict',
+    [(61, 31, 'a CLIP'), (59, 31, 'no CLIP'), (61, 29, 'no CLIP')],
+)
+def test_weak_starts_are_told(crop, recall, verdict):
+    start = dict(variant='pretraining', start='scratch')
+    records = [
+        record('clip', **start),
+        record('clip', **start, crop_top1=crop, retrieval_t2i_r1=recall),
+    ]
+    text = tools.tables.check_start(records)
+    assert f'it is {verdict}' in text and f'{crop:.1f} %' in text
+
+
+def test_a_broken_line_is_named(tmp_path):
+    path = tmp_path / 'results.jsonl'
+    path.write_text(json.dumps(record('clip')) + '\n{"method": "cl')
+    with pytest.raises(UsageError, match='line 2 is no record'):
+        tools.tables.load_results(path)
+    assert tools.tables.load_results(tmp_path / 'absent') == []
+
+
+def test_lines_are_appended_whole(tmp_path):
+    path = tmp_path / 'new' / 'results.jsonl'
+    for seed in range(3):
+        tools.methods.append_line(path, record('clip', seed=seed))
+    seeds = [each['seed'] for each in tools.tables.load_results(path)]
+    assert seeds == [0, 1, 2]
+
+
+def test_shown_tables_need_results(tmp_path, monkeypatch):
+    argv = ['x', '--tables', '--results', str(tmp_path / 'none.jsonl')]
+    monkeypatch.setattr(sys, 'argv', argv)
+    with pytest.raises(UsageError, match='holds no run of recipe full'):
+        tools.methods.main()
+
+
+def test_tables_and_markdown_of_a_results_file(tmp_path, monkeypatch, capsys):
+    results, markdown = tmp_path / 'r.jsonl', tmp_path / 't.md'
+    for each in (
+        record('clip', 'scratch', 'pretraining'),
+        record('harmoclip'),
+        record('harmoclip', recipe='quick', box_top1=1.0),
+    ):
+        tools.methods.append_line(results, each)
+    argv = ['x', '--tables', '--results', results, '--markdown', markdown]
+    monkeypatch.setattr(sys, 'argv', list(map(str, argv)))
+    tools.methods.main()
+    assert 'it is a CLIP to start from' in capsys.readouterr().out.replace(
+        '\n', ' '
+    )
+    assert '| HarmoCLIP, pretrained | 300 | 1 | 50.0 |' in markdown.read_text()
+
+
+# --- the claim ---
+
+
+def test_pareto_front_by_hand():
+    # (1, 1) is dominated by (2, 2); equal points do not dominate each other
+    points = [(1, 1), (2, 2), (3, 0), (2, 2), (2, 1), (0, 2)]
+    assert tools.claims.on_front(points) == [
+        False, True, True, True, False, False,
+    ]  # fmt: skip
+
+
+def results_of(ours):
+    """Two seeds of all methods; `ours` are (box, novel, recall) of ours."""
+    records = []
+    for seed in (0, 1):
+        for method in tools.plan.METHODS:
+            box, novel, recall = (50 + seed, 40 + seed, 45 + seed)
+            if method == 'harmoclip':
+                box, novel, recall = (v + seed for v in ours)
+            records.append(
+                record(
+                    method, seed=seed, box_top1=box, box_top1_novel=novel,
+                    retrieval_mean_r1=recall,
+                )
+            )  # fmt: skip
+    return records
+
+
+@pytest.mark.parametrize(
+    'ours, front, above, kept',
+    [
+        ((60, 50, 45), '2 of 2', True, True),
+        # a deviation of 0.71: by so much it may fall, and must rise
+        ((60, 40.6, 44.4), '2 of 2', False, True),
+        ((49, 41, 44), '0 of 2', True, False),
+    ],
+)
+def test_verdicts(ours, front, above, kept):
+    records = results_of(ours)
+    pareto, *novel, recall = tools.claims.judge(records)
+    assert f'on it for {front} seeds' in pareto
+    assert len(novel) == 4
+    for sentence in novel:
+        assert ('not clearly above' not in sentence) == above, sentence
+    assert ('retrieval is kept' in recall) == kept
+    assert tools.claims.judge(records[:4]) == []
+
+
+def test_seeds_without_all_methods_are_not_judged():
+    records = [*results_of((60, 50, 45)), record('harmoclip', seed=2)]
+    assert tools.claims.seeds_on_front(records) == {0: True, 1: True}
+
+
+def test_pictures_of_a_results_file(tmp_path, monkeypatch, capsys):
+    results = tmp_path / 'r.jsonl'
+    start = record('clip', 'scratch', 'pretraining')
+    for each in [start, *results_of((60, 50, 45))]:
+        tools.methods.append_line(results, each)
+    pictures = {}
+    for folder in ('one', 'two'):
+        out = tmp_path / folder
+        argv = ['x', '--results', results, '--out-dir', out]
+        argv += ['--work-dir', tmp_path / 'none']
+        monkeypatch.setattr(sys, 'argv', list(map(str, argv)))
+        tools.plots.main()
+        pictures[folder] = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert 'No heat maps' in capsys.readouterr().out
+    assert set(pictures['one']) == {'compare_pareto.svg', 'compare_losses.svg'}
+    assert pictures['one'] == pictures['two']
+    for content in pictures['one'].values():
+        assert len(content) < 300_000 and b'HarmoCLIP' in content
+
+
+def test_pictures_need_results(tmp_path, monkeypatch):
+    argv = ['x', '--results', str(tmp_path / 'none.jsonl')]
+    monkeypatch.setattr(sys, 'argv', argv)
+    with pytest.raises(UsageError, match='holds no fine-tuning of recipe'):
+        tools.plots.main()
