@@ -221,7 +221,7 @@ class Comparison:
         """What a run is, in a few words."""
         words = [METHOD_NAMES[run.method], run.start]
         if run.variant.name != 'default':
-            words.append(run.variant.text or run.variant.name)
+            words.append(run.variant.name)
         return ', '.join([*words, f'seed {run.seed}'])
 
     def weights(self, run: Run) -> Path:

@@ -55,10 +55,10 @@ class Recipe:
     scale: float = 1.6
     details: float = 0.3
     batch_size: int = 128
-    pretrain_steps: int = 1000
+    pretrain_steps: int = 2000
     tune_steps: int = 200
     scratch_steps: int = 300
-    pretrain_lr: float = 1e-3
+    pretrain_lr: float = 1.5e-3
     tune_lr: float = 3e-4
     scratch_lr: float = 1e-3
     warmup: int = 50
