@@ -201,7 +201,7 @@ def similarity_map(model: Any, img: Tensor, phrase: str) -> Tensor:
 def draw_heatmaps(
     recipe: Recipe, folder: Path, count: int, path: Path
 ) -> bool:
-    """Heat maps of the first test images with two objects and more.
+    """Heat maps of the first test images with the most objects.
 
     Returns:
         bool: Whether there were weights to draw with.
@@ -221,11 +221,10 @@ def draw_heatmaps(
     loader.data_prefix = dict(img='test/')
     loader.test_mode = True
     dataset = DATASETS.build(loader)
-    chosen = [
-        sample
-        for sample in map(dataset.__getitem__, range(20 * count))
-        if len(sample['data_samples'].phrases) > 1
-    ][:count]
+    samples = [dataset[i] for i in range(min(len(dataset), 20 * count))]
+    # Stable: those with the most objects first, in the order of the file.
+    samples.sort(key=lambda each: -len(each['data_samples'].phrases))
+    chosen = samples[:count]
     rows = len(chosen)
     figure, grid = plt.subplots(
         rows, 1 + len(models), squeeze=False, layout='constrained',
