@@ -230,7 +230,7 @@ def draw_heatmaps(
         rows, 1 + len(models), squeeze=False, layout='constrained',
         figsize=(1.7 * (1 + len(models)), 1.75 * rows),
     )  # fmt: skip
-    for axes, sample in zip(grid, chosen):
+    for number, (axes, sample) in enumerate(zip(grid, chosen)):
         image, phrase = sample['inputs'], sample['data_samples'].phrases[0]
         axes[0].imshow(image.permute(1, 2, 0).numpy()[..., ::-1])
         axes[0].set_title(phrase, fontsize=7)
@@ -240,7 +240,7 @@ def draw_heatmaps(
             )
             heat = similarity_map(model, batch['inputs'], phrase)
             place.imshow(heat.numpy(), cmap='viridis')
-            title = name if axes is grid[0] else ''
+            title = '' if number else name
             place.set_title(
                 f'{title}\n{heat.min():.2f} to {heat.max():.2f}'.strip(),
                 fontsize=7,
