@@ -32,8 +32,8 @@ def test_a_row_by_hand(code):
         'tiny', gpus=2, params=1e9, width=10, blocks=1, tokens=100,
         text_width=10, dims=1000, images=5, regions=1, caption=6, phrase=4,
     )  # fmt: skip
-    # state 16 GB, half of it with FSDP; activations 5 x (100 x 440 + 10 x
-    # 5280) bytes; gathered 4 x 1000 x 10 x 6 bytes = 0.24 MB; ring 2 x 1/2
+    # state 16 GB, half of it with FSDP; activations 5 x (100 x 360 + 10 x
+    # 4320) bytes; gathered 4 x 1000 x 10 x 6 bytes = 0.24 MB; ring 2 x 1/2
     assert row == (
         '| tiny | 2 | 10 | 16.0 | 8.000 | 0.0 | 0 | 4000 | 0 | '
         # losses 12 x 1000 x 5 x 10 x 3 = 1.8e6; towers 3 x 5 x (100 x (2400
