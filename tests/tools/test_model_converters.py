@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.errors import CheckpointError, UsageError
 from harmoclip_mm.models.checkpoints.blending import blend_state_dicts
 
 open_clip_model = pytest.importorskip('open_clip.model')
@@ -20,20 +20,20 @@ CFG = dict(
 )
 
 
-def run(tool, *args, fails=False):
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / 'tools' / 'model_converters' / tool),
-            *map(str, args),
-        ],
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert bool(done.returncode) == fails, done.stderr
-    return done.stderr if fails else done.stdout
+@pytest.fixture
+def run(run_tool, capsys):
+    """Run a converter; returns what it prints, or its error."""
+
+    def start(tool, *args, fails=False):
+        path = f'model_converters/{tool}'
+        if not fails:
+            run_tool(path, *args)
+            return capsys.readouterr().out
+        with pytest.raises((UsageError, SystemExit)) as error:
+            run_tool(path, *args)
+        return f'{error.value} {capsys.readouterr().err}'
+
+    return start
 
 
 def save(path, quick_gelu=True):
@@ -42,7 +42,7 @@ def save(path, quick_gelu=True):
     return model
 
 
-def test_export_there_and_back(tmp_path):
+def test_export_there_and_back(tmp_path, run):
     model = save(tmp_path / 'in.pt')
     act = ['--activation', 'quick_gelu']
     out = run(
@@ -68,12 +68,22 @@ def test_export_there_and_back(tmp_path):
     torch.testing.assert_close(back, dict(expected), rtol=0, atol=0)
 
 
-def test_export_errors_are_sentences(tmp_path):
+def test_export_errors_are_sentences(tmp_path, run):
     (tmp_path / 'bad.pt').write_text('Not found')
-    error = run(
-        'export_clip.py', tmp_path / 'bad.pt', tmp_path / 'out', fails=True
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / 'tools/model_converters/export_clip.py'),
+            str(tmp_path / 'bad.pt'),
+            str(tmp_path / 'out'),
+        ],
+        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert 'no checkpoint but text' in error and 'Traceback' not in error
+    assert done.returncode and 'no checkpoint but text' in done.stderr
+    assert 'Traceback' not in done.stderr
     torch.save(
         dict(state_dict={}, args=CFG, path=Path('x')), tmp_path / 'objects.pt'
     )
@@ -83,7 +93,7 @@ def test_export_errors_are_sentences(tmp_path):
     assert 'pathlib' in error and '--trust-pickle' in error
 
 
-def test_export_takes_heads_from_a_config(tmp_path):
+def test_export_takes_heads_from_a_config(tmp_path, run):
     import harmoclip_mm
 
     save(tmp_path / 'in.pt')
@@ -112,7 +122,7 @@ def test_export_takes_heads_from_a_config(tmp_path):
     assert back.checkpoint_info['activation'] == 'gelu'
 
 
-def test_blend(tmp_path):
+def test_blend(tmp_path, run):
     old = save(tmp_path / 'old.pt').state_dict()
     new = save(tmp_path / 'new.pt').state_dict()
     out = run(
@@ -138,7 +148,7 @@ def test_blend(tmp_path):
     assert torch.equal(found['text_projection'], old['text_projection'])
 
 
-def test_blend_errors(tmp_path):
+def test_blend_errors(tmp_path, run):
     save(tmp_path / 'old.pt')
     save(tmp_path / 'old-quickgelu.pt')
     error = run(
