@@ -6,15 +6,14 @@ what is tested is that everything fits together, not what is learnt.
 
 import json
 import math
-import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import mmengine
 import pytest
+from processes import free_port, tool_environment
 
 pytestmark = pytest.mark.slow
 
@@ -37,16 +36,12 @@ def road(coco_photos, tmp_path_factory):
     """A work folder with the photos' phrases, and a function that runs a
     tool there as a user would and gives what it printed."""
     folder = tmp_path_factory.mktemp('road')
-    env = {
-        **os.environ,
-        'PYTHONPATH': str(REPOSITORY),
-        'PYTHON': sys.executable,
-        'CUDA_VISIBLE_DEVICES': '-1',
-        'COCO_ROOT': str(coco_photos),
-        'COCO_PHRASES': str(folder / 'phrases.jsonl'),
-    }
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE'):
-        env.pop(name, None)
+    env = tool_environment(
+        threads=None,
+        PYTHONPATH=str(REPOSITORY),
+        COCO_ROOT=str(coco_photos),
+        COCO_PHRASES=str(folder / 'phrases.jsonl'),
+    )
 
     def run(tool: str, *args, **more) -> str:
         start = [sys.executable] if tool.endswith('.py') else ['bash']
@@ -109,14 +104,11 @@ def test_full_size_model_trains(road):
 
 
 def test_two_processes_train_on_the_cpu(road):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
     printed = road(
         'dist_train.sh', CONFIG, 2, '--work-dir', 'two', '--cfg-options',
         *DRY_RUN, 'train_dataloader.dataset.indices=12',
         'log_level=DEBUG',  # mmengine then keeps a log of every rank
-        PORT=port,
+        PORT=free_port(),
         OMP_NUM_THREADS='1',  # two processes, two cores
     )  # fmt: skip
     logs = sorted((road.folder / 'two').rglob('*rank*.log'))

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pickle
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,16 @@ def evaluate(panoptic_photos, run_tool, tmp_path, monkeypatch):
     monkeypatch.setenv('CLIP_MODEL', 'clip_tiny')
 
     def run(name, *options, images=3):
+        # The stack keeps loggers by experiment and second: a second run
+        # within one second would write into the first one's file.
+        experiment = f'{tmp_path.name}_{uuid.uuid4().hex}'
         run_tool(
             'test.py', CONFIGS / 'evaluation' / name, 'none',
             '--work-dir', tmp_path / 'work',
             '--metrics-out', tmp_path / 'metrics.json',
             '--out', tmp_path / 'out.pkl',
             '--cfg-options',
+            f'experiment_name={experiment}',
             'test_dataloader.num_workers=0',
             'test_dataloader.batch_size=2',
             f'test_dataloader.dataset.indices={images}',

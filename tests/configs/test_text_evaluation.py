@@ -63,7 +63,8 @@ def evaluate(model, run_tool, tmp_path):
             model.path, '--work-dir', out / 'logs',
             '--metrics-out', out / 'metrics.json', '--out', out / 'out.pkl',
             '--show-dir', out / 'drawn',
-            '--cfg-options', 'test_dataloader.num_workers=0',
+            '--cfg-options', f'experiment_name={out.parent.name}_{name}',
+            'test_dataloader.num_workers=0',
             'test_dataloader.persistent_workers=False', *options,
         )  # fmt: skip
         drawn = list((out / 'drawn').rglob('*.jpg'))

@@ -1,7 +1,6 @@
 """Sharded training equals that of one process on the global batch."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from processes import free_port, tool_environment
 
 from harmoclip_mm.engine import CLIPFSDPStrategy
 from harmoclip_mm.errors import UsageError
@@ -22,19 +22,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def outcome(tmp_path_factory):
     """What two ranks and one process of the worker script wrote."""
     folder = tmp_path_factory.mktemp('fsdp')
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
     worker = Path(__file__).with_name('fsdp_worker.py')
     result = subprocess.run(
-        [sys.executable, str(worker), str(folder), str(port), 'with_cp'],
+        [sys.executable, str(worker), str(folder), free_port(), 'with_cp'],
         cwd=folder,
-        env={
-            **os.environ,
-            'PYTHONPATH': str(REPOSITORY),
-            'CUDA_VISIBLE_DEVICES': '-1',
-            'OMP_NUM_THREADS': '1',
-        },
+        env=tool_environment(
+            PYTHONPATH=f'{REPOSITORY}{os.pathsep}{REPOSITORY / "tests"}'
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -7,10 +7,7 @@ step from the file to the figure is the real one.
 import contextlib
 import io
 import json
-import os
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import mmengine
@@ -19,6 +16,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from processes import free_port, tool_environment
 
 from harmoclip_mm.apis import UsageError
 from harmoclip_mm.evaluation import check_run
@@ -191,25 +189,14 @@ def test_batch_size_and_workers(
 
 
 def test_two_processes(project, reference):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
     config, weights, *rest = _command(project, 'two')
-    env = {
-        **os.environ,
-        'PYTHONPATH': str(REPOSITORY),
-        'PYTHON': sys.executable,
-        'CUDA_VISIBLE_DEVICES': '-1',
-        'PORT': port,
-        'OMP_NUM_THREADS': '1',  # two processes, two cores
-    }
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE'):
-        env.pop(name, None)
     result = subprocess.run(
         ['bash', str(REPOSITORY / 'tools' / 'dist_test.sh'),
          *map(str, (config, weights, 2, *rest))],
         cwd=project,
-        env=env,
+        env=tool_environment(
+            PYTHONPATH=str(REPOSITORY), PORT=free_port()
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,13 +1,13 @@
 """Small real models and samples for the tests of ``models``."""
 
 import copy
-import socket
 
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from processes import free_port
 
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import CLIPTokenizer
@@ -132,11 +132,8 @@ def run_ranks():
     context.set_forkserver_preload(['harmoclip_mm.models'])
 
     def run(worker, ranks, *args):
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
         torch.multiprocessing.start_processes(
-            worker, (port, *args), ranks, start_method='forkserver'
+            worker, (int(free_port()), *args), ranks, start_method='forkserver'
         )
 
     return run

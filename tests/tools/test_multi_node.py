@@ -2,12 +2,11 @@
 
 import json
 import os
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import free_port, tool_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / 'tools' / 'dist_train.sh'
@@ -23,24 +22,10 @@ OPTIONS = (
 
 
 def environment(**more) -> dict:
-    env = {
-        **os.environ,
-        'PYTHON': sys.executable,
-        'CUDA_VISIBLE_DEVICES': '-1',
-        'OMP_NUM_THREADS': '1',
-    }
-    for name in (
-        *('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE'),
-        *('NNODES', 'NODE_RANK', 'MASTER_ADDR', 'PORT'),
-    ):
+    env = tool_environment()
+    for name in ('NNODES', 'NODE_RANK', 'MASTER_ADDR', 'PORT'):
         env.pop(name, None)
     return {**env, **more}
-
-
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return str(free.getsockname()[1])
 
 
 def read_losses(work_dir: Path) -> list:

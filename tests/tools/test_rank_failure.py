@@ -1,13 +1,12 @@
 """A process that fails ends the job, with the reason and at once."""
 
 import os
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from processes import free_port, tool_environment
 
 pytestmark = pytest.mark.slow
 
@@ -34,12 +33,6 @@ default_hooks = dict(
     invalid_loss=dict(type='InvalidLossHook'))
 custom_hooks = [dict(type='FailAt', how={how!r}, file={failed!r})]
 """
-
-
-def _port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return str(s.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -73,16 +66,10 @@ def test_one_failing_rank_ends_the_job(tmp_path, how, told):
             folder=str(tmp_path / 'images'), how=how, failed=str(failed)
         )
     )
-    env = {
-        **os.environ,
-        'PYTHONPATH': f'{REPOSITORY}{os.pathsep}{Path(__file__).parent}',
-        'PYTHON': sys.executable,
-        'CUDA_VISIBLE_DEVICES': '-1',
-        'OMP_NUM_THREADS': '1',
-        'PORT': _port(),
-    }
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE'):
-        env.pop(name, None)
+    env = tool_environment(
+        PYTHONPATH=f'{REPOSITORY}{os.pathsep}{Path(__file__).parent}',
+        PORT=free_port(),
+    )
     result = subprocess.run(
         ['bash', str(REPOSITORY / 'tools/dist_train.sh'), 'toy.py', '2'],
         cwd=tmp_path,

@@ -1,13 +1,11 @@
 """FSDP through the tools: two gloo processes train, resume and test."""
 
 import json
-import os
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import free_port, tool_environment
 
 from harmoclip_mm.models.checkpoints import load_weights_only
 
@@ -35,22 +33,12 @@ def test_train_resume_and_test(tmp_path, run_tool, monkeypatch):
     config.write_text(CONFIG.format(configs=str(REPOSITORY / 'configs')))
 
     def train(*args) -> None:
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = str(free.getsockname()[1])
-        env = {
-            **os.environ,
-            'PYTHON': sys.executable,
-            'CUDA_VISIBLE_DEVICES': '-1',
-            'OMP_NUM_THREADS': '1',
-            'PORT': port,
-        }
         result = subprocess.run(
             [
                 *('bash', str(REPOSITORY / 'tools' / 'dist_train.sh')),
                 *(str(config), '2', '--work-dir', str(tmp_path), *args),
             ],
-            env=env,
+            env=tool_environment(PORT=free_port()),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

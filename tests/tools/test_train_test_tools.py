@@ -3,7 +3,6 @@
 import json
 import os
 import runpy
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import mmengine
 import pytest
 import torch
+from processes import free_port, tool_environment
 
 REPO = Path(__file__).parents[2]
 NUM_TEST = 11  # odd: the last batch of two processes is uneven
@@ -50,16 +50,7 @@ def _environment():
     paths = [str(REPO), str(Path(__file__).parent)]
     if os.environ.get('PYTHONPATH'):
         paths.append(os.environ['PYTHONPATH'])
-    env = {
-        **os.environ,
-        'PYTHONPATH': os.pathsep.join(paths),
-        'PYTHON': sys.executable,
-        'CUDA_VISIBLE_DEVICES': '-1',
-        'OMP_NUM_THREADS': '1',
-    }
-    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE'):
-        env.pop(name, None)
-    return env
+    return tool_environment(PYTHONPATH=os.pathsep.join(paths))
 
 
 def _run(cwd, command, *args, code=0, **env):
@@ -77,12 +68,6 @@ def _run(cwd, command, *args, code=0, **env):
     )
     assert result.returncode == code, result.stdout
     return result.stdout
-
-
-def _port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return str(s.getsockname()[1])
 
 
 @pytest.fixture(scope='module')
@@ -267,7 +252,7 @@ def test_two_processes_train_and_test_on_the_cpu(project, tested):
     output = _run(
         project, 'dist_train.sh', 'toy.py', 2, '--work-dir', 'dist',
         '--cfg-options', 'find_unused_parameters=True', '--auto-scale-lr',
-        PORT=_port(),
+        PORT=free_port(),
     )  # fmt: skip
     assert 'GPU number: 2' in output  # mmengine's word for processes
     # 2 processes x 2 samples, made for 8
@@ -277,7 +262,7 @@ def test_two_processes_train_and_test_on_the_cpu(project, tested):
     assert (project / 'dist' / 'iter_2.pth').is_file()
     _run(
         project, 'dist_test.sh', 'toy.py', project / 'two' / 'iter_2.pth', 2,
-        '--metrics-out', 'two.json', '--out', 'two.pkl', PORT=_port(),
+        '--metrics-out', 'two.json', '--out', 'two.pkl', PORT=free_port(),
     )  # fmt: skip
     _, metrics = tested
     assert json.loads((project / 'two.json').read_text()) == metrics
@@ -306,7 +291,7 @@ def test_slurm_scripts_pass_their_arguments_on(project, tested):
         'GPUS': '2',
         'GPUS_PER_NODE': '2',
         'SRUN_ARGS': '--quotatype=auto --exclusive',
-        'MASTER_PORT': _port(),
+        'MASTER_PORT': free_port(),
     }
     output = _run(
         project, 'slurm_test.sh', 'part', 'job', 'toy.py',
@@ -316,7 +301,7 @@ def test_slurm_scripts_pass_their_arguments_on(project, tested):
     assert '--kill-on-bad-exit=1 --quotatype=auto --exclusive' in output
     _, metrics = tested
     assert json.loads((project / 'slurm.json').read_text()) == metrics
-    env.update(SRUN_ARGS='', MASTER_PORT=_port())
+    env.update(SRUN_ARGS='', MASTER_PORT=free_port())
     _run(project, 'slurm_train.sh', 'part', 'job', 'toy.py', 'slurm', **env)
     assert (project / 'slurm' / 'iter_2.pth').is_file()
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement, InstanceData
+from processes import free_port
 from torch.utils.data import DataLoader, Dataset
 
 from harmoclip_mm.evaluation import (
@@ -112,10 +112,7 @@ def test_batch_size_and_workers(reference, batch_size, workers):
 @pytest.mark.slow
 def test_two_processes(reference, tmp_path):
     # 13 images on 2 ranks: the sampler pads, every last batch is uneven
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    mp.spawn(_rank, (port, str(tmp_path)), nprocs=2)
+    mp.spawn(_rank, (free_port(), str(tmp_path)), nprocs=2)
     for rank in range(2):
         results = json.loads((tmp_path / f'{rank}.json').read_text())
         assert len(results) == 6
