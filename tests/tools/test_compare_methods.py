@@ -25,7 +25,6 @@ def spec_of(run, **extra):
         'lr': run.lr,
         'warmup': recipe.warmup,
         'seed': run.seed,
-        'split': 'test',
         'load_from': None,
         **extra,
     }
@@ -139,17 +138,19 @@ def test_schedule_is_warm_up_then_cosine_of_all_steps():
     assert len(cfg.param_scheduler) == 1
 
 
-def test_split_chooses_the_images_and_not_the_metrics():
+def test_both_splits_get_the_same_metrics():
     run = tools.plan.main_runs(tools.plan.RECIPES['full'], 0, ['clip'])[0]
-    cfgs = {
-        split: tools.run.make_config(spec_of(run, split=split))
-        for split in ('val', 'test')
-    }
-    for split, cfg in cfgs.items():
-        dataset = cfg.test_dataloader.dataset
+    cfg = tools.run.make_config(spec_of(run))
+    for split, loader in (
+        ('val', cfg.val_dataloader),
+        ('test', cfg.test_dataloader),
+    ):
+        dataset = loader.dataset
         assert dataset.ann_file == f'annotations/instances_{split}.json'
         assert f'captions_{split}' in str(dataset.pipeline)
-    assert cfgs['val'].test_evaluator == cfgs['test'].test_evaluator
+    assert cfg.val_evaluator == cfg.test_evaluator
+    # the training itself is not interrupted by evaluations
+    assert cfg.train_cfg.val_begin > cfg.train_cfg.max_iters
 
 
 def test_configs_of_the_methods_share_their_towers():
@@ -177,26 +178,32 @@ def compared(tmp_path_factory):
 
 def run_twice(recipe, folder, methods, starts):
     comparison = tools.methods.Comparison(
-        recipe, folder, folder / 'results.jsonl', 'val', Console()
+        recipe, folder, folder / 'results.jsonl', Console()
     )
     runs = tools.plan.main_runs(recipe, 0, methods, starts)
-    comparison.run([0], runs)
+    comparison.run(runs)
     return comparison, runs
 
 
 @pytest.mark.slow
 def test_records_of_a_comparison(compared):
     folder, recipe = compared
-    start, tuned = tools.tables.load_results(folder / 'results.jsonl')
+    results = folder / 'results.jsonl'
+    (tuned,) = tools.tables.load_results(results)
+    choices = tools.tables.choices_file(results)
+    start_val, start, tuned_val = tools.tables.load_results(choices)
+    assert [start['split'], tuned['split']] == ['test', 'test']
+    assert [start_val['split'], tuned_val['split']] == ['val', 'val']
     assert (start['variant'], start['method']) == ('pretraining', 'clip')
     assert (tuned['variant'], tuned['method']) == ('default', 'harmoclip')
     assert tuned['pretrain_steps'] == 2 and start['pretrain_steps'] == 0
-    for each in (start, tuned):
-        assert each['images'] == 8 and each['split'] == 'val'
+    for each in (start, tuned, start_val, tuned_val):
+        assert each['images'] == 8
         recall = (each['retrieval_i2t_r1'] + each['retrieval_t2i_r1']) / 2
         assert each['retrieval_mean_r1'] == pytest.approx(recall)
         assert 0 <= each['crop_top1'] <= 100
         assert each['seconds_per_step'] > 0
+    for each in (start, tuned):
         assert each['curves']['step'] == [1, 2]
     assert set(tuned['curves']) >= {'loss_gc', 'loss_lrc', 'loss_gr'}
     assert 'box_top1_lexeme' in tuned and 'box_top1_lexeme' not in start

@@ -86,7 +86,7 @@ def test_a_broken_line_is_named(tmp_path):
 def test_lines_are_appended_whole(tmp_path):
     path = tmp_path / 'new' / 'results.jsonl'
     for seed in range(3):
-        tools.methods.append_line(path, record('clip', seed=seed))
+        tools.methods.append_lines(path, [record('clip', seed=seed)])
     seeds = [each['seed'] for each in tools.tables.load_results(path)]
     assert seeds == [0, 1, 2]
 
@@ -100,12 +100,16 @@ def test_shown_tables_need_results(tmp_path, monkeypatch):
 
 def test_tables_and_markdown_of_a_results_file(tmp_path, monkeypatch, capsys):
     results, markdown = tmp_path / 'r.jsonl', tmp_path / 't.md'
-    for each in (
-        record('clip', 'scratch', 'pretraining'),
-        record('harmoclip'),
-        record('harmoclip', recipe='quick', box_top1=1.0),
-    ):
-        tools.methods.append_line(results, each)
+    start = record('clip', 'scratch', 'pretraining')
+    tools.methods.append_lines(
+        results,
+        [
+            record('harmoclip'),
+            record('harmoclip', recipe='quick', box_top1=1.0),
+        ],
+    )
+    choices = [start, record('harmoclip', split='val', box_top1=1.0)]
+    tools.methods.append_lines(tools.tables.choices_file(results), choices)
     argv = ['x', '--tables', '--results', results, '--markdown', markdown]
     monkeypatch.setattr(sys, 'argv', list(map(str, argv)))
     tools.methods.main()
@@ -171,8 +175,8 @@ def test_seeds_without_all_methods_are_not_judged():
 def test_pictures_of_a_results_file(tmp_path, monkeypatch, capsys):
     results = tmp_path / 'r.jsonl'
     start = record('clip', 'scratch', 'pretraining')
-    for each in [start, *results_of((60, 50, 45))]:
-        tools.methods.append_line(results, each)
+    records = [start, *results_of((60, 50, 45))]
+    tools.methods.append_lines(results, records)
     pictures = {}
     for folder in ('one', 'two'):
         out = tmp_path / folder

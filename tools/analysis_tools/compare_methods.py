@@ -6,8 +6,10 @@
 
 A tiny CLIP is pre-trained on captions of shapes, once a seed. From this start
 each method is fine-tuned for equally many steps, and trained from scratch as
-well; all are evaluated by the same code. Each finished run is one line of the
-results file. A tool that was stopped goes on with the run that is missing.
+well; all are evaluated by the same code, on the val images for choices and on
+the test images for the figures to report. Each finished run is one line of the
+results file. A tool that was stopped goes on with the run that is missing, and
+two of them may run side by side.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from compare_claims import judge
 from compare_plan import (
@@ -27,6 +29,7 @@ from compare_plan import (
     METHODS,
     PRETRAINING,
     RECIPES,
+    SPLITS,
     STARTS,
     Recipe,
     Run,
@@ -37,10 +40,13 @@ from compare_plan import (
 from compare_tables import (
     ablation_table,
     check_start,
+    choices_file,
     load_results,
     main_table,
+    select,
     to_markdown,
 )
+from filelock import FileLock
 from rich.console import Console
 
 from harmoclip_mm.apis import UsageError, run_command
@@ -98,13 +104,6 @@ def parse_args() -> argparse.Namespace:
         help='seeds to run (default: 0 1 2, or 0 with --quick)',
     )
     parser.add_argument(
-        '--split',
-        choices=('val', 'test'),
-        default='test',
-        help='images to evaluate on: val for choices, test for the figures '
-        'to report (default: %(default)s)',
-    )
-    parser.add_argument(
         '--work-dir',
         type=Path,
         default=Path('work_dirs/compare_methods'),
@@ -113,7 +112,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--results',
         type=Path,
-        help='JSON lines to read and to append to (default: '
+        help='JSON lines of the main table, to read and to append to; all '
+        'else goes to NAME_val.jsonl beside it (default: '
         'docs/results/compare_methods.jsonl of the repository; with --quick '
         'quick.jsonl in the work folder)',
     )
@@ -136,11 +136,13 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def append_line(path: Path, record: Dict[str, Any]) -> None:
-    """Append a record by one write, so that no line is ever torn by
-    another process that appends as well."""
+def append_lines(path: Path, records: Sequence[Dict[str, Any]]) -> None:
+    """Append records by one write, so that no line is ever torn by another
+    process that appends as well."""
+    if not records:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    line = (json.dumps(record) + '\n').encode()
+    line = ''.join(json.dumps(each) + '\n' for each in records).encode()
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         os.write(handle, line)
@@ -155,8 +157,7 @@ class Comparison:
     Args:
         recipe (Recipe): Lengths, data and learning rates.
         work_dir (Path): Folder of data, logs and weights.
-        results (Path): The JSON lines.
-        split (str): Images to evaluate on, ``'val'`` or ``'test'``.
+        results (Path): The JSON lines of the main table.
         console (Console): Where to print.
     """
 
@@ -165,13 +166,11 @@ class Comparison:
         recipe: Recipe,
         work_dir: Path,
         results: Path,
-        split: str,
         console: Console,
     ) -> None:
         self.recipe = recipe
         self.dir = (work_dir / recipe.name).resolve()
         self.results = results
-        self.split = split
         self.console = console
         self.env = {
             **child_environment(REPOSITORY),
@@ -179,32 +178,34 @@ class Comparison:
         }
 
     def done(self, run: Run) -> bool:
-        """Whether the results hold a run."""
-        identity = run.identity(self.recipe, self.split)
-        return any(
-            all(record.get(key) == value for key, value in identity.items())
-            for record in load_results(self.results)
+        """Whether the results hold a run, on both splits."""
+        records = load_results(self.results, choices_file(self.results))
+        return all(
+            select(records, **run.identity(self.recipe), split=split)
+            for split in SPLITS
         )
 
-    def run(self, seeds: List[int], runs: List[Run]) -> None:
-        """Draw the data, pre-train the seeds and run what is missing.
+    def run(self, runs: List[Run]) -> None:
+        """Draw the data and run what is missing, the starts of fine-tunings
+        before them.
 
         Args:
-            seeds (list[int]): The seeds.
-            runs (list[Run]): The runs, of these seeds.
+            runs (list[Run]): The runs.
         """
         missing = [run for run in runs if not self.done(run)]
         if not missing:
             self.console.print('Nothing is missing.')
             return
-        draw_shapes(
-            REPOSITORY / 'tools/dataset_converters/shapes.py',
-            self.dir / 'shapes',
-            self.recipe.data,
-            log=self.dir / 'shapes.log',
-            env=self.env,
-            console=self.console,
-        )
+        self.dir.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.dir / 'shapes.lock'):
+            draw_shapes(
+                REPOSITORY / 'tools/dataset_converters/shapes.py',
+                self.dir / 'shapes',
+                self.recipe.data,
+                log=self.dir / 'shapes.log',
+                env=self.env,
+                console=self.console,
+            )
         begin = time.monotonic()
         for count, run in enumerate(missing, 1):
             self.console.print(
@@ -213,9 +214,10 @@ class Comparison:
                 f'{format_seconds(time.monotonic() - begin)}',
                 highlight=False,
             )
-            if run.start == 'pretrained':
+            if run.variant.name == PRETRAINING or run.start == 'pretrained':
                 self.pretrain(run.seed)
-            self.execute(run)
+            if not self.done(run):  # by now, in another terminal
+                self.execute(run)
 
     def title(self, run: Run) -> str:
         """What a run is, in a few words."""
@@ -231,8 +233,10 @@ class Comparison:
     def pretrain(self, seed: int) -> None:
         """Make the start of a seed, unless it is there."""
         run = pretraining(self.recipe, seed)
-        if not (self.weights(run).is_file() and self.done(run)):
-            self.execute(run)
+        # another terminal may be at it
+        with FileLock(self.dir / f'{run.name}.lock'):
+            if not (self.weights(run).is_file() and self.done(run)):
+                self.execute(run)
 
     def execute(self, run: Run) -> None:
         """Train and evaluate in a process of its own; append the record."""
@@ -254,7 +258,6 @@ class Comparison:
             'lr': run.lr,
             'warmup': self.recipe.warmup,
             'seed': run.seed,
-            'split': self.split,
             'load_from': start,
             'crop_context': CROP_CONTEXT,
             'modes': default and run.method == 'harmoclip',
@@ -277,30 +280,30 @@ class Comparison:
             last.replace(folder / WEIGHTS)
         else:
             last.unlink()
-        append_line(self.results, self.record(run, folder))
+        records = {split: self.record(run, folder, split) for split in SPLITS}
+        # The choices first: a run is done when it has both.
+        main = [records.pop('test')] if default else []
+        append_lines(choices_file(self.results), list(records.values()))
+        append_lines(self.results, main)
 
-    def record(self, run: Run, folder: Path) -> Dict[str, Any]:
-        """The line of a finished run."""
-        figures = json.loads((folder / 'figures.json').read_text())
+    def record(self, run: Run, folder: Path, split: str) -> Dict[str, Any]:
+        """The line of a finished run on a split."""
+        figures = json.loads((folder / f'figures_{split}.json').read_text())
         about = json.loads((folder / 'about.json').read_text())
-        seconds = {
-            name: round(figures.pop(name), 4)
-            for name in ('seconds_per_step', 'train_seconds')
-        }
+        curves = about.pop('curves')
         recall = (
             figures['retrieval_i2t_r1'] + figures['retrieval_t2i_r1']
         ) / 2
         local = figures['box_top1']
         total = local + recall
         return {
-            **run.identity(self.recipe, self.split),
-            'device': about['device'],
-            'threads': about['threads'],
-            'torch': about['torch'],
+            **run.identity(self.recipe),
+            'split': split,
+            **about,
             'date': datetime.now(timezone.utc).strftime('%Y-%m-%d'),
             'batch_size': self.recipe.batch_size,
             'train_images': self.recipe.train,
-            'images': getattr(self.recipe, self.split),
+            'images': getattr(self.recipe, split),
             'pretrain_steps': (
                 self.recipe.pretrain_steps if run.start == 'pretrained' else 0
             ),
@@ -309,8 +312,8 @@ class Comparison:
             'harmonic_mean': round(
                 2 * local * recall / total if total else 0.0, 4
             ),
-            **seconds,
-            'curves': about['curves'],
+            # Once is enough; they fill a line.
+            **({'curves': curves} if split == 'test' else {}),
         }
 
 
@@ -342,31 +345,25 @@ def main() -> None:
                 f'no config for {", ".join(absent)}: expected '
                 + ', '.join(METHODS[m] for m in absent)
             )
-        comparison = Comparison(
-            recipe, args.work_dir, results, args.split, console
-        )
-        comparison.run(args.seeds, plan(args, recipe))
-    records = [
-        record
-        for record in load_results(results)
-        if (record['recipe'], record['split']) == (recipe.name, args.split)
-    ]
+        comparison = Comparison(recipe, args.work_dir, results, console)
+        comparison.run(plan(args, recipe))
+    records = select(
+        load_results(results, choices_file(results)), recipe=recipe.name
+    )
     if not records:
-        raise UsageError(
-            f'{results} holds no run of recipe {recipe.name} on the '
-            f'{args.split} images'
-        )
-    tables = [main_table(records)]
+        raise UsageError(f'{results} holds no run of recipe {recipe.name}')
+    tests, vals = (select(records, split=split) for split in ('test', 'val'))
+    tables = [main_table(tests)]
     tables += filter(
         None,
         (
-            ablation_table(records, title, variants)
+            ablation_table(vals, title, variants)
             for title, variants in ABLATIONS.items()
         ),
     )
     for table in tables:
         console.print(table.rich())
-    for sentence in [check_start(records), *judge(records)]:
+    for sentence in [check_start(tests), *judge(tests)]:
         console.print(sentence, highlight=False)
     if args.markdown:
         args.markdown.write_text(to_markdown(tables))

@@ -22,6 +22,7 @@ METHOD_NAMES = {
     'harmoclip': 'HarmoCLIP',
 }
 STARTS = ('pretrained', 'scratch')
+SPLITS = ('val', 'test')
 DEFAULT, PRETRAINING = 'default', 'pretraining'
 
 
@@ -142,12 +143,11 @@ class Run:
         frozen = {'model.frozen': []} if self.start == 'scratch' else {}
         return {**frozen, **self.variant.options}
 
-    def identity(self, recipe: Recipe, split: str) -> Dict[str, Any]:
-        """What tells this run's record from all others.
+    def identity(self, recipe: Recipe) -> Dict[str, Any]:
+        """What tells this run's records from all others.
 
         Args:
             recipe (Recipe): The recipe it belongs to.
-            split (str): ``'val'`` or ``'test'``.
 
         Returns:
             dict: Fields of the record.
@@ -157,7 +157,6 @@ class Run:
             'start': self.start,
             'variant': self.variant.name,
             'seed': self.seed,
-            'split': split,
             'recipe': recipe.name,
             'steps': self.steps,
             'lr': self.lr,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 
 from harmoclip_mm.apis import (
     CheckpointGuard,
@@ -44,7 +44,10 @@ CURVE_POINTS = 40
 def set_schedule(cfg: Config, steps: int, lr: float, warmup: int) -> None:
     """Train by steps: linear warm-up, then a cosine to 0."""
     cfg.train_cfg = dict(
-        type='IterBasedTrainLoop', max_iters=steps, val_interval=10**9
+        type='IterBasedTrainLoop',
+        # evaluated after the training, outside its loop
+        max_iters=steps,
+        val_begin=10**9,
     )
     cfg.train_dataloader.sampler = dict(
         type='ResumableInfiniteSampler', shuffle=True
@@ -74,17 +77,13 @@ def set_schedule(cfg: Config, steps: int, lr: float, warmup: int) -> None:
     )
 
 
-def set_evaluation(cfg: Config, split: str) -> None:
-    """Evaluate boxes and retrieval on a split, after the training."""
-    source = cfg.test_dataloader if split == 'test' else cfg.val_dataloader
-    cfg.test_dataloader = source
-    cfg.test_evaluator = [
+def set_evaluation(cfg: Config) -> None:
+    """Evaluate boxes and retrieval on both splits, after the training."""
+    cfg.test_evaluator = cfg.val_evaluator = [
         each
         for each in cfg.val_evaluator
         if each.type in ('BoxClassificationMetric', 'ImageTextRetrievalMetric')
     ]
-    for name in ('val_cfg', 'val_dataloader', 'val_evaluator'):
-        cfg[name] = None
 
 
 def make_config(spec: Dict[str, Any]) -> Config:
@@ -93,7 +92,7 @@ def make_config(spec: Dict[str, Any]) -> Config:
     Args:
         spec (dict): What the JSON file holds: ``config``, ``work_dir``,
             ``options``, ``without``, ``transforms``, ``steps``, ``lr``,
-            ``warmup``, ``seed``, ``split`` and ``load_from``.
+            ``warmup``, ``seed`` and ``load_from``.
 
     Returns:
         Config: The config, ready for the runner.
@@ -109,7 +108,7 @@ def make_config(spec: Dict[str, Any]) -> Config:
     ]
     pipeline[place:place] = spec['transforms']
     set_schedule(cfg, spec['steps'], spec['lr'], spec['warmup'])
-    set_evaluation(cfg, spec['split'])
+    set_evaluation(cfg)
     cfg.load_from = spec['load_from']
     cfg.randomness = dict(seed=spec['seed'])
     return cfg
@@ -130,24 +129,27 @@ def collect_curves(work_dir: Path) -> Dict[str, List[float]]:
     return curves
 
 
-def evaluate(runner: Runner, crop_context: float, modes: bool) -> dict:
+def evaluate(
+    runner: Runner, loop: BaseLoop, crop_context: float, modes: bool
+) -> Dict[str, float]:
     """Evaluate boxes by RoI features and by crops, and retrieval.
 
     Args:
         runner (Runner): After its training.
+        loop (BaseLoop): Its loop over the images of a split.
         crop_context (float): Factor by which boxes grow before the crop.
         modes (bool): Whether the other modes of the classifier are wanted.
 
     Returns:
         dict: Figures in percent.
     """
-    metrics = runner.test()
+    metrics = loop.run()
     figures = {name: metrics[key] for name, key in FIGURES.items()}
     model = runner.model
     if modes:
         for mode in ('lexeme', 'both'):
             model.classifier.mode = mode
-            metrics = runner.test_loop.run()
+            metrics = loop.run()
             figures[f'box_top1_{mode}'] = metrics['box_cls/top1']
             figures[f'box_top1_novel_{mode}'] = metrics['box_cls/novel_top1']
         model.classifier.mode = 'eot'
@@ -155,7 +157,7 @@ def evaluate(runner: Runner, crop_context: float, modes: bool) -> dict:
     model.region_extractor = MODELS.build(
         dict(type='CropFeatureExtractor', context=crop_context)
     )
-    metrics = runner.test_loop.run()
+    metrics = loop.run()
     model.region_extractor = extractor
     figures['crop_top1'] = metrics['box_cls/top1']
     figures['crop_top1_novel'] = metrics['box_cls/novel_top1']
@@ -163,7 +165,7 @@ def evaluate(runner: Runner, crop_context: float, modes: bool) -> dict:
 
 
 def main() -> None:
-    """Train, evaluate, write ``figures.json`` and ``curves.json``."""
+    """Train, evaluate, write ``figures_SPLIT.json`` and ``about.json``."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument(
         'run', type=Path, help='JSON file that compare_methods.py wrote'
@@ -178,11 +180,18 @@ def main() -> None:
     runner.train()
     seconds = time.monotonic() - begin
     times = runner.message_hub.get_scalar('train/time').data[0]
-    figures = evaluate(runner, spec['crop_context'], spec['modes'])
-    figures['seconds_per_step'] = float(np.median(times))
-    figures['train_seconds'] = seconds
-    save_metrics(figures, str(work_dir / 'figures.json'))
+    figures = {
+        split: evaluate(runner, loop, spec['crop_context'], spec['modes'])
+        for split, loop in (
+            ('val', runner.val_loop),
+            ('test', runner.test_loop),
+        )
+    }
+    for split, values in figures.items():
+        save_metrics(values, str(work_dir / f'figures_{split}.json'))
     about = {
+        'seconds_per_step': round(float(np.median(times)), 4),
+        'train_seconds': round(seconds, 1),
         'device': get_device(),
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,

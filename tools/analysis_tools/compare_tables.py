@@ -69,23 +69,39 @@ class TextTable:
         return '\n'.join(lines) + '\n'
 
 
-def load_results(path: Path) -> List[Record]:
+def choices_file(results: Path) -> Path:
+    """The file beside the results that holds what choices are made on.
+
+    Args:
+        results (Path): JSON lines of the main table.
+
+    Returns:
+        Path: JSON lines of all figures on the val images, and of the starts
+        and the ablations.
+    """
+    return results.with_name(f'{results.stem}_val.jsonl')
+
+
+def load_results(*paths: Path) -> List[Record]:
     """Read the results.
 
     Args:
-        path (Path): JSON lines; may be absent.
+        *paths (Path): JSON lines; may be absent.
 
     Returns:
-        list[dict]: The records in the order of the file.
+        list[dict]: The records in the order of the files.
 
     Raises:
         UsageError: If a line is no record; names it.
     """
-    if not path.is_file():
-        return []
     records = []
-    lines = path.read_text(encoding='utf-8').splitlines()
-    for number, line in enumerate(lines, 1):
+    lines = [
+        (path, number, line)
+        for path in paths
+        if path.is_file()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+    ]
+    for path, number, line in lines:
         try:
             record = json.loads(line)
             record['method'], record['recipe'], record['split']

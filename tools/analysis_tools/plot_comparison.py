@@ -32,7 +32,7 @@ from compare_plan import (
     main_runs,
     pretraining,
 )
-from compare_tables import load_results, select
+from compare_tables import choices_file, load_results, select
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
@@ -65,12 +65,6 @@ def parse_args() -> argparse.Namespace:
         '--recipe',
         choices=list(RECIPES),
         default='full',
-        help='which of the results (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--split',
-        choices=('val', 'test'),
-        default='test',
         help='which of the results (default: %(default)s)',
     )
     parser.add_argument(
@@ -256,12 +250,14 @@ def main() -> None:
     """Draw the pictures."""
     args = parse_args()
     records = select(
-        load_results(args.results), recipe=args.recipe, split=args.split
+        load_results(args.results, choices_file(args.results)),
+        recipe=args.recipe,
+        split='test',
     )
     if not any(tuned(records, method) for method in METHOD_NAMES):
         raise UsageError(
-            f'{args.results} holds no fine-tuning of recipe {args.recipe} on '
-            f'the {args.split} images: run compare_methods.py first'
+            f'{args.results} holds no fine-tuning of recipe {args.recipe}: '
+            'run compare_methods.py first'
         )
     args.out_dir.mkdir(parents=True, exist_ok=True)
     drawn = ['compare_pareto.svg', 'compare_losses.svg']
