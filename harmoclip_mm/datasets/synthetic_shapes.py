@@ -284,6 +284,7 @@ def draw_scene(
     objects: Tuple[int, int] = (2, 5),
     scale: float = 1.0,
     details: float = 0.6,
+    textures: Sequence[str] = TEXTURES,
 ) -> Scene:
     """Draw one scene with its caption.
 
@@ -297,6 +298,8 @@ def draw_scene(
             only for at most 3 objects, since more would find no room.
         details (float): Probability that a phrase tells the size, and the
             same for the texture, in [0, 1].
+        textures (Sequence[str]): Textures to choose from evenly. Defaults to
+            all of :data:`TEXTURES`.
 
     Returns:
         Scene: The picture, its caption and its objects.
@@ -304,7 +307,8 @@ def draw_scene(
     Raises:
         ValueError: If the picture would be too small to tell shapes apart,
             there are fewer categories than objects, or the objects would
-            find no room, or ``details`` is no probability.
+            find no room, or ``details`` is no probability, or a texture is
+            unknown.
     """
     if side < 32:
         raise ValueError(f'side is {side} px; shapes need at least 32 px')
@@ -322,13 +326,17 @@ def draw_scene(
         )
     if not 0 <= details <= 1:
         raise ValueError(f'details is {details}; it is a probability')
+    if not textures or set(textures) - set(TEXTURES):
+        raise ValueError(
+            f'textures are {list(textures)}; there are {list(TEXTURES)}'
+        )
     count = int(rng.integers(low, high + 1))
     chosen = rng.choice(len(categories), count, replace=False)
     things = []
     for index in chosen:
         colour, shape = categories[index].rsplit(' ', 1)
         size = ('small', 'large')[rng.integers(2)]
-        texture = TEXTURES[rng.integers(len(TEXTURES))]
+        texture = textures[rng.integers(len(textures))]
         things.append(SceneObject(size, colour, texture, shape))
     things, outlines, positions = _arrange(rng, things, side, scale)
     canvas = _background(rng, side)

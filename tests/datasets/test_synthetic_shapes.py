@@ -130,11 +130,15 @@ def test_too_small_pictures_and_too_few_categories_are_refused():
         draw_scene(rng, CLASSES[:4])
 
 
-def test_number_and_size_of_the_objects_can_be_chosen():
+def test_number_size_and_texture_of_the_objects_can_be_chosen():
     counts, sides = set(), []
     for seed in range(80):
         rng = np.random.default_rng(seed)
-        scene = draw_scene(rng, CLASSES[:3], 64, objects=(1, 3), scale=1.6)
+        scene = draw_scene(
+            rng, CLASSES[:3], 64, objects=(1, 3), scale=1.6,
+            textures=['dotted'],
+        )  # fmt: skip
+        assert {thing.texture for thing in scene.objects} == {'dotted'}
         counts.add(len(scene.objects))
         boxes = np.array([thing.bbox for thing in scene.objects])
         assert boxes.min() >= 0 and boxes.max() <= 64
@@ -153,7 +157,9 @@ def test_number_and_size_of_the_objects_can_be_chosen():
     dict(scale=1.1),
     dict(objects=(1, 3), scale=1.7),
     dict(details=-0.1),
+    dict(textures=['checked']),
+    dict(textures=[]),
 ])  # fmt: skip
 def test_scenes_that_cannot_be_drawn_are_refused(options):
-    with pytest.raises(ValueError, match=r'objects|scale|details'):
+    with pytest.raises(ValueError, match=r'objects|scale|details|textures'):
         draw_scene(np.random.default_rng(0), CLASSES, **options)

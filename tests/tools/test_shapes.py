@@ -143,7 +143,7 @@ def test_fewer_and_larger_objects(tmp_path, run_tool):
     run_tool(
         TOOL, tmp_path, *('--train', '40', '--val', '0', '--test', '0'),
         *('--size', '48', '--objects', '1', '2', '--scale', '1.5'),
-        *('--details', '0'),
+        *('--details', '0', '--textures', 'plain'),
     )  # fmt: skip
     lines = odvg(tmp_path, 'train')
     regions = [line['grounding']['regions'] for line in lines]

@@ -39,6 +39,7 @@ class Recipe:
         scale (float): Factor of the objects' sides.
         details (float): Probability that a phrase tells the size, and the
             same for the texture.
+        textures (tuple[str]): Textures of the objects.
         batch_size (int): Images a step.
         pretrain_steps, tune_steps, scratch_steps (int): Steps of the
             pre-training, the fine-tunings, and the trainings from scratch.
@@ -47,19 +48,20 @@ class Recipe:
     """
 
     name: str
-    train: int = 16000
+    train: int = 24000
     val: int = 1000
     test: int = 1000
     size: int = 48
-    patch: int = 8
+    patch: int = 6
     objects: Tuple[int, int] = (1, 2)
     scale: float = 1.6
-    details: float = 0.3
+    details: float = 0.4
+    textures: Tuple[str, ...] = ('plain',)
     batch_size: int = 128
     pretrain_steps: int = 2000
     tune_steps: int = 200
     scratch_steps: int = 300
-    pretrain_lr: float = 1.5e-3
+    pretrain_lr: float = 8e-4
     tune_lr: float = 3e-4
     scratch_lr: float = 1e-3
     warmup: int = 50
@@ -67,7 +69,8 @@ class Recipe:
     @property
     def data(self) -> Dict[str, Any]:
         """dict: Options of ``shapes.py``."""
-        names = ('train', 'val', 'test', 'size', 'objects', 'scale', 'details')
+        names = ('train', 'val', 'test', 'size', 'objects', 'scale')
+        names += ('details', 'textures')
         return {**{name: getattr(self, name) for name in names}, 'seed': 0}
 
     @property

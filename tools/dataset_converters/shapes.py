@@ -23,7 +23,12 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from harmoclip_mm.datasets.synthetic_shapes import MAX_SCALE, Scene, draw_scene
+from harmoclip_mm.datasets.synthetic_shapes import (
+    MAX_SCALE,
+    TEXTURES,
+    Scene,
+    draw_scene,
+)
 from harmoclip_mm.text import load_vocabulary
 
 SPLITS = ('train', 'val', 'test')
@@ -68,6 +73,13 @@ def parse_args() -> argparse.Namespace:
         help='probability that a phrase tells the size of its object, and '
         'the same for the texture (default: %(default)s)',
     )
+    parser.add_argument(
+        '--textures',
+        nargs='+',
+        choices=TEXTURES,
+        default=list(TEXTURES),
+        help='textures of the objects (default: all)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='random seed')
     parser.add_argument(
         '--workers',
@@ -106,6 +118,7 @@ def write_scene(
     objects: Tuple[int, int],
     scale: float,
     details: float,
+    textures: Sequence[str],
     seed: Tuple[int, int],
 ) -> Tuple[str, Scene]:
     """Draw the scene of this index into a file.
@@ -115,7 +128,9 @@ def write_scene(
         need not travel between processes.
     """
     rng = np.random.default_rng([*seed, index])
-    scene = draw_scene(rng, categories, side, objects, scale, details)
+    scene = draw_scene(
+        rng, categories, side, objects, scale, details, textures
+    )
     name = f'{index:06d}.jpg'
     # Full colour resolution: chroma subsampling smears colours over 2 px.
     Image.fromarray(scene.image).save(folder / name, quality=95, subsampling=0)
@@ -191,6 +206,7 @@ def write_split(
         objects=tuple(args.objects),
         scale=args.scale,
         details=args.details,
+        textures=args.textures,
         seed=(args.seed, SPLITS.index(split)),
     )
     scenes = list(
