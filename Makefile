@@ -1,10 +1,13 @@
 # `make help` lists the targets. Variables: VENV (environment folder), PYTHON
 # (interpreter that creates it), MAX_JOBS (parallel compilations of mmcv),
-# PYTEST_ARGS, OMP_NUM_THREADS.
+# PYTEST_ARGS, PYTEST_WORKERS (0: none beside the main process),
+# OMP_NUM_THREADS.
 
 VENV ?= .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?=
+PYTEST_WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
+	[ $$n -gt 8 ] && echo 8 || echo $$n)
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -21,11 +24,12 @@ install: ## create VENV (default .venv) and install everything that is missing
 quickstart: install ## train and compare two tiny models, about 15 min on 2 cores
 	'$(BIN)/python' tools/quickstart.py
 
-# Tensors in the tests are small: more threads only wait for one another.
-test: export OMP_NUM_THREADS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
-	[ $$n -gt 4 ] && echo 4 || echo $$n)
+# A process a core, each with one thread: tensors in the tests are small, and
+# most of the time goes into starting processes. A file stays with one process,
+# which makes its fixtures once.
+test: export OMP_NUM_THREADS ?= 1
 test: install ## run all tests (PYTEST_ARGS='-m "not slow"' skips the slow ones)
-	'$(BIN)/python' -m pytest tests $(PYTEST_ARGS)
+	'$(BIN)/python' -m pytest tests -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: install ## ruff, formatting, docstring coverage
 	'$(BIN)/ruff' check .

@@ -275,8 +275,8 @@ def test_import_check_and_mminstall_agree():
 def test_make_hands_on_its_variables(tmp_path):
     result = subprocess.run(
         [
-            *('make', '-n', 'test', 'PYTHON=snake', 'PYTEST_ARGS='),
-            f'VENV={tmp_path}/my env',
+            *('make', '-n', 'test', 'PYTHON=snake', 'PYTEST_ARGS=-x'),
+            *('PYTEST_WORKERS=3', f'VENV={tmp_path}/my env'),
         ],
         cwd=ROOT,
         # `make test` runs this: an inner make would speak of its folders.
@@ -287,5 +287,5 @@ def test_make_hands_on_its_variables(tmp_path):
     )
     first, second = result.stdout.strip().splitlines()
     assert first == f"snake tools/setup/install.py --venv '{tmp_path}/my env'"
-    assert second.strip().endswith("bin/python' -m pytest tests")
+    assert second.endswith('pytest tests -n 3 --dist loadfile -x')
     assert f"'{tmp_path}/my env/bin/python'" in second
