@@ -63,7 +63,7 @@ RUN_TOOL = Path(__file__).with_name('compare_run.py')
 WEIGHTS = 'weights.pth'
 # Boxes grow by this factor before they are cropped: a shape alone in its
 # crop then fills it as much as a large one fills a scene.
-CROP_CONTEXT = 1.5
+CROP_CONTEXT = 1.75
 
 
 def parse_args() -> argparse.Namespace:

@@ -58,7 +58,7 @@ class Recipe:
     details: float = 0.4
     textures: Tuple[str, ...] = ('plain',)
     batch_size: int = 128
-    pretrain_steps: int = 1600
+    pretrain_steps: int = 2000
     tune_steps: int = 200
     scratch_steps: int = 200
     pretrain_lr: float = 8e-4
