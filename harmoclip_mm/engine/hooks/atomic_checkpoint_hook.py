@@ -61,6 +61,8 @@ class AtomicCheckpointHook(CheckpointHook):
             super()._save_checkpoint_with_step(runner, step, meta)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        if not hasattr(self, 'file_backend'):
+            return  # an evaluation without a training has nothing to save
         with self._write_then_remove():
             super()._save_best_checkpoint(runner, metrics)
 

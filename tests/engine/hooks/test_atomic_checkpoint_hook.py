@@ -93,6 +93,13 @@ def make_runner(work_dir, epochs, size=1, scores=(), hooks=(), **checkpoint):
     )
 
 
+@pytest.mark.parametrize('best', [{}, dict(save_best='acc')])
+def test_an_evaluation_alone_saves_nothing(tmp_path, harmoclip_scope, best):
+    runner = make_runner(tmp_path, 1, scores=[3.0], **best)
+    assert runner.val() == {'acc': 3.0}
+    assert names(tmp_path) == []
+
+
 def start(log, function):
     """Run a function in a process of its own."""
 
