@@ -36,8 +36,8 @@ CONFIGS = [name for name in ALL_CONFIGS if name not in EVALUATIONS]
 # Parameters of OpenAI's models (the sums over their state dicts, as
 # open_clip reports them); ours have one temperature of LRC more.
 PARAMETERS = {
-    'configs/harmoclip_vitb16_coco.py': 149_620_737 + 1,
-    'configs/harmoclip_vitl14_coco.py': 427_616_513 + 1,
+    'configs/harmoclip_vitb16_coco.py': 149_620_737 + 2,
+    'configs/harmoclip_vitl14_coco.py': 427_616_513 + 2,
 }
 
 

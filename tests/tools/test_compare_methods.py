@@ -86,9 +86,13 @@ def test_variants_change_what_they_name(harmoclip_scope):
     assert set(built['lrc'].model.heads) == {'gc', 'lrc'}
     assert set(built['gr-text'].model.heads) == {'gc', 'gr'}
     assert built['gr-crop'].model.heads.gr.mode == 'crop'
-    half = built['half-half'].model.heads
-    assert half.lrc.loss.loss_weight == half.gr.loss.loss_weight == 0.5
-    assert half.lrc.loss.type == 'LexemeRegionContrastiveLoss'
+    ones = built['one-one'].model.heads
+    assert ones.lrc.loss.loss_weight == ones.gr.loss.loss_weight == 1
+    assert ones.lrc.loss.type == 'LexemeRegionContrastiveLoss'
+    # the row that says "default" in a table of weights
+    heads = plain.model.heads
+    assert heads.lrc.loss.loss_weight == tools.plan.WEIGHT
+    assert heads.gr.loss.loss_weight == tools.plan.WEIGHT
     kinds = [
         each['type']
         for each in built['mislinked-0.5'].train_dataloader.dataset.pipeline

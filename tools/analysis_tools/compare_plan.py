@@ -59,10 +59,10 @@ class Recipe:
     textures: Tuple[str, ...] = ('plain',)
     batch_size: int = 128
     pretrain_steps: int = 2000
-    tune_steps: int = 200
+    tune_steps: int = 300
     scratch_steps: int = 200
     pretrain_lr: float = 8e-4
-    tune_lr: float = 3e-4
+    tune_lr: float = 6e-4
     scratch_lr: float = 1e-3
     warmup: int = 50
 
@@ -177,7 +177,8 @@ def _weights(**weights: float) -> Dict[str, float]:
 CROPS = {
     'model.crop_extractor': dict(type='CropFeatureExtractor', context=1.5)
 }
-WEIGHTS = (0.25, 0.5, 1.0, 2.0)
+# Weights of LRC and GR that are tried, and that of the config.
+WEIGHTS, WEIGHT = (0.25, 0.5, 1.0, 2.0), 0.5
 
 # Title of each table: its rows, variants of HarmoCLIP. `default` is the
 # config as it is, `gc` the method clip: both stand in the main table too.
@@ -202,19 +203,26 @@ ABLATIONS: Dict[str, List[Variant]] = {
         ),
     ],
     'Same total weight of the region losses': [
-        Variant('gr-text', text='GR(text) alone, 1'),
+        Variant('gr-text', text='GR(text) alone, 0.5'),
         Variant(
-            'half-half',
-            _weights(lrc=0.5, gr=0.5),
-            text='LRC 0.5 + GR 0.5',
+            'quarter-quarter',
+            _weights(lrc=0.25, gr=0.25),
+            text='LRC 0.25 + GR 0.25',
         ),
+        Variant(
+            'gr-1',
+            _weights(gr=1.0),
+            without=['lrc'],
+            text='GR(text) alone, 1',
+        ),
+        replace(ALL, text='LRC 0.5 + GR 0.5 (default)'),
         Variant(
             'gr-2',
             _weights(gr=2.0),
             without=['lrc'],
             text='GR(text) alone, 2',
         ),
-        replace(ALL, text='LRC 1 + GR 1 (default)'),
+        Variant('one-one', _weights(lrc=1.0, gr=1.0), text='LRC 1 + GR 1'),
     ],
     'LRC': [
         replace(ALL, text='positives by phrase, own temperature, lexeme of '
@@ -235,6 +243,14 @@ ABLATIONS: Dict[str, List[Variant]] = {
             text='lexeme of the phrase read alone',
         ),
     ],
+    'Temperature of GR': [
+        replace(ALL, text='own (default)'),
+        Variant(
+            'gr-temperature-shared',
+            {'model.heads.gr.temperature': 'shared'},
+            text="CLIP's",
+        ),
+    ],
     'Towers': [
         replace(ALL, text='dense map of values, text tower trained '
                 '(default)'),
@@ -251,16 +267,16 @@ ABLATIONS: Dict[str, List[Variant]] = {
     ],
     'Weight of LRC': [
         Variant(
-            DEFAULT if w == 1 else f'lrc-weight-{w:g}',
-            {} if w == 1 else _weights(lrc=w),
+            DEFAULT if w == WEIGHT else f'lrc-weight-{w:g}',
+            {} if w == WEIGHT else _weights(lrc=w),
             text=f'{w:g}',
         )
         for w in WEIGHTS
     ],
     'Weight of GR': [
         Variant(
-            DEFAULT if w == 1 else f'gr-weight-{w:g}',
-            {} if w == 1 else _weights(gr=w),
+            DEFAULT if w == WEIGHT else f'gr-weight-{w:g}',
+            {} if w == WEIGHT else _weights(gr=w),
             text=f'{w:g}',
         )
         for w in WEIGHTS

@@ -1,15 +1,16 @@
 _base_ = './clip.py'
-# L = L_GC + L_LRC + L_GR; a reconstruction, see docs/architecture.md.
+# L = L_GC + 0.5 L_LRC + 0.5 L_GR; a reconstruction, see docs/method.md, which
+# has the measurements that these settings follow from.
 heads = dict(
     lrc=dict(
         type='RegionPhraseHead',
-        loss=dict(type='LexemeRegionContrastiveLoss', loss_weight=1.0),
+        loss=dict(type='LexemeRegionContrastiveLoss', loss_weight=0.5),
         temperature='own',
     ),
     gr=dict(
         type='RegionAlignmentHead',
         mode='text',
-        loss=dict(type='GlobalRegionAlignmentLoss', loss_weight=1.0),
-        temperature='shared',
+        loss=dict(type='GlobalRegionAlignmentLoss', loss_weight=0.5),
+        temperature='own',
     ),
 )
