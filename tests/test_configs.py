@@ -34,7 +34,7 @@ ALL_CONFIGS = sorted(
 EVALUATIONS = [name for name in ALL_CONFIGS if '/evaluation/' in name]
 CONFIGS = [name for name in ALL_CONFIGS if name not in EVALUATIONS]
 # Parameters of OpenAI's models (the sums over their state dicts, as
-# open_clip reports them); ours have one temperature of LRC more.
+# open_clip reports them); ours have those of LRC and GR more.
 PARAMETERS = {
     'configs/harmoclip_vitb16_coco.py': 149_620_737 + 2,
     'configs/harmoclip_vitl14_coco.py': 427_616_513 + 2,
