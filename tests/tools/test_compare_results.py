@@ -61,6 +61,26 @@ def test_ablation_table_compares_the_same_seeds():
     assert tops['GC + GR(text)'] == '-'
 
 
+def test_classifier_table():
+    modes = dict(
+        box_top1_lexeme=48.0, box_top1_novel_lexeme=38.0,
+        box_top1_both=54.0, box_top1_novel_both=41.0,
+    )  # fmt: skip
+    records = [
+        record('harmoclip', **modes),
+        record('harmoclip', seed=1, **{**modes, 'box_top1_both': 56.0}),
+        record('harmoclip', 'scratch'),
+        record('clip'),
+    ]
+    table = tools.tables.classifier_table(records)
+    assert [row[1:] for row in table.rows] == [
+        ['50.0 ± 0.0', '40.0 ± 0.0'],
+        ['48.0 ± 0.0', '38.0 ± 0.0'],
+        ['55.0 ± 1.4', '41.0 ± 0.0'],
+    ]
+    assert tools.tables.classifier_table(records[2:]) is None
+
+
 @pytest.mark.parametrize(
     'crop, recall, verdict',
     [(61, 31, 'a CLIP'), (59, 31, 'no CLIP'), (61, 29, 'no CLIP')],
@@ -108,7 +128,13 @@ def test_tables_and_markdown_of_a_results_file(tmp_path, monkeypatch, capsys):
             record('harmoclip', recipe='quick', box_top1=1.0),
         ],
     )
-    choices = [start, record('harmoclip', split='val', box_top1=1.0)]
+    modes = {
+        f'{name}_{mode}': 7.0
+        for name in ('box_top1', 'box_top1_novel')
+        for mode in ('lexeme', 'both')
+    }
+    tuned_val = record('harmoclip', split='val', box_top1=1.0, **modes)
+    choices = [start, tuned_val]
     tools.methods.append_lines(tools.tables.choices_file(results), choices)
     argv = ['x', '--tables', '--results', results, '--markdown', markdown]
     monkeypatch.setattr(sys, 'argv', list(map(str, argv)))

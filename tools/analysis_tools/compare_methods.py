@@ -41,6 +41,7 @@ from compare_tables import (
     ablation_table,
     check_start,
     choices_file,
+    classifier_table,
     load_results,
     main_table,
     select,
@@ -357,8 +358,11 @@ def main() -> None:
     tables += filter(
         None,
         (
-            ablation_table(vals, title, variants)
-            for title, variants in ABLATIONS.items()
+            *(
+                ablation_table(vals, title, variants)
+                for title, variants in ABLATIONS.items()
+            ),
+            classifier_table(vals),
         ),
     )
     for table in tables:

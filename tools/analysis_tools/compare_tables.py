@@ -227,6 +227,37 @@ def ablation_table(
     return TextTable(title, ['', *COLUMNS, 's a step'], rows)
 
 
+def classifier_table(records: Sequence[Record]) -> Optional[TextTable]:
+    """The modes of HarmoCLIP's classifier, of the fine-tuned models.
+
+    Args:
+        records (Sequence[dict]): Of one recipe and split.
+
+    Returns:
+        TextTable or None: The table; None without such a record.
+    """
+    found = select(
+        records, method='harmoclip', start='pretrained', variant=DEFAULT
+    )
+    if not found:
+        return None
+    rows = [
+        [
+            text,
+            *(
+                mean_and_deviation([each[f'{name}{mode}'] for each in found])
+                for name in ('box_top1', 'box_top1_novel')
+            ),
+        ]
+        for text, mode in (
+            ('EOT (default)', ''),
+            ("the prompt's tokens (lexeme)", '_lexeme'),
+            ('both', '_both'),
+        )
+    ]
+    return TextTable('Classifier', ['', 'Box Top-1', 'novel'], rows)
+
+
 def check_start(records: Sequence[Record]) -> str:
     """Whether the starts are good enough for a trade-off to be seen.
 
