@@ -9,7 +9,6 @@ schedule is set here and not by the configs: all methods get the same.
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -176,9 +175,7 @@ def main() -> None:
     runner = build_runner(
         cfg, 'none', CheckpointGuard(strict=False, optional=HEADS)
     )
-    begin = time.monotonic()
     runner.train()
-    seconds = time.monotonic() - begin
     times = runner.message_hub.get_scalar('train/time').data[0]
     figures = {
         split: evaluate(runner, loop, spec['crop_context'], spec['modes'])
@@ -191,7 +188,6 @@ def main() -> None:
         save_metrics(values, str(work_dir / f'figures_{split}.json'))
     about = {
         'seconds_per_step': round(float(np.median(times)), 4),
-        'train_seconds': round(seconds, 1),
         'device': get_device(),
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
