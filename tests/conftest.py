@@ -9,13 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmdet.datasets import CocoPanopticDataset
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 from PIL import Image
 from pycocotools.coco import COCO
 
 from harmoclip_mm.text import load_vocabulary
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def no_scope_of_other_files():
+    """Begin each file without the default scope that another file's runner
+    left: which files came before depends on the number of workers."""
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')
