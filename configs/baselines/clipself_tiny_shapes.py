@@ -17,7 +17,9 @@ train_dataloader = dict(
     dataset=dict(
         pipeline=[
             *_base_.train_pipeline[:2],
-            _base_.grid_regions,
+            # Cells of 2 patches a side at least: published are 6 splits for
+            # a grid of 64.
+            {**_base_.grid_regions, 'max_splits': 3},
             *_base_.train_pipeline[2:],
         ]
     )
