@@ -4,7 +4,7 @@
 # coco2phrases.py --name-unlinked-boxes, so that all boxes train.
 _base_ = [
     './_base_/models/clip_tiny.py',
-    './_base_/methods/harmoclip.py',
+    './_base_/methods/harmoclip_scratch.py',
     './_base_/datasets/coco_region_text.py',
     './_base_/schedules/adamw_10e.py',
     './_base_/default_runtime.py',

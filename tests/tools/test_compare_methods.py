@@ -16,7 +16,7 @@ from harmoclip_mm.registry import MODELS
 def spec_of(run, **extra):
     recipe = tools.plan.RECIPES['full']
     return {
-        'config': str(REPO / tools.plan.METHODS[run.method]),
+        'config': str(REPO / run.config),
         'work_dir': 'unused',
         'options': {**recipe.model, **run.options},
         'without': list(run.variant.without),
@@ -163,6 +163,25 @@ def test_configs_of_the_methods_share_their_towers():
         model = Config.fromfile(str(REPO / path)).model
         towers.add(json.dumps([model.backbone, model.text_encoder.embed_dims]))
     assert len(towers) == 1
+
+
+def test_fine_tuning_has_the_weights_of_the_full_size_configs():
+    """They are stated twice: the leaf on shapes trains from scratch."""
+    method = Config.fromfile(str(REPO / 'configs/_base_/methods/harmoclip.py'))
+    run, scratch = (
+        tools.plan.main_runs(
+            tools.plan.RECIPES['quick'], 0, ['harmoclip'], [s]
+        )
+        for s in ('pretrained', 'scratch')
+    )
+    heads = [
+        Config.fromfile(str(REPO / each.config)).model.heads
+        for each in (*run, *scratch)
+    ]
+    assert heads[0] == method.heads
+    for name in ('lrc', 'gr'):
+        assert heads[1][name].loss.loss_weight == 1.0
+        assert heads[0][name].loss.loss_weight == tools.plan.WEIGHT
 
 
 # --- a real comparison ---

@@ -250,7 +250,7 @@ class Comparison:
             start = str(self.weights(pretraining(self.recipe, run.seed)))
         default = run.variant.name == 'default'
         spec = {
-            'config': str(REPOSITORY / METHODS[run.method]),
+            'config': str(REPOSITORY / run.config),
             'work_dir': str(folder),
             'options': {**self.recipe.model, **run.options},
             'without': list(run.variant.without),
@@ -338,14 +338,6 @@ def main() -> None:
         args.work_dir / 'quick.jsonl' if args.quick else RESULTS
     )
     if not args.tables:
-        absent = [
-            m for m in args.methods if not (REPOSITORY / METHODS[m]).is_file()
-        ]
-        if absent:
-            raise UsageError(
-                f'no config for {", ".join(absent)}: expected '
-                + ', '.join(METHODS[m] for m in absent)
-            )
         comparison = Comparison(recipe, args.work_dir, results, console)
         comparison.run(plan(args, recipe))
     records = select(

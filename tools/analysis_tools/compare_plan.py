@@ -14,6 +14,8 @@ METHODS = {
     'fineclip': 'configs/baselines/fineclip_tiny_shapes.py',
     'harmoclip': 'configs/harmoclip_tiny_shapes.py',
 }
+# Where a method has another config for the pre-trained start.
+FINE_TUNING = {'harmoclip': 'configs/harmoclip_tiny_shapes_finetune.py'}
 METHOD_NAMES = {
     'clip': 'CLIP',
     'regionclip': 'RegionCLIP',
@@ -138,6 +140,13 @@ class Run:
         """str: Name of the run's folder."""
         parts = (self.method, self.start, self.variant.name)
         return '-'.join([*parts, f'seed{self.seed}'])
+
+    @property
+    def config(self) -> str:
+        """str: Config file, relative to the repository."""
+        if self.start == 'pretrained' and self.method in FINE_TUNING:
+            return FINE_TUNING[self.method]
+        return METHODS[self.method]
 
     @property
     def options(self) -> Dict[str, Any]:

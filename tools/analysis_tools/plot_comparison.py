@@ -164,9 +164,7 @@ def load_model(run: Run, recipe: Recipe, folder: Path) -> Optional[Any]:
     weights = folder / run.name / 'weights.pth'
     if not weights.is_file():
         return None
-    config = load_config(
-        str(REPOSITORY / METHODS[run.method]), dict(recipe.model)
-    )
+    config = load_config(str(REPOSITORY / run.config), dict(recipe.model))
     init_default_scope('harmoclip_mm')
     config.model.heads = None
     model = MODELS.build(config.model).eval()
