@@ -1,21 +1,18 @@
-# AP on OV-COCO of proposals read from a file: each is named by the CLIP, then
-# NMS within the classes. PROPOSALS is a pickle as mmdet.DumpProposals writes
-# it; see docs/evaluation.md. Only read pickles that you trust.
-_base_ = './box-ap_ov-coco.py'
-
-model = dict(test_cfg=dict(objectness=True, max_per_img=100))
+# AP on OV-COCO of proposals that a file holds (PROPOSALS), base and novel
+# apart: ov_coco/base_ap50, ov_coco/novel_ap50. The boxes of a detector, named
+# by the CLIP alone.
+# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
+_base_ = [
+    '../_base_/evaluation/proposals.py',
+    '../_base_/datasets/coco_ov.py',
+]
+model = dict(
+    classifier=dict(vocabulary=_base_.classes, templates='vild63'),
+)
 test_dataloader = dict(
+    batch_size=8,
     dataset=dict(
-        proposal_file='{{$PROPOSALS:proposals_val2017.pkl}}',
-        pipeline=[
-            dict(type='LoadImageFromFile'),
-            dict(type='mmdet.LoadProposals', num_max_proposals=300),
-            dict(type='mmdet.LoadAnnotations', with_bbox=True),
-            dict(
-                type='mmdet.ProposalBroadcaster',
-                transforms=_base_.longest_side_and_pad,
-            ),
-            dict(type='PackRegionTextInputs'),
-        ],
-    )
+        proposal_file=_base_.proposal_file,
+        pipeline=_base_.load_proposals,
+    ),
 )

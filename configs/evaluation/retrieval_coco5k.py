@@ -11,7 +11,8 @@ test_dataloader = dict(
     batch_size=64,
     dataset=dict(
         type='ImageTextRetrievalDataset',
-        # val2014/ and Karpathy's dataset_coco.json, which names that folder
+        # val2014/ and Karpathy's dataset_coco.json, which names that folder,
+        # or annotations/captions_val2014.json of COCO
         data_root='{{$COCO_ROOT:data/coco/}}',
         ann_file='{{$COCO_KARPATHY:dataset_coco.json}}',
         data_prefix=dict(img=''),

@@ -2,7 +2,7 @@
 
 from harmoclip_mm.errors import CheckpointError, UsageError
 
-from .annotations import check_annotations
+from .annotations import annotation_checksum, check_annotations
 from .checkpoint import CheckpointGuard, use_safe_loading
 from .class_names import (
     classes_of_annotations,
@@ -23,6 +23,7 @@ __all__ = [
     'CheckpointError',
     'CheckpointGuard',
     'UsageError',
+    'annotation_checksum',
     'build_runner',
     'check_annotations',
     'classes_of_annotations',

@@ -8,7 +8,7 @@ that the file lacks shifts the labels of all behind it.
 import hashlib
 import json
 import os.path as osp
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import mmengine.fileio as fileio
 from mmdet.datasets import CocoDataset, LVISV05Dataset
@@ -39,16 +39,10 @@ def check_annotations(cfg: Config) -> Dict[str, Any]:
         DataError: If the annotations do not fit; the message names the file
             and the remedy.
     """
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
     dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    kind = dataset.get('type', '')
-    if isinstance(kind, str):
-        kind = DATASETS.get(kind)
-    if not (isinstance(kind, type) and issubclass(kind, CocoDataset)):
+    kind, path = _annotation_file(cfg)
+    if kind is None:
         return {}
-    path = dataset.get('ann_file', '')
-    if path and '://' not in path and not osp.isabs(path):
-        path = osp.join(dataset.get('data_root') or '', path)
     content = _read(path, dataset.get('backend_args'))
     classes = kind._load_metainfo(dataset.get('metainfo')).get('classes', ())
     try:
@@ -64,6 +58,38 @@ def check_annotations(cfg: Config) -> Dict[str, Any]:
         if _is(step, 'LoadCaptions'):
             _check_captions(step, ids)
     return {'ann_file': path, 'ann_sha256': content['sha256']}
+
+
+def annotation_checksum(cfg: Config) -> Optional[str]:
+    """SHA-256 of the annotation file that a test reads, without checks.
+
+    Args:
+        cfg (Config): The config, with ``test_dataloader``.
+
+    Returns:
+        str, optional: The checksum that :func:`check_annotations` gives;
+        None if the data set is of another kind or its file is not here.
+    """
+    kind, path = _annotation_file(cfg)
+    if kind is None or not osp.isfile(path):
+        return None
+    with open(path, 'rb') as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _annotation_file(cfg: Config) -> Tuple[Optional[type], str]:
+    """Class of the test data set, None outside the COCO family, and path."""
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    kind = dataset.get('type', '')
+    if isinstance(kind, str):
+        kind = DATASETS.get(kind)
+    if not (isinstance(kind, type) and issubclass(kind, CocoDataset)):
+        return None, ''
+    path = dataset.get('ann_file', '')
+    if path and '://' not in path and not osp.isabs(path):
+        path = osp.join(dataset.get('data_root') or '', path)
+    return kind, path
 
 
 def _read(path: str, backend_args: Any) -> dict:

@@ -1,11 +1,14 @@
 """Images with several captions, for retrieval."""
 
 import os.path as osp
-from typing import List, Optional, Sequence, Union
+from collections import Counter
+from pathlib import Path
+from typing import Dict, FrozenSet, List, Optional, Sequence, Union
 
 import mmengine.fileio as fileio
 from mmengine.logging import print_log
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import DATASETS
 
 from .base import BaseImageTextDataset
@@ -16,6 +19,7 @@ _KARPATHY = (
     'take it from caption_datasets.zip of '
     'https://cs.stanford.edu/people/karpathy/deepimagesent/'
 )
+_SPLITS = Path(__file__).parent / 'data'
 
 
 @DATASETS.register_module()
@@ -24,7 +28,10 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
 
     Two formats are told apart by their content: COCO captions
     (``captions_val2017.json``), and the splits of Karpathy and Fei-Fei (CVPR
-    2015), ``dataset_flickr30k.json`` and ``dataset_coco.json``.
+    2015), ``dataset_flickr30k.json`` and ``dataset_coco.json``. The split
+    ``'test'`` of the latter ships with the package, so COCO's own
+    ``captions_val2014.json`` does as well: the same images, and the captions
+    of each in the order of their ids, which is that of Karpathy's file.
 
     Each sample has ``img_path``, ``img_id``, ``captions`` (list[str]),
     ``instances`` (empty), and ``height`` and ``width`` in px where the file
@@ -33,7 +40,8 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
     Args:
         ann_file (str): The json file, relative to ``data_root``.
         split (str or Sequence[str], optional): Split of a Karpathy file, such
-            as ``'test'``, or ``('train', 'restval')``. None keeps all.
+            as ``'test'``, or ``('train', 'restval')``; of COCO captions
+            ``'test'``. None keeps all.
         max_captions (int, optional): Keep the first so many captions of an
             image; protocols of COCO retrieval keep 5. None keeps all.
         data_root (str): Folder of ``ann_file`` and of the images.
@@ -42,7 +50,9 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
 
     Raises:
         FileNotFoundError: If the annotation file is missing.
-        ValueError: If it has neither format, or holds no image with captions.
+        DataError: If it has neither format, lacks an image of the split, has
+            an image twice or captions of an image that it does not list, or
+            holds no image with captions.
     """
 
     def __init__(
@@ -80,7 +90,7 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
             else:
                 samples = self._read_karpathy(content['images'])
         except (KeyError, TypeError) as error:
-            raise ValueError(
+            raise DataError(
                 f'{self.ann_file} is neither a COCO captions file nor a '
                 f'Karpathy split ({error!r} is missing or of another type)'
             ) from error
@@ -88,7 +98,7 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
             sample['captions'] = sample['captions'][: self.max_captions]
         kept = [sample for sample in samples if sample['captions']]
         if not kept:
-            raise ValueError(
+            raise DataError(
                 f'{self.ann_file} holds no image with captions'
                 + (f' in split {self.splits}' if self.splits else '')
             )
@@ -113,19 +123,61 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
         return sample
 
     def _read_coco(self, content: dict) -> List[dict]:
+        images = content['images']
+        self._check_unique([image['id'] for image in images])
+        names = {image['id']: image['file_name'] for image in images}
+        annotations = content['annotations']
+        for annotation in annotations:
+            if annotation['image_id'] not in names:
+                raise DataError(
+                    f'{self.ann_file} has a caption of image '
+                    f'{annotation["image_id"]}, which is not among its '
+                    f'{len(names)} images; take the file as COCO made it'
+                )
         if self.splits:
-            raise ValueError(
-                f'split={self.splits} is for Karpathy files; '
-                f'{self.ann_file} is a COCO captions file, one split by itself'
-            )
+            chosen = self._coco_split(names)
+            images = [image for image in images if image['id'] in chosen]
+            # as Karpathy's file orders them
+            annotations = sorted(annotations, key=lambda each: each['id'])
+            for number in chosen:  # COCO_val2014_000000000042.jpg
+                folder = names[number].split('_')[1:2]
+                names[number] = osp.join(*folder, names[number])
         samples = {
-            image['id']: self._sample(image['file_name'], image['id'], image)
-            for image in content['images']
+            image['id']: self._sample(names[image['id']], image['id'], image)
+            for image in images
         }
-        for annotation in content['annotations']:
-            caption = annotation['caption']
-            samples[annotation['image_id']]['captions'].append(caption)
+        for annotation in annotations:
+            sample = samples.get(annotation['image_id'])
+            if sample is not None:
+                sample['captions'].append(annotation['caption'])
         return list(samples.values())
+
+    def _coco_split(self, names: Dict[int, str]) -> FrozenSet[int]:
+        """Ids of the images of Karpathy's split, all of them in the file."""
+        if tuple(self.splits) != ('test',):
+            raise DataError(
+                f'split={self.splits}: of the splits of Karpathy only "test" '
+                f'ships with the package, and {self.ann_file} is a COCO '
+                'captions file; for another one take dataset_coco.json'
+            )
+        lines = (_SPLITS / 'karpathy_coco_test.txt').read_text().split()
+        chosen = frozenset(map(int, lines))
+        missing = sorted(chosen - set(names))
+        if missing:
+            raise DataError(
+                f'{self.ann_file} lacks {len(missing)} of the {len(chosen)} '
+                f'images of the split, the first is image {missing[0]}: take '
+                'captions_val2014.json of COCO, which has them all'
+            )
+        return chosen
+
+    def _check_unique(self, ids: Sequence) -> None:
+        number, count = Counter(ids).most_common(1)[0] if ids else (None, 0)
+        if count > 1:
+            raise DataError(
+                f'{self.ann_file} lists image {number} {count} times; give '
+                'each image an id of its own'
+            )
 
     def _read_karpathy(self, images: List[dict]) -> List[dict]:
         samples = []
@@ -138,4 +190,5 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
             sample = self._sample(name, image_id, image)
             sample['captions'] = [text['raw'] for text in image['sentences']]
             samples.append(sample)
+        self._check_unique([sample['img_id'] for sample in samples])
         return samples

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import pickle
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -20,37 +19,6 @@ ONE_BLOCK = 'model.backbone.arch.num_layers=1'
 needs_lvis = pytest.mark.skipif(
     importlib.util.find_spec('lvis') is None, reason='pip install lvis'
 )
-
-
-@pytest.fixture
-def evaluate(panoptic_photos, run_tool, tmp_path, monkeypatch):
-    """Run tools/test.py on a few photos and give metrics and predictions."""
-    monkeypatch.setenv('COCO_ROOT', str(panoptic_photos))
-    monkeypatch.setenv('LVIS_ROOT', str(panoptic_photos))
-    monkeypatch.setenv('CLIP_MODEL', 'clip_tiny')
-
-    def run(name, *options, images=3):
-        # The stack keeps loggers by experiment and second: a second run
-        # within one second would write into the first one's file.
-        experiment = f'{tmp_path.name}_{uuid.uuid4().hex}'
-        run_tool(
-            'test.py', CONFIGS / 'evaluation' / name, 'none',
-            '--work-dir', tmp_path / 'work',
-            '--metrics-out', tmp_path / 'metrics.json',
-            '--out', tmp_path / 'out.pkl',
-            '--cfg-options',
-            f'experiment_name={experiment}',
-            'test_dataloader.num_workers=0',
-            'test_dataloader.batch_size=2',
-            f'test_dataloader.dataset.indices={images}',
-            'model.classifier.templates=none',
-            *options,
-        )  # fmt: skip
-        with open(tmp_path / 'out.pkl', 'rb') as file:
-            samples = pickle.load(file)
-        return json.loads((tmp_path / 'metrics.json').read_text()), samples
-
-    return run
 
 
 def check_box_accuracy(metrics, samples, vocabulary):
@@ -107,8 +75,8 @@ def scored_segments(root, images):
     ],
     ids=['boxes', 'masks', 'crops'],
 )
-def test_clipself(evaluate, panoptic_photos, extractor):
-    metrics, samples = evaluate(
+def test_clipself(evaluate_boxes, panoptic_photos, extractor):
+    metrics, samples = evaluate_boxes(
         'box-cls_clipself_coco-panoptic.py',
         ONE_BLOCK,
         f'model.region_extractor.type={extractor[0]}',
@@ -127,19 +95,23 @@ def test_clipself(evaluate, panoptic_photos, extractor):
         assert 'masks' not in sample['gt_instances']
 
 
-def test_fineclip(evaluate, panoptic_photos):
-    metrics, samples = evaluate('box-cls_fineclip_coco-panoptic.py', images=6)
+def test_fineclip(evaluate_boxes, panoptic_photos):
+    metrics, samples = evaluate_boxes(
+        'box-cls_fineclip_coco-panoptic.py', images=6
+    )
     check_box_accuracy(metrics, samples, 'coco_panoptic133_raw')
     assert {'box_cls/macro_top1', 'box_cls/macro_top5'} <= set(metrics)
     assert {each['img_shape'] for each in samples} == {(80, 80)}
 
 
-def test_the_log_tells_what_is_left_out(evaluate, panoptic_photos, tmp_path):
+def test_the_log_tells_what_is_left_out(
+    evaluate_boxes, panoptic_photos, tmp_path
+):
     """With 2 workers, whose counters the hook adds up."""
     path = panoptic_photos / 'annotations' / 'panoptic_val2017.json'
     entries = json.loads(path.read_text())['annotations'][:6]
     everything = sum(len(entry['segments_info']) for entry in entries)
-    _, samples = evaluate(
+    _, samples = evaluate_boxes(
         'box-cls_fineclip_coco-panoptic.py',
         'test_dataloader.dataset.pipeline.2.min_area=20000',
         'test_dataloader.num_workers=2',
@@ -152,8 +124,8 @@ def test_the_log_tells_what_is_left_out(evaluate, panoptic_photos, tmp_path):
     assert line in log.read_text()
 
 
-def test_fgclip(evaluate, panoptic_photos):
-    metrics, samples = evaluate('box-cls_fgclip_coco.py', images=27)
+def test_fgclip(evaluate_boxes, panoptic_photos):
+    metrics, samples = evaluate_boxes('box-cls_fgclip_coco.py', images=27)
     check_box_accuracy(metrics, samples, 'coco80')
     assert {'box_cls/top1', 'box_cls/top5', 'coco/bbox_mAP'} <= set(metrics)
     content = json.loads(
@@ -168,8 +140,8 @@ def test_fgclip(evaluate, panoptic_photos):
 
 
 @needs_lvis
-def test_lvis(evaluate):
-    metrics, samples = evaluate('box-cls_lvis.py', images=27)
+def test_lvis(evaluate_boxes):
+    metrics, samples = evaluate_boxes('box-cls_lvis.py', images=27)
     check_box_accuracy(metrics, samples, 'lvis1203')
     assert {
         'box_cls/rare_top1', 'box_cls/frequent_top5', 'lvis/bbox_AP',
@@ -178,18 +150,18 @@ def test_lvis(evaluate):
     assert not hasattr(np, 'float')  # lent to lvis only
 
 
-def test_missing_lvis_has_a_remedy(evaluate, monkeypatch):
+def test_missing_lvis_has_a_remedy(evaluate_boxes, monkeypatch):
     monkeypatch.setattr('harmoclip_mm.compat.find_spec', lambda name: None)
     with pytest.raises(UsageError, match='pip install lvis'):
-        evaluate('box-cls_lvis.py')
+        evaluate_boxes('box-cls_lvis.py')
     with pytest.raises(UsageError, match='pip install lvis'):
         from harmoclip_mm.evaluation import LVISMetric
 
         LVISMetric()
 
 
-def test_ov_coco_and_its_classes(evaluate):
-    metrics, _ = evaluate('box-ap_ov-coco.py', ONE_BLOCK)
+def test_ov_coco_and_its_classes(evaluate_boxes):
+    metrics, _ = evaluate_boxes('box-ap_ov-coco.py', ONE_BLOCK)
     assert {'ov_coco/base_ap50', 'ov_coco/novel_ap50'} <= set(metrics)
     cfg = load_config(str(CONFIGS / 'evaluation' / 'box-ap_ov-coco.py'))
     groups = load_vocabulary('coco80').groups
@@ -199,7 +171,7 @@ def test_ov_coco_and_its_classes(evaluate):
     assert dataset.metainfo['classes'] == tuple(cfg.classes)
 
 
-def test_proposals_from_a_file(evaluate, panoptic_photos, tmp_path):
+def test_proposals_from_a_file(evaluate_boxes, panoptic_photos, tmp_path):
     """Boxes of the truth as proposals: each keeps its place and score."""
     content = json.loads(
         (panoptic_photos / 'annotations/instances_val2017.json').read_text()
@@ -228,7 +200,7 @@ def test_proposals_from_a_file(evaluate, panoptic_photos, tmp_path):
         )
     path = tmp_path / 'proposals.pkl'
     path.write_bytes(pickle.dumps(proposals))
-    metrics, samples = evaluate(
+    metrics, samples = evaluate_boxes(
         'box-ap_ov-coco_proposals.py',
         ONE_BLOCK,
         f'test_dataloader.dataset.proposal_file={path}',

@@ -1,10 +1,19 @@
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
-from harmoclip_mm.datasets import ImageTextRetrievalDataset
+from harmoclip_mm.datasets import (
+    ImageTextRetrievalDataset,
+    image_text_retrieval,
+)
 from harmoclip_mm.datasets.transforms import BadImageError
+from harmoclip_mm.errors import DataError
 
+SPLIT_SHA256 = (
+    'd20da3dd48646d91a7ff7837c1c1f591d52c75e72921b2fd7f6854dc1093339f'
+)
 PIPELINE = [
     {'type': 'LoadImageFromFile'},
     {'type': 'TokenizeRegionText'},
@@ -100,12 +109,60 @@ def test_karpathy_splits(build, tiny_data):
         ({'images': [{'id': 1}]}, {}, 'neither a COCO captions file nor'),
         ({}, {}, 'neither a COCO captions file nor'),
         (KARPATHY, {'split': 'val'}, r"no image with captions in .*'val'"),
-        (COCO, {'split': 'val'}, 'is for Karpathy files'),
+        (COCO, {'split': 'val'}, r"'val',.*only \"test\" ships"),
+        (COCO, {'split': 'test'}, 'lacks 5000 of the 5000 images of the spl'),
+        (
+            {**COCO, 'images': COCO['images'][:1] * 2 + COCO['images'][1:]},
+            {},
+            'lists image 7 2 times',
+        ),
+        (
+            {**COCO, 'images': COCO['images'][:1]},
+            {},
+            'a caption of image 5, which is not among its 1 images',
+        ),
+        (
+            {'images': KARPATHY['images'][:1] * 2},
+            {},
+            'lists image 0 2 times',
+        ),
     ],
 )
 def test_bad_files(build, content, kwargs, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         build(content, **kwargs)
+
+
+def test_the_split_that_ships(build):
+    """Karpathy's test images of COCO's own captions file."""
+    path = Path(image_text_retrieval.__file__).parent / 'data'
+    text = (path / 'karpathy_coco_test.txt').read_bytes()
+    assert hashlib.sha256(text).hexdigest() == SPLIT_SHA256
+    ids = [int(line) for line in text.split()]
+    assert len(set(ids)) == 5000 and ids == sorted(ids)
+    # test images of Karpathy among COCO's photos at hand, read elsewhere
+    assert {99053, 255165, 391895, 519208} <= set(ids)
+    others = sorted(set(range(600)) - set(ids))
+    images = [
+        {'id': i, 'file_name': f'COCO_val2014_{i:012}.jpg'}
+        for i in (*others, *ids)
+    ]
+    annotations = [  # later ids first
+        {'id': 9 * i + k, 'image_id': i, 'caption': f'{i} {k}'}
+        for k in range(5, -1, -1)
+        for i in (*others, *ids)
+    ]
+    dataset = build(
+        {'images': images, 'annotations': annotations},
+        prefix='',
+        split='test',
+        max_captions=5,
+    )
+    assert [dataset.get_data_info(i)['img_id'] for i in range(5000)] == ids
+    sample = dataset.get_data_info(7)
+    name = f'COCO_val2014_{ids[7]:012}.jpg'
+    assert sample['img_path'].endswith(f'/val2014/{name}')
+    assert sample['captions'] == [f'{ids[7]} {k}' for k in range(5)]
 
 
 def test_a_missing_file_and_a_missing_image(build, tiny_data):

@@ -1,5 +1,6 @@
 """The tool from a dumped file to a page."""
 
+import hashlib
 import json
 
 import pytest
@@ -84,21 +85,53 @@ def test_what_does_not_fit_is_one_sentence(results, run_tool, tmp_path):
     assert not results.with_suffix('.html').exists()
 
 
-def test_results_of_other_classes_are_refused(tiny_data, run_tool, tmp_path):
+@pytest.fixture
+def of_a_run(tmp_path):
+    """A config, its annotations, and the results of a run of it."""
+    ann_file = tmp_path / 'boxes.json'
+    content = {
+        'images': [{'id': 0}],
+        'categories': [{'name': 'cat'}, {'name': 'dog'}],
+    }
+    ann_file.write_text(json.dumps(content))
     config = tmp_path / 'config.py'
     config.write_text(
         "test_dataloader = dict(dataset=dict(type='mmdet.CocoDataset', "
-        "ann_file='', metainfo=dict(classes=('ant', 'bee'))))\n"
+        f"ann_file='{ann_file}', metainfo=dict(classes=('cat', 'dog'))))\n"
         "custom_imports = dict(imports=['mmdet.datasets'])\n"
         "default_scope = 'mmdet'\n"
     )
     path = tmp_path / 'results.pkl'
-    metric = DumpRegionResults(out_file_path=str(path))
+    checksum = hashlib.sha256(ann_file.read_bytes()).hexdigest()
+    metric = DumpRegionResults(str(path), {'ann_sha256': checksum})
     metric.dataset_meta = {'classes': ('cat', 'dog')}
     box = {'bboxes': torch.ones(1, 4), 'labels': torch.tensor([0])}
     pred = {'labels': torch.tensor([0]), 'scores': torch.tensor([0.5])}
     sample = {'img_id': 0, 'gt_instances': box, 'pred_instances': pred}
     metric.process(None, [sample])
     metric.evaluate(1)
-    with pytest.raises(UsageError, match='is of another run'):
+    return config, ann_file, path
+
+
+def test_results_of_other_classes_are_refused(of_a_run, run_tool):
+    config, _, path = of_a_run
+    run_tool(TOOL, path, '--config', config)
+    classes = ('test_dataloader.dataset.metainfo.classes=("ant","bee")',)
+    with pytest.raises(UsageError, match=r'is of another run .*class 0 is'):
+        run_tool(TOOL, path, '--config', config, '--cfg-options', *classes)
+
+
+def test_results_of_other_annotations_are_refused(of_a_run, run_tool):
+    config, ann_file, path = of_a_run
+    run_tool(TOOL, path, '--ann-file', ann_file)
+    content = json.loads(ann_file.read_text())
+    content['categories'].reverse()
+    ann_file.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r'another run .* is not this one'):
         run_tool(TOOL, path, '--config', config)
+    # labels would get each other's names
+    with pytest.raises(UsageError, match=r'another run .*class 0 is "dog"'):
+        run_tool(TOOL, path, '--ann-file', ann_file)
+    # where the data are not at hand the names still are
+    ann_file.unlink()
+    run_tool(TOOL, path, '--config', config)

@@ -16,6 +16,7 @@ from mmengine.config import DictAction
 
 from harmoclip_mm.apis import (
     UsageError,
+    annotation_checksum,
     classes_of_annotations,
     classes_of_config,
     classes_of_results,
@@ -102,16 +103,24 @@ def parse_args() -> argparse.Namespace:
 
 def find_vocabulary(args: argparse.Namespace, records: list) -> Vocabulary:
     """The classes by what the user gave, else by the file itself."""
-    if records[0].get('run'):
+    known = bool(records[0].get('run'))  # else of an older version
+    if known:
         check_run(records, args.results)
     if args.config:
         cfg = load_config(args.config, args.cfg_options)
-        if records[0].get('run'):
-            classes = metainfo_of_config(cfg).get('classes')
-            check_run(records, args.results, classes=classes)
+        if known:
+            check_run(
+                records,
+                args.results,
+                classes=metainfo_of_config(cfg).get('classes'),
+                ann_sha256=annotation_checksum(cfg),
+            )
         return classes_of_config(cfg)
     if args.ann_file:
-        return classes_of_annotations(args.ann_file, records)
+        vocabulary = classes_of_annotations(args.ann_file, records)
+        if known:
+            check_run(records, args.results, classes=vocabulary.classes)
+        return vocabulary
     if args.vocabulary:
         try:
             return load_vocabulary(args.vocabulary)

@@ -6,6 +6,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
 from ..functional import candidate_ranks
@@ -35,7 +36,7 @@ class FGOVDMetric(BaseMetric):
             ``collect_device='cpu'``. Defaults to None.
 
     Raises:
-        ValueError: If a sample lacks the scores, a score is NaN, the data
+        DataError: If a sample lacks the scores, a score is NaN, the data
             set names no sets or there is no box at all.
     """
 
@@ -66,7 +67,7 @@ class FGOVDMetric(BaseMetric):
                 ('pred_instances', pred, 'candidate_logits'),
             ):
                 if key not in part:
-                    raise ValueError(
+                    raise DataError(
                         f'image {image} has no {name}.{key}: the test '
                         'pipeline needs TokenizeCandidates, and a data set '
                         'with candidates such as FGOVDDataset'
@@ -75,7 +76,7 @@ class FGOVDMetric(BaseMetric):
             try:
                 ranks = candidate_ranks(logits, truth['labels'].cpu().numpy())
             except ValueError as error:
-                raise ValueError(f'image {image}: {error}') from error
+                raise DataError(f'image {image}: {error}') from error
             counts = np.isfinite(logits).sum(axis=1)
             subsets = truth['subset_ids'].cpu().numpy()
             self.results.append(
@@ -95,13 +96,13 @@ class FGOVDMetric(BaseMetric):
         logger = MMLogger.get_current_instance()
         names = (self.dataset_meta or {}).get('subsets')
         if not names:
-            raise ValueError(
+            raise DataError(
                 "the data set names no sets (metainfo 'subsets'): use "
                 'FGOVDDataset'
             )
         subsets, ranks, counts = np.concatenate(results, axis=1)
         if not len(ranks):
-            raise ValueError(f'none of the {len(results)} images has a box')
+            raise DataError(f'none of the {len(results)} images has a box')
         figures, rows = {}, []
         for index, name in enumerate(names):
             own = subsets == index

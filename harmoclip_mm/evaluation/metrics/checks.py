@@ -45,19 +45,33 @@ def check_same_classes(
     Raises:
         DataError: If they differ.
     """
+    where = difference_of_classes(annotated, classes)
+    if where:
+        raise DataError(
+            f'{owner} ({len(classes)} classes) is not that of the data '
+            f"set's annotations ({len(annotated)} classes): {where}; use the "
+            'vocabulary of the annotations, or set metainfo of the data set'
+        )
+
+
+def difference_of_classes(
+    annotated: Sequence[str], classes: Sequence[str]
+) -> str:
+    """Where two lists of classes differ.
+
+    Args:
+        annotated (Sequence[str]): Classes of the data set.
+        classes (Sequence[str]): Classes that are compared with them.
+
+    Returns:
+        str: The first difference in words, of "it" for ``classes``; empty
+        if there is none.
+    """
     ours, theirs = _plain(classes), _plain(annotated)
-    if ours == theirs:
-        return
-    where = 'one is longer than the other'
     for i, (a, b) in enumerate(zip(theirs, ours)):
         if a != b:
-            where = f'class {i} is "{a}" in the data set and "{b}" in it'
-            break
-    raise DataError(
-        f'{owner} ({len(ours)} classes) is not that of the data '
-        f"set's annotations ({len(theirs)} classes): {where}; use the "
-        'vocabulary of the annotations, or set metainfo of the data set'
-    )
+            return f'class {i} is "{a}" in the data set and "{b}" in it'
+    return '' if len(ours) == len(theirs) else 'one is longer than the other'
 
 
 def _plain(names: Sequence[str]) -> List[str]:

@@ -8,7 +8,7 @@ from mmengine.evaluator import DumpResults
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
-from .checks import check_same_classes, check_unique
+from .checks import check_unique, difference_of_classes
 
 
 @METRICS.register_module()
@@ -144,10 +144,16 @@ def check_run(
     what = f'results file {path} is of another run ({origin or "unknown"})'
     check_unique([record.get('img_id') for record in records])
     if classes is not None and run.get('classes'):
-        check_same_classes(classes, run['classes'], what)
+        where = difference_of_classes(classes, run['classes'])
+        if where:
+            raise DataError(f'{what}: {where}; {remedy}')
     found = run.get('ann_sha256')
     if None not in (ann_sha256, found) and found != ann_sha256:
-        raise DataError(f'{what}: its annotation file is not this one')
+        raise DataError(
+            f'{what}: its annotation file is not this one (SHA-256 '
+            f'{found[:12]}..., here {ann_sha256[:12]}...); give the config '
+            f'and the data of that run, or {remedy}'
+        )
     if img_ids is not None:
         here = {record.get('img_id') for record in records}
         odd = sorted(here.symmetric_difference(img_ids), key=str)

@@ -3,6 +3,7 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement, InstanceData
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.evaluation import FGOVDMetric
 
 NO = float('-inf')
@@ -60,13 +61,13 @@ def test_the_order_of_images_changes_nothing():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match='none of the 1 images has a box'):
+    with pytest.raises(DataError, match='none of the 1 images has a box'):
         evaluate(SAMPLES[1:2])
-    with pytest.raises(ValueError, match='the data set names no sets'):
+    with pytest.raises(DataError, match='the data set names no sets'):
         evaluate(SAMPLES, meta={})
     bad = sample(4, torch.full((1, 2), float('nan')), [0], [0])
-    with pytest.raises(ValueError, match='image 4: a score is NaN'):
+    with pytest.raises(DataError, match='image 4: a score is NaN'):
         evaluate([bad])
     del bad.pred_instances
-    with pytest.raises(ValueError, match=r'image 4 has no pred_instances\.'):
+    with pytest.raises(DataError, match=r'image 4 has no pred_instances\.'):
         evaluate([bad])

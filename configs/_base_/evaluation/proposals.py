@@ -1,0 +1,18 @@
+# Regions are proposals of a file in place of given boxes: each is named by the
+# CLIP, then NMS within the classes. PROPOSALS is a pickle as
+# mmdet.DumpProposals writes it; see docs/evaluation.md. Only read pickles that
+# you trust.
+_base_ = './clip_images.py'
+proposal_file = '{{$PROPOSALS:proposals_val2017.pkl}}'
+
+model = dict(test_cfg=dict(objectness=True, max_per_img=100))
+load_proposals = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmdet.LoadProposals', num_max_proposals=300),
+    dict(type='mmdet.LoadAnnotations', with_bbox=True),
+    dict(
+        type='mmdet.ProposalBroadcaster',
+        transforms=_base_.longest_side_and_pad,
+    ),
+    dict(type='PackRegionTextInputs'),
+]

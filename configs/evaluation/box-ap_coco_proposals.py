@@ -1,0 +1,17 @@
+# AP on COCO, 80 classes, of proposals read from a file (PROPOSALS):
+# coco/bbox_mAP. The boxes of a detector, named by the CLIP alone.
+# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
+_base_ = [
+    '../_base_/evaluation/proposals.py',
+    '../_base_/datasets/coco_regions.py',
+]
+model = dict(classifier=dict(vocabulary='coco80', templates='vild63'))
+test_dataloader = dict(
+    batch_size=8,
+    dataset=dict(
+        proposal_file=_base_.proposal_file,
+        pipeline=_base_.load_proposals,
+    ),
+)
+# what counts given boxes has nothing to count
+test_evaluator = _base_.test_evaluator[1:]

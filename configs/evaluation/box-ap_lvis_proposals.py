@@ -1,0 +1,22 @@
+# AP on LVIS v1 of proposals read from a file (PROPOSALS): lvis/bbox_AP, and
+# bbox_APr, APc, APf of rare, common and frequent classes. The boxes of a
+# detector, named by the CLIP alone; LVIS counts 300 detections an image.
+# Folders and the package lvis as for box-cls_lvis.py.
+# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
+_base_ = [
+    '../_base_/evaluation/proposals.py',
+    '../_base_/datasets/lvis_regions.py',
+]
+model = dict(
+    classifier=dict(vocabulary='lvis1203', templates='vild63'),
+    test_cfg=dict(max_per_img=300),
+)
+test_dataloader = dict(
+    batch_size=8,
+    dataset=dict(
+        proposal_file=_base_.proposal_file,
+        pipeline=_base_.load_proposals,
+    ),
+)
+# what counts given boxes has nothing to count
+test_evaluator = _base_.test_evaluator[1:]
