@@ -1,5 +1,5 @@
-# Mask R-CNN on CLIP's ViT-B/16, fine-tuned as
-# ViTDet does; everything else is mmdet's. Not yet trained: a start to copy.
+# Mask R-CNN on CLIP's ViT-B/16, fine-tuned as ViTDet does. All else is
+# mmdet's. Not yet trained: a start to copy.
 # CLIP_CHECKPOINT names the CLIP, COCO_ROOT the folder of COCO.
 _base_ = [
     'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
@@ -17,15 +17,9 @@ model = dict(
         num_outs=5,
     ),
 )
-optim_wrapper = dict(
-    _delete_=True,
-    type='OptimWrapper',
-    constructor='harmoclip_mm.LearningRateDecayOptimWrapperConstructor',
-    optimizer={{_base_.vit_optimizer}},
-    paramwise_cfg={{_base_.vit_paramwise_cfg}},
-)
-train_dataloader = dict(dataset=dict(data_root={{_base_.coco_root}}))
-val_dataloader = dict(dataset=dict(data_root={{_base_.coco_root}}))
-test_dataloader = val_dataloader
-val_evaluator = dict(ann_file={{_base_.coco_val_ann}})
-test_evaluator = val_evaluator
+optim_wrapper = {{_base_.vit_optim_wrapper}}
+train_dataloader = {{_base_.coco_loader}}
+val_dataloader = {{_base_.coco_loader}}
+test_dataloader = {{_base_.coco_loader}}
+val_evaluator = {{_base_.coco_metric}}
+test_evaluator = {{_base_.coco_metric}}

@@ -5,7 +5,8 @@ custom_imports = dict(imports=['harmoclip_mm'], allow_failed_imports=False)
 # detector; DistributedDataParallel has to expect that.
 find_unused_parameters = True
 coco_root = '{{$COCO_ROOT:data/coco/}}'
-coco_val_ann = coco_root + 'annotations/instances_val2017.json'
+coco_loader = dict(dataset=dict(data_root=coco_root))
+coco_metric = dict(ann_file=coco_root + 'annotations/instances_val2017.json')
 
 clip_preprocessor = dict(
     # CLIP's mean and standard deviation (openai/CLIP, clip/clip.py) x 255
@@ -29,13 +30,20 @@ clip_backbone = dict(
     ),
 )
 # ViTDet-B: AdamW, no decay of norms and positions, layer decay 0.7. Its lr of
-# 1e-4 is for 64 images; by the root of the batch for mmdet's 8 x 2.
-vit_optimizer = dict(type='AdamW', lr=5e-5, weight_decay=0.1)
-vit_paramwise_cfg = dict(
-    layer_decay_rate=0.7,
-    norm_decay_mult=0.0,
-    bias_decay_mult=0.0,
-    custom_keys=dict(
-        cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)
+# 1e-4 is for 64 images; by the root of the batch for mmdet's 8 x 2. Clipping
+# is DINO's; Adam's step hardly depends on the gradient's scale.
+vit_optim_wrapper = dict(
+    _delete_=True,
+    type='OptimWrapper',
+    constructor='harmoclip_mm.LearningRateDecayOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=5e-5, weight_decay=0.1),
+    paramwise_cfg=dict(
+        layer_decay_rate=0.7,
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        custom_keys=dict(
+            cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)
+        ),
     ),
+    clip_grad=dict(max_norm=0.1, norm_type=2),
 )
