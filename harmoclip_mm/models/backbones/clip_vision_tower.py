@@ -1,6 +1,7 @@
 """What CLIP's vision towers have in common."""
 
 from abc import abstractmethod
+from functools import partial
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -11,7 +12,13 @@ from mmpretrain.models import VisionTransformer
 from torch import Tensor, nn
 
 from ..checkpoints import init_from_checkpoint
-from ..layers import DENSE_MODES, resize_pos_embed, run_block
+from ..layers import (
+    DENSE_MODES,
+    resize_pos_embed,
+    run_block,
+    spread_evenly,
+    window_attention,
+)
 
 
 class VisionFeatures(NamedTuple):
@@ -34,9 +41,12 @@ class CLIPVisionTower(VisionTransformer):
     ``encode`` serves CLIP: it runs all blocks but the last once and lets the
     last one branch into the image embedding and the dense map. ``forward``
     serves detectors: it returns the maps of ``out_indices`` as mmdet's
-    backbones do. Any input size works, also one that is not a multiple of
-    the patch size (it is zero-padded at the right and bottom); position
-    embeddings are resized to it.
+    backbones do, and ``forward_with_dense`` gives them together with the
+    dense map. Any input size works, also one that is not a multiple of the
+    patch size (it is zero-padded at the right and bottom); position
+    embeddings are resized to it. For large inputs ``window_size`` confines
+    the attention of most blocks to windows, see :func:`window_attention`; it
+    changes no weight and no name of one.
 
     mmpretrain's ``VisionTransformer`` gives the patch embedding, freezing
     and ``get_layer_depth``. A subclass says which blocks it is made of and
@@ -60,6 +70,12 @@ class CLIPVisionTower(VisionTransformer):
         frozen_stages (int): Number of leading blocks to freeze together with
             the embeddings; -1 freezes nothing.
         with_cp (bool): Recompute the blocks' activations in the backward.
+        window_size (int): Patches per side of the attention's windows; 0
+            means full attention in every block.
+        global_indices (Sequence[int] | int, optional): Blocks whose
+            attention stays global beside the last block, which always is,
+            since it makes the dense map. None means the last blocks of four
+            equal subsets of the blocks.
         block (type): Class of the blocks, a :class:`BranchingMixin`.
         block_cfg (dict): Its further arguments.
         norm_cfg (dict): Layer norms.
@@ -71,8 +87,9 @@ class CLIPVisionTower(VisionTransformer):
             :func:`init_from_checkpoint`.
 
     Raises:
-        ValueError: If ``dense_mode`` is unknown, or ``out_indices`` or
-            ``frozen_stages`` name blocks that do not exist.
+        ValueError: If ``dense_mode`` is unknown, ``window_size`` is negative,
+            or ``out_indices``, ``global_indices`` or ``frozen_stages`` name
+            blocks that do not exist.
     """
 
     def __init__(
@@ -86,6 +103,8 @@ class CLIPVisionTower(VisionTransformer):
         drop_path_rate: float,
         frozen_stages: int,
         with_cp: bool,
+        window_size: int,
+        global_indices: Union[int, Sequence[int], None],
         block: type,
         block_cfg: Dict,
         norm_cfg: Dict,
@@ -133,7 +152,21 @@ class CLIPVisionTower(VisionTransformer):
             for rate in np.linspace(0, drop_path_rate, depth)
         )
         self.proj = nn.Linear(self.embed_dims, out_dims, bias=proj_bias)
-        self.out_indices = self._existing_blocks(out_indices)
+        self.out_indices = self._existing_blocks('out_indices', out_indices)
+        if not self.out_indices:
+            raise ValueError(f'{name} needs at least one of out_indices.')
+        if window_size < 0:
+            raise ValueError(
+                f'window_size {window_size} of {name} must be a number of '
+                'patches, or 0 for full attention.'
+            )
+        self.window_size = window_size
+        if global_indices is None:
+            global_indices = spread_evenly(depth)
+        self.global_indices = {
+            *self._existing_blocks('global_indices', global_indices),
+            depth - 1,
+        }
         self.out_dims = out_dims
         self.patch_size = patch_size
         self.dense_mode = dense_mode
@@ -170,22 +203,9 @@ class CLIPVisionTower(VisionTransformer):
         """
         x, grid = self._embed(img)
         context = self._context(x, grid)
-        for layer in self.layers[:-1]:
-            x = run_block(layer, x, *context, with_cp=self._recompute)
-        cls_token, patches = run_block(
-            self.layers[-1].branch,
-            x,
-            with_pooled,
-            self.dense_mode if with_dense else None,
-            *context,
-            with_cp=self._recompute,
-        )
-        pooled = dense = None
-        if cls_token is not None:
-            pooled = self.proj(self.ln1(cls_token))
-        if patches is not None:
-            dense = self._to_map(self.proj(self.ln1(patches)), grid)
-        return VisionFeatures(pooled, dense)
+        for index in range(self.num_layers - 1):
+            x = self._run(index, x, grid, context)
+        return self._branch(x, grid, context, with_pooled, with_dense)
 
     def forward(self, img: Tensor) -> Tuple[Tensor, ...]:
         """Returns the maps of ``out_indices``, each (B, C, h, w).
@@ -199,13 +219,46 @@ class CLIPVisionTower(VisionTransformer):
         x, grid = self._embed(img)
         context = self._context(x, grid)
         maps: List[Tensor] = []
-        for index, layer in enumerate(
-            self.layers[: max(self.out_indices) + 1]
-        ):
-            x = run_block(layer, x, *context, with_cp=self._recompute)
+        for index in range(max(self.out_indices) + 1):
+            x = self._run(index, x, grid, context)
             if index in self.out_indices:
                 maps.append(self._to_map(x[:, 1:], grid))
         return tuple(maps)
+
+    def forward_with_dense(
+        self, img: Tensor
+    ) -> Tuple[Tuple[Tensor, ...], Tensor]:
+        """Returns the maps of ``out_indices`` and the dense map together.
+
+        All blocks but the last run once for both; the last one runs plainly
+        only if its map is asked for.
+
+        Args:
+            img (Tensor): Normalised images, shape (B, 3, H, W).
+
+        Returns:
+            Tuple[Tuple[Tensor, ...], Tensor]: What :meth:`forward` returns,
+            each (B, C, h, w), and the dense map (B, D, h, w) of
+            :meth:`encode`, not normalised; all contiguous.
+        """
+        x, grid = self._embed(img)
+        context = self._context(x, grid)
+        last = self.num_layers - 1
+        maps: List[Tensor] = []
+        for index in range(last):
+            x = self._run(index, x, grid, context)
+            if index in self.out_indices:
+                maps.append(self._to_map(x[:, 1:], grid))
+        if last not in self.out_indices:
+            dense = self._branch(x, grid, context, False, True).dense
+            return tuple(maps), dense
+        patches = self._run(last, x, grid, context)[:, 1:]
+        maps.append(self._to_map(patches, grid))
+        if self.dense_mode == 'token':  # made of the plain output
+            dense = self._to_map(self.proj(self.ln1(patches)), grid)
+        else:
+            dense = self._branch(x, grid, context, False, True).dense
+        return tuple(maps), dense
 
     def train(self, mode: bool = True) -> BaseModule:
         """Sets the mode; frozen blocks stay in evaluation mode."""
@@ -243,6 +296,47 @@ class CLIPVisionTower(VisionTransformer):
         """Arguments of the blocks beside the tokens x on a grid (h, w)."""
         return ()
 
+    def _run(
+        self,
+        index: int,
+        x: Tensor,
+        grid: Tuple[int, int],
+        context: Tuple[Tensor, ...],
+    ) -> Tensor:
+        """Output of a block for the tokens x on a grid (h, w)."""
+        options = {}
+        if self.window_size and index not in self.global_indices:
+            options['attend'] = partial(
+                window_attention, grid=grid, window_size=self.window_size
+            )
+        return run_block(
+            self.layers[index], x, *context, with_cp=self._recompute, **options
+        )
+
+    def _branch(
+        self,
+        x: Tensor,
+        grid: Tuple[int, int],
+        context: Tuple[Tensor, ...],
+        with_pooled: bool,
+        with_dense: bool,
+    ) -> VisionFeatures:
+        """What the last block makes of its input x in the joint space."""
+        cls_token, patches = run_block(
+            self.layers[-1].branch,
+            x,
+            with_pooled,
+            self.dense_mode if with_dense else None,
+            *context,
+            with_cp=self._recompute,
+        )
+        pooled = dense = None
+        if cls_token is not None:
+            pooled = self.proj(self.ln1(cls_token))
+        if patches is not None:
+            dense = self._to_map(self.proj(self.ln1(patches)), grid)
+        return VisionFeatures(pooled, dense)
+
     @staticmethod
     def _to_map(patches: Tensor, grid: Tuple[int, int]) -> Tensor:
         """Patches (B, h * w, C) as a map (B, C, h, w).
@@ -260,15 +354,16 @@ class CLIPVisionTower(VisionTransformer):
         x = x + resize_pos_embed(self.pos_embed, self.patch_resolution, grid)
         return self.pre_norm(x), grid
 
-    def _existing_blocks(self, indices: Union[int, Sequence[int]]) -> List:
+    def _existing_blocks(
+        self, argument: str, indices: Union[int, Sequence[int]]
+    ) -> List[int]:
         """Indices of blocks counted from 0; negative ones from the end."""
         if isinstance(indices, int):
             indices = [indices]
         depth = self.num_layers
-        wrong = [index for index in indices if not -depth <= index < depth]
-        if wrong or not indices:
+        if any(not -depth <= index < depth for index in indices):
             raise ValueError(
-                f'out_indices {list(indices)} must name some of the {depth} '
+                f'{argument} {list(indices)} must name some of the {depth} '
                 f'blocks of this {type(self).__name__}, 0 to {depth - 1}.'
             )
         return [index % depth for index in indices]

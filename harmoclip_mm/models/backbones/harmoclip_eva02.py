@@ -84,10 +84,16 @@ class HarmoCLIPEVA02(CLIPVisionTower):
             the embeddings; -1 freezes nothing. Defaults to -1.
         with_cp (bool): Recompute the blocks' activations in the backward.
             Defaults to False.
+        window_size (int): Patches per side of the attention's windows; 0
+            means full attention. Defaults to 0.
+        global_indices (Sequence[int] | int, optional): Blocks whose
+            attention stays global beside the last one, which always is.
+            Defaults to the last blocks of four equal subsets, as in ViTDet.
         init_cfg (dict, optional): Initialisation config.
 
     Raises:
-        ValueError: If ``arch`` or ``dense_mode`` is unknown, ``out_indices``
+        ValueError: If ``arch`` or ``dense_mode`` is unknown,
+            ``window_size`` is negative, ``out_indices``, ``global_indices``
             or ``frozen_stages`` name blocks that do not exist, or the width
             of a head is not a multiple of 4.
     """
@@ -106,6 +112,8 @@ class HarmoCLIPEVA02(CLIPVisionTower):
         drop_path_rate: float = 0.0,
         frozen_stages: int = -1,
         with_cp: bool = False,
+        window_size: int = 0,
+        global_indices: Union[int, Sequence[int], None] = None,
         init_cfg: Optional[Dict] = None,
     ) -> None:
         super().__init__(
@@ -118,6 +126,8 @@ class HarmoCLIPEVA02(CLIPVisionTower):
             drop_path_rate=drop_path_rate,
             frozen_stages=frozen_stages,
             with_cp=with_cp,
+            window_size=window_size,
+            global_indices=global_indices,
             block=EVA02Block,
             block_cfg={},
             norm_cfg=dict(type='LN', eps=1e-6),

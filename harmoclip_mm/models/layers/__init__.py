@@ -8,6 +8,7 @@ from .quick_gelu import QuickGELU
 from .rope import rotary_angles, rotate_patches
 from .text_block import CausalBlock
 from .vision_block import DENSE_MODES, BranchingEncoderLayer, BranchingMixin
+from .window_attention import spread_evenly, window_attention
 
 __all__ = [
     'DENSE_MODES',
@@ -21,4 +22,6 @@ __all__ = [
     'rotary_angles',
     'rotate_patches',
     'run_block',
+    'spread_evenly',
+    'window_attention',
 ]

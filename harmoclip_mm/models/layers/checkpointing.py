@@ -7,9 +7,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run_block(
-    block: Callable[..., Any], *args: Any, with_cp: bool = False
+    block: Callable[..., Any], *args: Any, with_cp: bool = False, **kwargs: Any
 ) -> Any:
-    """Calls ``block(*args)``, recomputing it in the backward if asked.
+    """Calls the block, recomputing it in the backward if asked.
 
     Non-reentrant checkpointing is used: the reentrant form runs a second
     backward inside the first, which DistributedDataParallel mistakes for
@@ -18,6 +18,7 @@ def run_block(
     Args:
         block (Callable): Module or function.
         *args: Its arguments.
+        **kwargs: Its keyword arguments.
         with_cp (bool): Whether to drop its activations and recompute them in
             the backward. Defaults to False.
 
@@ -25,5 +26,5 @@ def run_block(
         What the block returns.
     """
     if with_cp and torch.is_grad_enabled():
-        return checkpoint(block, *args, use_reentrant=False)
-    return block(*args)
+        return checkpoint(block, *args, use_reentrant=False, **kwargs)
+    return block(*args, **kwargs)

@@ -1,6 +1,6 @@
 """Vision blocks that can serve the CLS token and the patches apart."""
 
-from typing import Optional, Tuple
+from typing import Callable, Optional, Tuple
 
 import torch.nn.functional as F
 from mmpretrain.models.backbones.vision_transformer import (
@@ -38,19 +38,26 @@ class BranchingMixin:
     CLIP has none.
     """
 
-    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        *context: Tensor,
+        attend: Optional[Callable[..., Tensor]] = None,
+    ) -> Tensor:
         """Runs the plain block.
 
         Args:
             x (Tensor): Tokens, CLS first, shape (B, 1 + N, C).
             *context (Tensor): What the tower hands to its blocks.
+            attend (Callable, optional): Mixes the values; takes queries,
+                keys and values. Defaults to full attention.
 
         Returns:
             Tensor: Tokens, shape (B, 1 + N, C).
         """
+        attend = attend or F.scaled_dot_product_attention
         query, key, value = self._project(self.ln1(x), False, *context)
-        out = F.scaled_dot_product_attention(query, key, value)
-        return self._finish(x, out)
+        return self._finish(x, attend(query, key, value))
 
     def branch(
         self,

@@ -1,5 +1,6 @@
 """What both vision towers do alike."""
 
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS as MMDET_MODELS
@@ -100,6 +101,113 @@ def test_no_matrix_of_tokens_by_tokens(build, mode):
     assert largest.size <= img.numel()
 
 
+def test_no_matrix_of_tokens_by_tokens_in_windows(build):
+    """One block of 14 x 14 windows and a rest of 8, then a global one."""
+    tower = build(
+        patch_size=16, img_size=224, window_size=14, global_indices=1
+    ).train()
+    img = torch.randn(1, 3, 1024, 1024)
+    with LargestTensor() as largest:
+        maps, dense = tower.forward_with_dense(img)
+        (dense.sum() + sum(each.sum() for each in maps)).backward()
+        assert tower.encode(img).pooled.shape == (1, 24)
+    assert largest.size <= img.numel()
+
+
+@pytest.mark.parametrize('size', [(40, 56), (37, 64)])
+def test_windows_equal_masked_attention(build, size):
+    """Blocks 0 and 2 in windows of 3 x 3, blocks 1 and 3 on the whole grid
+    of 5 x 7 or 5 x 8; rotary angles are those of the whole grid."""
+    arch = dict(CFG['arch'], num_layers=4)
+    tower = build(
+        arch=arch, window_size=3, global_indices=[1], out_indices=range(4)
+    ).double()
+    img = torch.randn(2, 3, *size, dtype=torch.float64)
+    with torch.no_grad():
+        maps, dense = tower.forward_with_dense(img)
+        pooled = tower.encode(img).pooled
+        x, grid = tower._embed(img)
+        window = torch.tensor(
+            [row // 3 * 99 + column // 3 for row, column in np.ndindex(grid)]
+        )
+        meet = torch.ones(len(window) + 1, len(window) + 1).bool()
+        meet[1:, 1:] = window[:, None] == window
+
+        def attend(query, key, value):
+            scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+            scores = scores.masked_fill(~meet, float('-inf'))
+            return scores.softmax(-1) @ value
+
+        context = tower._context(x, grid)
+        for index, layer in enumerate(tower.layers):
+            before = x
+            x = layer(x, *context, attend=None if index % 2 else attend)
+            torch.testing.assert_close(
+                maps[index].flatten(2), x[:, 1:].transpose(1, 2)
+            )
+        cls_token, patches = layer.branch(before, True, 'value', *context)
+        patches = tower.proj(tower.ln1(patches))
+        torch.testing.assert_close(dense.flatten(2), patches.transpose(1, 2))
+        torch.testing.assert_close(pooled, tower.proj(tower.ln1(cls_token)))
+
+
+def test_windows_keep_weights_and_names(build):
+    """A window of the whole grid, or no windowed block, changes nothing."""
+    tower = build()
+    img = torch.randn(1, 3, 30, 41)
+    with torch.no_grad():
+        expected = [*tower(img), *tower.encode(img)]
+        for options in (
+            dict(window_size=6, global_indices=()),
+            dict(window_size=2),  # three blocks are three of the four subsets
+        ):
+            other = build(**options)
+            other.load_state_dict(tower.state_dict(), strict=True)
+            found = [*other(img), *other.encode(img)]
+            for one, two in zip(found, expected):
+                assert torch.equal(one, two)
+        other = build(window_size=2, global_indices=())
+        other.load_state_dict(tower.state_dict(), strict=True)
+        assert not torch.equal(other(img)[0], expected[0])
+
+
+@pytest.mark.parametrize('mode', MODES)
+@pytest.mark.parametrize('out_indices', [(0, 2), (0, 1)])
+def test_maps_and_dense_map_of_one_pass(build, mode, out_indices):
+    tower = build(dense_mode=mode, out_indices=out_indices, window_size=2)
+    img = torch.randn(2, 3, 30, 41)
+    runs = []
+    for index, layer in enumerate(tower.layers):
+        layer.register_forward_hook(lambda *_, index=index: runs.append(index))
+    with torch.no_grad():
+        maps, dense = tower.forward_with_dense(img)
+        assert runs[:2] == [0, 1] and runs.count(0) == runs.count(1) == 1
+        expected = tower(img)
+        torch.testing.assert_close(
+            dense, tower.encode(img, with_pooled=False).dense
+        )
+    assert len(maps) == len(expected) == 2
+    for one, other in zip(maps, expected):
+        assert torch.equal(one, other)
+    assert all(each.is_contiguous() for each in (*maps, dense))
+    assert dense.shape == (2, 24, 4, 6)
+
+
+def test_checkpointing_keeps_gradients_in_windows(build):
+    tower = build(window_size=2, global_indices=()).train()
+    img = torch.randn(2, 3, 24, 40)
+    grads = []
+    for with_cp in (False, True):
+        tower.with_cp = with_cp
+        tower.zero_grad()
+        maps, dense = tower.forward_with_dense(img)
+        (dense.square().sum() + sum(each.sum() for each in maps)).backward()
+        grads.append({n: p.grad for n, p in tower.named_parameters()})
+    assert grads[0].keys() == grads[1].keys()
+    for name, grad in grads[0].items():
+        assert torch.equal(grad, grads[1][name]), name
+
+
 def test_detectors_take_it_as_backbone(build):
     """mmdet's own neck runs on its maps, by config alone."""
     tower = build(out_indices=(1, -1))
@@ -116,6 +224,9 @@ def test_detectors_take_it_as_backbone(build):
         (dict(dense_mode='values'), r"'values'.*'value', 'token'"),
         (dict(out_indices=(0, 3)), r'out_indices \[0, 3\].* 3 blocks'),
         (dict(frozen_stages=4), 'frozen_stages 4 .* 3 blocks'),
+        (dict(out_indices=()), 'at least one of out_indices'),
+        (dict(window_size=-1), 'window_size -1 .*0 for full attention'),
+        (dict(global_indices=(1, 3)), r'global_indices \[1, 3\].* 3 blocks'),
         (dict(arch='huge-ish'), "no arch 'huge-ish'"),
     ],
 )
