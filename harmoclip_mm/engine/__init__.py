@@ -1,4 +1,4 @@
-"""Hooks, loops, training strategies and how checkpoints are written."""
+"""Hooks, loops, optimizers, strategies and how checkpoints are written."""
 
 from .hooks import (
     AtomicCheckpointHook,
@@ -7,6 +7,7 @@ from .hooks import (
     InvalidLossHook,
 )
 from .loops import ResumableEpochTrainLoop
+from .optimizers import LearningRateDecayOptimWrapperConstructor
 from .strategies import CLIPFSDPStrategy
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     'DataHealthHook',
     'ExactResumeHook',
     'InvalidLossHook',
+    'LearningRateDecayOptimWrapperConstructor',
     'ResumableEpochTrainLoop',
 ]

@@ -6,5 +6,6 @@ from .clip import *  # noqa: F403
 from .data_preprocessors import *  # noqa: F403
 from .heads import *  # noqa: F403
 from .losses import *  # noqa: F403
+from .necks import *  # noqa: F403
 from .region_extractors import *  # noqa: F403
 from .text_encoders import *  # noqa: F403
