@@ -207,6 +207,39 @@ class CLIPVisionTower(VisionTransformer):
                 maps.append(self._to_map(x[:, 1:], grid))
         return tuple(maps)
 
+    def forward_with_dense(
+        self, img: Tensor
+    ) -> Tuple[Tuple[Tensor, ...], Tensor]:
+        """Returns the maps of ``out_indices`` and the dense map of one pass.
+
+        Args:
+            img (Tensor): Normalised images, shape (B, 3, H, W).
+
+        Returns:
+            Tuple[Tuple[Tensor, ...], Tensor]: What :meth:`forward` returns,
+            maps (B, C, h, w), and the dense map of :meth:`encode`,
+            (B, D, h, w), not normalised.
+        """
+        x, grid = self._embed(img)
+        context = self._context(x, grid)
+        maps: List[Tensor] = []
+        for index, layer in enumerate(self.layers):
+            before = x
+            if index + 1 < self.num_layers or index in self.out_indices:
+                x = run_block(layer, x, *context, with_cp=self._recompute)
+            if index in self.out_indices:
+                maps.append(self._to_map(x[:, 1:], grid))
+        _, patches = run_block(
+            self.layers[-1].branch,
+            before,
+            False,
+            self.dense_mode,
+            *context,
+            with_cp=self._recompute,
+        )
+        dense = self._to_map(self.proj(self.ln1(patches)), grid)
+        return tuple(maps), dense
+
     def train(self, mode: bool = True) -> BaseModule:
         """Sets the mode; frozen blocks stay in evaluation mode."""
         super().train(mode)
