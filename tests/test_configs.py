@@ -32,7 +32,11 @@ ALL_CONFIGS = sorted(
 )
 # Those that only evaluate; tests/configs/ runs them on photos.
 EVALUATIONS = [name for name in ALL_CONFIGS if '/evaluation/' in name]
-CONFIGS = [name for name in ALL_CONFIGS if name not in EVALUATIONS]
+# Detectors, of mmdet and open-vocabulary; tests/configs/ trains them.
+DETECTORS = [name for name in ALL_CONFIGS if 'detection/' in name]
+CONFIGS = [
+    name for name in ALL_CONFIGS if name not in (*EVALUATIONS, *DETECTORS)
+]
 # Parameters of OpenAI's models (the sums over their state dicts, as
 # open_clip reports them); ours have those of LRC and GR more.
 PARAMETERS = {

@@ -10,6 +10,7 @@ import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
+from harmoclip_mm.models import FederatedCrossEntropyLoss
 from harmoclip_mm.registry import DATASETS
 from harmoclip_mm.text import load_vocabulary
 
@@ -126,7 +127,12 @@ def test_lvis_trains_on_frequent_and_common_classes(
     vocabulary = load_vocabulary('lvis1203')
     rare = set(vocabulary.groups['rare'])
     categories = [
-        {'id': i, 'name': name, 'frequency': 'r' if name in rare else 'f'}
+        {
+            'id': i,
+            'name': name,
+            'frequency': 'r' if name in rare else 'f',
+            'image_count': i,
+        }
         for i, name in enumerate(vocabulary.classes, 1)
     ]
     first_rare = next(c['id'] for c in categories if c['name'] in rare)
@@ -146,6 +152,13 @@ def test_lvis_trains_on_frequent_and_common_classes(
     names = (folder / 'lvis_v1_base_classes.txt').read_text().splitlines()
     assert names == [n for n in vocabulary.classes if n not in rare]
     assert len(names) == 866
+    loss = FederatedCrossEntropyLoss(
+        str(folder / 'lvis_v1_base_categories.json'), power=1.0
+    )
+    loss.bind_classes(names)
+    assert loss.weights.tolist() == [
+        each['image_count'] for each in categories if each['name'] not in rare
+    ]
     dataset = DATASETS.build(
         dict(
             type='LVISV1Dataset',

@@ -9,8 +9,9 @@ The first does what mmdet's ``coco2ovd.py`` does, with the same file names:
 ``instances_val2017_all_2.json`` those of base and 17 novel classes. The second
 writes ``lvis_v1_train_base.json``, the boxes of the 866 frequent and common
 classes; OV-LVIS is tested on ``lvis_v1_val.json`` as it is. Images that are
-left without a box are left out, and so are the categories. For LVIS the names
-of the base classes go to ``lvis_v1_base_classes.txt``.
+left without a box are left out, and so are the other categories. For LVIS the
+base categories also go to ``lvis_v1_base_categories.json``, with the number of
+images of each, and their names to ``lvis_v1_base_classes.txt``.
 """
 
 import argparse
@@ -33,7 +34,8 @@ BASE, NOVEL = 'seen', 'unseen'
 COCO_TRAIN = ('instances_train2017.json', 'instances_train2017_seen_2.json')
 COCO_VAL = ('instances_val2017.json', 'instances_val2017_all_2.json')
 LVIS_TRAIN = ('lvis_v1_train.json', 'lvis_v1_train_base.json')
-LVIS_BASE_CLASSES = 'lvis_v1_base_classes.txt'
+LVIS_CATEGORIES = 'lvis_v1_base_categories.json'
+LVIS_CLASSES = 'lvis_v1_base_classes.txt'
 
 
 def parse_args() -> argparse.Namespace:
@@ -178,11 +180,10 @@ def main() -> None:
         return
     source, target = LVIS_TRAIN
     kept = write_split(folder / source, out / target, (BASE,), lvis_splits)
-    names = [
-        each['name']
-        for each in sorted(kept['categories'], key=lambda each: each['id'])
-    ]
-    (out / LVIS_BASE_CLASSES).write_text('\n'.join(names) + '\n')
+    categories = sorted(kept['categories'], key=lambda each: each['id'])
+    (out / LVIS_CATEGORIES).write_text(json.dumps(categories))
+    names = [each['name'] for each in categories]
+    (out / LVIS_CLASSES).write_text('\n'.join(names) + '\n')
 
 
 if __name__ == '__main__':
