@@ -61,6 +61,14 @@ def parse_args() -> argparse.Namespace:
         'there is no finished run in it (default: %(default)s)',
     )
     parser.add_argument(
+        '--backbones',
+        type=Path,
+        nargs=2,
+        metavar=('CLIP', 'HARMOCLIP'),
+        help='checkpoints to take instead of those of the quickstart, whose '
+        'data are needed all the same',
+    )
+    parser.add_argument(
         '--out',
         type=Path,
         default=Path('work_dirs/detect_shapes/ov_detection_shapes.json'),
@@ -153,8 +161,13 @@ class DetectShapes:
             dict[str, Path]: Checkpoint of each method.
 
         Raises:
-            UsageError: If the quickstart fails.
+            UsageError: If the quickstart fails, or a checkpoint is missing.
         """
+        if self.args.backbones:
+            for path in self.args.backbones:
+                if not path.is_file():
+                    raise UsageError(f'checkpoint {path} does not exist')
+            return dict(zip(METHODS, self.args.backbones))
         folder = self.args.quickstart
         if not (folder / 'report.json').is_file():
             self.console.print('[bold]Backbones: tools/quickstart.py[/bold]')

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from mmengine.model import BaseModule
 from references import IMAGE_SIZE, eva_model, open_clip_model, save
 
 from harmoclip_mm import export_clip, load_clip
@@ -75,27 +74,34 @@ def test_positions_are_resized(tmp_path):
         )
 
 
-def test_a_detector_builds_the_tower(tmp_path):
-    """From mmdet's scope, as the child of another module."""
+@pytest.mark.parametrize('name', FORMATS)
+def test_a_detector_of_mmdet_loads_its_backbone(tmp_path, name):
+    """By ``init_cfg`` of the backbone alone; the rest is drawn."""
     from mmdet.registry import MODELS as MMDET_MODELS
+    from mmengine.hub import get_config
     from mmengine.registry import init_default_scope
 
-    path, _ = save('open_clip', tmp_path)
+    path, _ = save(name, tmp_path)
     expected = load_clip(path)
+    cfg = get_config('mmdet::retinanet/retinanet_r50_fpn_1x_coco.py').model
     init_default_scope('mmdet')
-    cfg = describe_model(expected)['backbone']
-    cfg['type'] = 'harmoclip_mm.HarmoCLIPViT'
-
-    class Detector(BaseModule):
-        def __init__(self):
-            super().__init__()
-            self.backbone = MMDET_MODELS.build(
-                dict(cfg, init_cfg=pretrained(path))
-            )
-
-    detector = Detector()
+    backbone = describe_model(expected)['backbone']
+    cfg.backbone = dict(
+        backbone,
+        type=f'harmoclip_mm.{backbone["type"]}',
+        init_cfg=pretrained(path),
+        window_size=2,
+    )
+    cfg.neck = dict(
+        type='harmoclip_mm.SimpleFeaturePyramid',
+        in_channels=backbone['arch']['embed_dims'],
+        num_outs=5,
+    )
+    detector = MMDET_MODELS.build(cfg)
+    drawn = detector.bbox_head.retina_cls.weight.clone()
     detector.init_weights()
     assert_equal(detector.backbone, expected.backbone)
+    assert not torch.equal(detector.bbox_head.retina_cls.weight, drawn)
 
 
 def test_own_files_with_and_without_prefix(tmp_path):
