@@ -5,6 +5,7 @@ from .hooks import (
     DataHealthHook,
     ExactResumeHook,
     InvalidLossHook,
+    VocabularyHook,
 )
 from .loops import ResumableEpochTrainLoop
 from .strategies import CLIPFSDPStrategy
@@ -16,4 +17,5 @@ __all__ = [
     'ExactResumeHook',
     'InvalidLossHook',
     'ResumableEpochTrainLoop',
+    'VocabularyHook',
 ]

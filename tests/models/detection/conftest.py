@@ -78,7 +78,12 @@ CFG = dict(
                 neg_iou_thr=0.3,
                 min_pos_iou=0.3,
             ),
-            sampler=dict(type='RandomSampler', num=32, pos_fraction=0.5),
+            sampler=dict(
+                type='RandomSampler',
+                num=32,
+                pos_fraction=0.5,
+                add_gt_as_proposals=False,
+            ),
             allowed_border=-1,
             pos_weight=-1,
             debug=False,
