@@ -14,6 +14,7 @@ default_hooks = dict(
     invalid_loss=dict(type='harmoclip_mm.InvalidLossHook'),
     visualization=dict(type='DetVisualizationHook', score_thr=0.3),
 )
+custom_hooks = [dict(type='harmoclip_mm.VocabularyHook')]
 visualizer = dict(
     type='DetLocalVisualizer',
     name='visualizer',

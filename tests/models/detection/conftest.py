@@ -20,7 +20,7 @@ BACKBONE = dict(
     img_size=32,
     patch_size=8,
     out_dims=16,
-    out_indices=(0, 1),
+    out_indices=(1,),
 )
 TEXT_ENCODER = dict(
     type='harmoclip_mm.CLIPTextTransformer',
@@ -34,7 +34,7 @@ CFG = dict(
     data_preprocessor=dict(type='DetDataPreprocessor'),
     backbone=BACKBONE,
     text_encoder=TEXT_ENCODER,
-    neck=dict(type='FPN', in_channels=[32, 32], out_channels=16, num_outs=2),
+    neck=dict(type='FPN', in_channels=[32], out_channels=16, num_outs=2),
     rpn_head=dict(
         type='RPNHead',
         in_channels=16,
@@ -78,7 +78,12 @@ CFG = dict(
                 neg_iou_thr=0.3,
                 min_pos_iou=0.3,
             ),
-            sampler=dict(type='RandomSampler', num=32, pos_fraction=0.5),
+            sampler=dict(
+                type='RandomSampler',
+                num=32,
+                pos_fraction=0.5,
+                add_gt_as_proposals=False,
+            ),
             allowed_border=-1,
             pos_weight=-1,
             debug=False,
@@ -199,7 +204,9 @@ def batch():
     """Two images of 48 x 40 px, half the size of the originals; labels of
     the base classes; the second without boxes."""
     generator = torch.Generator().manual_seed(3)
-    img = torch.randn(2, 3, 40, 48, generator=generator)
+    img = 0.1 * torch.randn(2, 3, 40, 48, generator=generator)
+    img[0, 0, 4:20, 4:20] += 3  # the boxes, red and blue
+    img[0, 2, 8:36, 24:44] += 3
     samples = []
     for boxes, labels in (
         ([[4.0, 4.0, 20.0, 20.0], [24.0, 8.0, 44.0, 36.0]], [0, 1]),
