@@ -32,8 +32,8 @@ ALL_CONFIGS = sorted(
 )
 # Those that only evaluate; tests/configs/ runs them on photos.
 EVALUATIONS = [name for name in ALL_CONFIGS if '/evaluation/' in name]
-# mmdet's detectors; tests/configs/test_detection_configs.py trains them.
-DETECTORS = [name for name in ALL_CONFIGS if '/detection/' in name]
+# Detectors, of mmdet and open-vocabulary; tests/configs/ trains them.
+DETECTORS = [name for name in ALL_CONFIGS if 'detection/' in name]
 CONFIGS = [
     name for name in ALL_CONFIGS if name not in (*EVALUATIONS, *DETECTORS)
 ]

@@ -119,9 +119,11 @@ def enable_drawing(cfg: Config, folder: str) -> None:
     """Let mmdet's hook draw every test image into ``folder``."""
     hooks = cfg.setdefault('default_hooks', {})
     hook = hooks.get('visualization') or {'type': 'mmdet.DetVisualizationHook'}
-    # probabilities over many classes are small, so no threshold; the hook
-    # would join a relative folder anew for every image
-    hook.update(draw=True, score_thr=0.0, test_out_dir=osp.abspath(folder))
+    # probabilities over many classes are small, so no threshold, unless the
+    # config of a detector has one; the hook would join a relative folder anew
+    # for every image
+    hook.setdefault('score_thr', 0.0)
+    hook.update(draw=True, test_out_dir=osp.abspath(folder))
     hooks['visualization'] = hook
     if not cfg.get('visualizer'):
         cfg.visualizer = {

@@ -15,6 +15,7 @@ from .config import load_config
 from .errors import run_command
 from .launch import LAUNCHERS, close_launcher, setup_launcher
 from .metrics_file import save_metrics
+from .open_vocabulary_inferencer import OpenVocabularyInferencer
 from .resume import setup_resume
 from .runner import build_runner
 
@@ -22,6 +23,7 @@ __all__ = [
     'LAUNCHERS',
     'CheckpointError',
     'CheckpointGuard',
+    'OpenVocabularyInferencer',
     'UsageError',
     'annotation_checksum',
     'build_runner',

@@ -5,6 +5,7 @@ from .hooks import (
     DataHealthHook,
     ExactResumeHook,
     InvalidLossHook,
+    VocabularyHook,
 )
 from .loops import ResumableEpochTrainLoop
 from .optimizers import LearningRateDecayOptimWrapperConstructor
@@ -18,4 +19,5 @@ __all__ = [
     'InvalidLossHook',
     'LearningRateDecayOptimWrapperConstructor',
     'ResumableEpochTrainLoop',
+    'VocabularyHook',
 ]

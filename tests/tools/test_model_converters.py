@@ -10,6 +10,7 @@ import torch
 
 from harmoclip_mm.errors import CheckpointError, UsageError
 from harmoclip_mm.models.checkpoints.blending import blend_state_dicts
+from harmoclip_mm.models.classifiers import TextEmbeddings
 
 open_clip_model = pytest.importorskip('open_clip.model')
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,3 +180,45 @@ def test_blending_by_hand():
     old['a'] = torch.zeros(3)
     with pytest.raises(CheckpointError, match=r'a is \(3,\) in the initial'):
         blend_state_dicts(old, new, dict(a=0.5))
+
+
+def test_text_embeddings_are_those_of_the_reference(tmp_path, run):
+    """Of open_clip's text tower; each way to name classes and templates."""
+    open_clip = pytest.importorskip('open_clip')
+    model = save(tmp_path / 'in.pt')
+    tool = 'dump_text_embeddings.py'
+    act = ['--activation', 'quick_gelu']
+    asked = [
+        (['red_car', 'dog'], ['simple']),
+        ([tmp_path / 'names.txt'], ['a {}', 'the {}']),
+    ]
+    (tmp_path / 'names.txt').write_text('dog\nred_car\n')
+    expected = {}
+    for name, words in (('dog', 'dog'), ('red_car', 'red car')):
+        ids = open_clip.tokenize([f'a {words}', f'the {words}'])
+        with torch.no_grad():
+            rows = model.encode_text(ids, normalize=True)
+        expected[name] = torch.nn.functional.normalize(rows.mean(0), dim=0)
+    for names, templates in asked:
+        out = run(
+            tool,
+            tmp_path / 'in.pt',
+            *('--vocabulary', *names, '--templates', *templates),
+            *('--out', tmp_path / 'out' / 'a.npz', *act),
+        )
+        assert f'2 classes, {len(templates)} templates, mode eot' in out
+    found = TextEmbeddings.load(tmp_path / 'out' / 'a.npz')
+    assert found.classes == ('dog', 'red_car')
+    for name, row in zip(found.classes, found.embeddings):
+        torch.testing.assert_close(row, expected[name], rtol=0, atol=1e-5)
+
+
+def test_text_embeddings_say_what_is_wrong(tmp_path, run):
+    save(tmp_path / 'in.pt')
+    tool, start = 'dump_text_embeddings.py', [tmp_path / 'in.pt']
+    for words, complaint in (
+        (['--vocabulary', 'none', '--out', 'a.npz'], 'neither a file nor'),
+        (['--vocabulary', 'a', 'a', '--out', 'a.npz'], 'Duplicate class'),
+        (['--vocabulary', 'a', 'b', '--out', 'a.pth'], 'end in .npz'),
+    ):
+        assert complaint in run(tool, *start, *words, fails=True)

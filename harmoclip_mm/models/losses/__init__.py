@@ -4,6 +4,12 @@ from .concept_distillation_loss import (
     ConceptDistillationLoss,
     distillation_kl,
 )
+from .federated_loss import (
+    FederatedCrossEntropyLoss,
+    federated_cross_entropy,
+    read_frequencies,
+    sample_classes,
+)
 from .global_contrastive_loss import GlobalContrastiveLoss
 from .global_region_alignment_loss import (
     GlobalRegionAlignmentLoss,
@@ -23,6 +29,7 @@ from .sigmoid_contrastive_loss import (
 
 __all__ = [
     'ConceptDistillationLoss',
+    'FederatedCrossEntropyLoss',
     'GlobalContrastiveLoss',
     'GlobalRegionAlignmentLoss',
     'GlobalSigmoidLoss',
@@ -30,8 +37,11 @@ __all__ = [
     'RegionSigmoidLoss',
     'cosine_distance',
     'distillation_kl',
+    'federated_cross_entropy',
     'multi_positive_info_nce',
     'pair_groups',
     'pairwise_sigmoid',
+    'read_frequencies',
+    'sample_classes',
     'symmetric_info_nce',
 ]

@@ -233,3 +233,17 @@ def test_detectors_take_it_as_backbone(build):
 def test_wrong_arguments(build, wrong, message):
     with pytest.raises(ValueError, match=message):
         build(**wrong)
+
+
+@pytest.mark.parametrize('out_indices', [(0, 2), (1,)])
+def test_one_pass_gives_maps_and_the_dense_map(build, out_indices):
+    tower = build(out_indices=out_indices)
+    img = torch.randn(2, 3, 32, 56)
+    with torch.no_grad():
+        maps, dense = tower.forward_with_dense(img)
+        expected = tower(img)
+    assert len(maps) == len(expected) == len(out_indices)
+    for one, other in zip(maps, expected):
+        torch.testing.assert_close(one, other)
+    with torch.no_grad():
+        torch.testing.assert_close(dense, tower.encode(img).dense)

@@ -1,0 +1,84 @@
+_base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
+# F-ViT (CLIPSelf, arXiv 2310.01403, section 4.3) on OpenAI's ViT-B/16, the
+# CLIP frozen: blocks 3, 5, 7, 11 by 4, 2, 1, 1/2 are a pyramid of strides 4 to
+# 64; RPN and box head are mmdet's, the classes text embeddings. Weights,
+# scales and thresholds are those of F-ViT's configs. CLIP_CHECKPOINT names the
+# CLIP, of any format of docs/checkpoints.md, for both towers.
+clip = '{{$CLIP_CHECKPOINT:ViT-B-16.pt}}'
+conv_norm = dict(type='SyncBN', requires_grad=True)
+model = dict(
+    type='harmoclip_mm.OpenVocabularyDetector',
+    data_preprocessor=dict(
+        mean=[122.7709383, 116.7460125, 104.09373615],
+        std=[68.5005327, 66.6321579, 70.32316305],
+        # the square that the largest image fills, as in F-ViT
+        pad_size_divisor=640,
+    ),
+    init_cfg=dict(type='Pretrained', checkpoint=clip),
+    backbone=dict(
+        _delete_=True,
+        type='harmoclip_mm.HarmoCLIPViT',
+        arch='base',
+        img_size=224,
+        patch_size=16,
+        out_dims=512,
+        out_indices=(3, 5, 7, 11),
+    ),
+    # encodes the class names, once; never trained
+    text_encoder=dict(
+        type='harmoclip_mm.CLIPTextTransformer',
+        embed_dims=512,
+        num_layers=12,
+        num_heads=8,
+        out_dims=512,
+    ),
+    neck=dict(
+        _delete_=True,
+        type='harmoclip_mm.SimpleFeaturePyramid',
+        in_channels=768,
+        out_channels=256,
+        num_outs=5,
+        top_down=True,
+        norm_cfg=conv_norm,
+    ),
+    rpn_head=dict(num_convs=2),
+    roi_head=dict(
+        type='harmoclip_mm.OpenVocabularyRoIHead',
+        alpha=0.1,
+        beta=0.8,
+        region_scale=75.0,
+        bbox_head=dict(
+            _delete_=True,
+            type='harmoclip_mm.TextEmbeddingBBoxHead',
+            embed_dims=512,
+            vocabulary=dict(
+                classes='coco80',
+                base='base',
+                novel='novel',
+                templates='vild63',
+            ),
+            scale=50.0,
+            in_channels=256,
+            roi_feat_size=7,
+            num_shared_convs=4,
+            num_shared_fcs=2,
+            fc_out_channels=512,
+            norm_cfg=conv_norm,
+            bbox_coder=dict(
+                type='DeltaXYWHBBoxCoder',
+                target_means=[0.0, 0.0, 0.0, 0.0],
+                target_stds=[0.1, 0.1, 0.2, 0.2],
+            ),
+            loss_cls=dict(type='CrossEntropyLoss', loss_weight=1.0),
+            loss_bbox=dict(type='L1Loss', loss_weight=1.0),
+        ),
+    ),
+    test_cfg=dict(
+        rpn=dict(nms_pre=2000),
+        rcnn=dict(
+            score_thr=0.01,
+            nms=dict(type='nms', iou_threshold=0.4),
+            max_per_img=100,
+        ),
+    ),
+)

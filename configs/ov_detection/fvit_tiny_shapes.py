@@ -1,0 +1,26 @@
+# Open-vocabulary detection on shapes with a frozen tiny CLIP, for a CPU.
+# CLIP names its checkpoint; tools/analysis_tools/detect_shapes.py does all.
+_base_ = [
+    '../_base_/models/ov_fvit_tiny.py',
+    '../_base_/datasets/shapes_ov_detection.py',
+    '../_base_/schedules/fvit_tiny.py',
+    '../_base_/detection_runtime.py',
+]
+model = dict(
+    roi_head=dict(
+        alpha=0.5,
+        beta=0.9,
+        region_scale=30.0,
+        bbox_head=dict(
+            vocabulary=dict(
+                classes='shapes80', base='base', novel='novel',
+                templates=['a {}'],
+            ),
+        ),
+    ),
+)  # fmt: skip
+default_hooks = dict(
+    logger=dict(interval=10),
+    checkpoint=dict(by_epoch=False, interval=_base_.max_iters),
+)
+log_processor = dict(by_epoch=False)

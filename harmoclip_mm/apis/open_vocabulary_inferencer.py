@@ -1,0 +1,97 @@
+"""mmdet's DetInferencer for detectors whose classes can be replaced."""
+
+import os.path as osp
+from typing import Any, Dict, Optional, Sequence, Union
+
+from mmdet.apis import DetInferencer
+from mmengine.config import Config
+from torch import nn
+
+from harmoclip_mm.errors import UsageError
+from harmoclip_mm.models.checkpoints import load_matching
+from harmoclip_mm.text import Vocabulary, load_vocabulary
+
+from .checkpoint import use_safe_loading
+from .config import load_config
+
+
+class OpenVocabularyInferencer(DetInferencer):
+    """Detect what words name, in files, folders and arrays.
+
+    All of mmdet's :class:`DetInferencer`, plus :meth:`set_vocabulary`. Config
+    and checkpoint are files, and the checkpoint must fit the config.
+
+    Args:
+        config (str): Config file of an ``OpenVocabularyDetector``.
+        checkpoint (str): Checkpoint of its training.
+        device (str, optional): Device. Defaults to None: a GPU if there is
+            one.
+        cfg_options (dict, optional): Settings that replace those of the
+            config. Defaults to None.
+        **kwargs: See :class:`DetInferencer`.
+
+    Raises:
+        UsageError: If a file does not exist, or the config's model has no
+            vocabulary that can be replaced.
+        CheckpointError: If the checkpoint is of another model.
+    """
+
+    def __init__(
+        self,
+        config: str,
+        checkpoint: str,
+        device: Optional[str] = None,
+        cfg_options: Optional[Dict[str, Any]] = None,
+        **kwargs: Any,
+    ) -> None:
+        if not osp.isfile(checkpoint):
+            raise UsageError(f'checkpoint {checkpoint} does not exist')
+        use_safe_loading()
+        self._checkpoint = checkpoint
+        super().__init__(
+            model=load_config(config, cfg_options),
+            weights=checkpoint,
+            device=device,
+            **kwargs,
+        )
+        if not hasattr(self.model, 'set_vocabulary'):
+            raise UsageError(
+                f'the model of {config} is a {type(self.model).__name__}, '
+                'whose classes are fixed: give a config of '
+                'configs/ov_detection/'
+            )
+
+    def set_vocabulary(
+        self,
+        classes: Union[str, Sequence[str], Vocabulary],
+        novel: Optional[Union[str, Sequence[str]]] = None,
+    ) -> None:
+        """Replace the classes to detect.
+
+        Args:
+            classes (str | Sequence[str] | Vocabulary): Names, a vocabulary
+                of the package or its file; see ``load_vocabulary``.
+            novel (str | Sequence[str], optional): Those without training
+                boxes. Defaults to what the detector was not trained on.
+
+        Raises:
+            UsageError: If the list is not a legal vocabulary.
+        """
+        try:
+            vocabulary = load_vocabulary(classes)
+            self.model.set_vocabulary(vocabulary, novel=novel)
+        except (FileNotFoundError, ValueError) as error:
+            raise UsageError(str(error)) from error
+        self.model.dataset_meta = {
+            'classes': vocabulary.classes,
+            'palette': 'random',  # one of the test's classes may be too short
+        }
+        self.visualizer.dataset_meta = self.model.dataset_meta
+
+    def _load_weights_to_model(
+        self, model: nn.Module, checkpoint: Dict[str, Any], cfg: Config
+    ) -> None:
+        """As mmdet, but what does not fit is an error."""
+        state_dict = checkpoint.get('state_dict', checkpoint)
+        load_matching(model, state_dict, self._checkpoint)
+        super()._load_weights_to_model(model, checkpoint, cfg)

@@ -1,0 +1,205 @@
+"""Text embeddings of class names, bound to the CLIP that made them."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Sequence, Tuple, Union
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.text import Vocabulary
+
+from .zero_shot_classifier import ZeroShotClassifier
+
+_FORMAT = 1
+# Resized to each input size, so they do not tell two towers apart.
+_RESIZED = ('pos_embed',)
+
+
+def tower_fingerprint(tower: nn.Module) -> str:
+    """SHA-256 of a tower's parameters.
+
+    Parameters are read as float32 in the order of their names. A vision
+    tower's position embeddings are left out, since loading resizes them to
+    the input size; buffers are too, since they follow from the settings.
+
+    Args:
+        tower (nn.Module): A vision or text tower.
+
+    Returns:
+        str: 64 hexadecimal digits.
+    """
+    skipped = _RESIZED if hasattr(tower, 'patch_size') else ()
+    digest = hashlib.sha256()
+    for name, weight in sorted(tower.named_parameters()):
+        if name in skipped:
+            continue
+        digest.update(f'{name} {tuple(weight.shape)}\n'.encode())
+        digest.update(weight.detach().cpu().float().contiguous().numpy())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """One embedding a class, and what made it.
+
+    Args:
+        embeddings (Tensor): L2-normalised rows, shape (C, D), float32.
+        classes (Tuple[str, ...]): Names of the C classes.
+        templates (Tuple[str, ...]): Prompt templates that were averaged.
+        mode (str): Mode of the ``ZeroShotClassifier``.
+        text_fingerprint (str): :func:`tower_fingerprint` of the text tower.
+        vision_fingerprint (str): That of the vision tower it belongs to.
+    """
+
+    embeddings: Tensor
+    classes: Tuple[str, ...]
+    templates: Tuple[str, ...]
+    mode: str
+    text_fingerprint: str
+    vision_fingerprint: str
+
+    def select(self, classes: Sequence[str]) -> 'TextEmbeddings':
+        """Takes some of the classes, in another order if wanted.
+
+        Args:
+            classes (Sequence[str]): Their names.
+
+        Returns:
+            TextEmbeddings: Their embeddings.
+
+        Raises:
+            ValueError: If a class has no embedding.
+        """
+        place = {name: row for row, name in enumerate(self.classes)}
+        lacking = [name for name in classes if name not in place]
+        if lacking:
+            raise ValueError(
+                f'The text embeddings have no class {lacking[0]!r} '
+                f'({len(lacking)} of {len(classes)} are missing): dump them '
+                'again for a vocabulary that holds all.'
+            )
+        rows = torch.tensor([place[name] for name in classes])
+        return replace(
+            self, embeddings=self.embeddings[rows], classes=tuple(classes)
+        )
+
+    def save(self, path: Union[str, Path]) -> None:
+        """Writes a ``.npz`` without pickles, as a whole or not at all.
+
+        Args:
+            path (str | Path): The file; its folder must exist.
+
+        Raises:
+            ValueError: If the name does not end in ``.npz``.
+        """
+        path = Path(path)
+        if path.suffix != '.npz':
+            raise ValueError(f'{path} should end in .npz.')
+        about = dict(
+            format=_FORMAT,
+            classes=self.classes,
+            templates=self.templates,
+            mode=self.mode,
+            text_fingerprint=self.text_fingerprint,
+            vision_fingerprint=self.vision_fingerprint,
+        )
+        text = json.dumps(about, ensure_ascii=False).encode()
+        partial = path.with_name(path.name + '.partial')
+        with open(partial, 'wb') as file:
+            np.savez(
+                file,
+                embeddings=self.embeddings.cpu().float().numpy(),
+                about=np.frombuffer(text, dtype=np.uint8),
+            )
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: Union[str, Path]) -> 'TextEmbeddings':
+        """Reads what :meth:`save` wrote; no code of the file is run.
+
+        Args:
+            path (str | Path): The file.
+
+        Returns:
+            TextEmbeddings: The embeddings.
+
+        Raises:
+            CheckpointError: If there is no such file, or it holds something
+                else.
+        """
+        if not os.path.isfile(path):
+            raise CheckpointError(
+                f'text embeddings {path} do not exist; write them with '
+                'tools/model_converters/dump_text_embeddings.py.'
+            )
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                rows = torch.from_numpy(content['embeddings'])
+                about = json.loads(content['about'].tobytes())
+            version = about.pop('format')
+            found = cls(
+                rows,
+                tuple(about.pop('classes')),
+                tuple(about.pop('templates')),
+                **about,
+            )
+        except (
+            AttributeError,
+            BadZipFile,
+            EOFError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
+            raise CheckpointError(
+                f'{path} is no file of text embeddings '
+                f'({type(error).__name__}: {error}).'
+            ) from error
+        if version != _FORMAT or rows.shape[:1] != (len(found.classes),):
+            raise CheckpointError(
+                f'{path} holds embeddings of shape {tuple(rows.shape)} for '
+                f'{len(found.classes)} classes in format {version}; this '
+                f'version reads one row a class in format {_FORMAT}.'
+            )
+        return found
+
+
+@torch.no_grad()
+def encode_vocabulary(
+    text_encoder: nn.Module,
+    backbone: nn.Module,
+    vocabulary: Vocabulary,
+    templates: Union[str, Sequence[str]] = 'openai80',
+    mode: str = 'eot',
+) -> TextEmbeddings:
+    """Embeds the classes of a vocabulary.
+
+    Args:
+        text_encoder (nn.Module): A ``CLIPTextTransformer``.
+        backbone (nn.Module): The vision tower of the same CLIP.
+        vocabulary (Vocabulary): The classes.
+        templates (str | Sequence[str]): See ``ZeroShotClassifier``.
+        mode (str): See ``ZeroShotClassifier``.
+
+    Returns:
+        TextEmbeddings: Their embeddings, on the CPU.
+
+    Raises:
+        ValueError: If mode or templates are unknown.
+    """
+    classifier = ZeroShotClassifier(vocabulary, templates, mode)
+    return TextEmbeddings(
+        classifier.class_embeddings(text_encoder).float().cpu(),
+        vocabulary.classes,
+        classifier.templates,
+        mode,
+        tower_fingerprint(text_encoder),
+        tower_fingerprint(backbone),
+    )

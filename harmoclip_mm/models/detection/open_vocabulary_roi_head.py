@@ -1,0 +1,213 @@
+"""Detector's and CLIP's opinion of a box, joined."""
+
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmdet.models import StandardRoIHead
+from mmdet.models.layers import multiclass_nms
+from mmdet.structures import SampleList
+from mmdet.structures.bbox import bbox2roi
+from mmdet.utils import InstanceList
+from torch import Tensor
+
+from harmoclip_mm.registry import MODELS
+
+
+def join_scores(
+    detector: Tensor,
+    region: Tensor,
+    is_novel: Tensor,
+    alpha: float,
+    beta: float,
+) -> Tensor:
+    """Geometric mean of two class probabilities.
+
+    ``s = p^(1 - a) q^a`` with p the detector's and q the region's
+    probability, a = alpha for base and beta for novel classes (F-VLM, arXiv
+    2209.15639, section 3.3).
+
+    Args:
+        detector (Tensor): Probabilities, shape (N, C + 1), background last.
+        region (Tensor): Probabilities, shape (N, C).
+        is_novel (Tensor): Novel classes, shape (C,), bool.
+        alpha (float): Weight of the region for base classes, in [0, 1].
+        beta (float): The same for novel classes.
+
+    Returns:
+        Tensor: Scores, shape (N, C + 1); the background keeps the
+        detector's.
+    """
+    weight = torch.where(
+        is_novel,
+        detector.new_tensor(beta),
+        detector.new_tensor(alpha),
+    )
+    joined = detector[:, :-1] ** (1 - weight) * region**weight
+    return torch.cat([joined, detector[:, -1:]], dim=1)
+
+
+@MODELS.register_module()
+class OpenVocabularyRoIHead(StandardRoIHead):
+    """mmdet's RoI head that asks the frozen dense map as well.
+
+    At test time each proposal is pooled from CLIP's dense map; the softmax
+    of its scaled cosines with the classes, without background, is joined
+    with the detector's probability, see :func:`join_scores`. Training is
+    mmdet's.
+
+    Args:
+        bbox_head (dict): A ``TextEmbeddingBBoxHead``.
+        region_extractor (dict, optional): What pools the dense map. Defaults
+            to ``RoIFeatureExtractor``.
+        alpha (float): Weight of the dense map for base classes, in [0, 1].
+            Defaults to 0.35.
+        beta (float): The same for novel classes. Defaults to 0.65.
+        region_scale (float): Factor of the cosines of the dense map; 100 is
+            the temperature of OpenAI's CLIP. Defaults to 100.
+        mask_head (dict, optional): A class-agnostic mask head. Defaults to
+            none.
+        **kwargs: See mmdet's ``StandardRoIHead``.
+
+    Raises:
+        ValueError: If a weight lies outside [0, 1], or the mask head is not
+            class-agnostic.
+    """
+
+    def __init__(
+        self,
+        bbox_head: Dict,
+        region_extractor: Optional[Dict] = None,
+        alpha: float = 0.35,
+        beta: float = 0.65,
+        region_scale: float = 100.0,
+        mask_head: Optional[Dict] = None,
+        **kwargs,
+    ) -> None:
+        if not (0 <= alpha <= 1 and 0 <= beta <= 1):
+            raise ValueError(
+                f'alpha and beta must lie in [0, 1], not {alpha} and {beta}.'
+            )
+        if mask_head is not None and not mask_head.get('class_agnostic'):
+            raise ValueError(
+                'The mask head needs class_agnostic=True: novel classes have '
+                'no masks of their own.'
+            )
+        super().__init__(bbox_head=bbox_head, mask_head=mask_head, **kwargs)
+        self.region_extractor = MODELS.build(
+            region_extractor or dict(type='harmoclip_mm.RoIFeatureExtractor')
+        )
+        self.alpha, self.beta = alpha, beta
+        self.region_scale = region_scale
+
+    def predict(
+        self,
+        x: Tuple[Tensor, ...],
+        rpn_results_list: InstanceList,
+        batch_data_samples: SampleList,
+        rescale: bool = False,
+        dense: Optional[Tensor] = None,
+        stride: int = 1,
+    ) -> InstanceList:
+        """Detects among the proposals.
+
+        Args:
+            x (Tuple[Tensor, ...]): Maps of the neck, each (B, C, h, w).
+            rpn_results_list (InstanceList): Proposals of each image,
+                ``bboxes`` (N_i, 4) xyxy in pixels of the network input.
+            batch_data_samples (SampleList): The images' metainfo.
+            rescale (bool): Return boxes and masks of the original image.
+                Defaults to False.
+            dense (Tensor, optional): Dense map, shape (B, D, h, w), not
+                normalised. Defaults to none: the detector alone.
+            stride (int): Side of a cell of ``dense`` in pixels.
+
+        Returns:
+            InstanceList: ``bboxes`` (K_i, 4), ``scores`` and ``labels``
+            (K_i,), best first, and ``masks`` (K_i, H, W) with a mask head.
+        """
+        metas = [sample.metainfo for sample in batch_data_samples]
+        region = None
+        if dense is not None:
+            boxes = [each.bboxes for each in rpn_results_list]
+            region = self.region_probabilities(dense, boxes, stride)
+        # The mask head rescales boxes and masks at once.
+        results = self.predict_bbox(
+            x,
+            metas,
+            rpn_results_list,
+            self.test_cfg,
+            rescale and not self.with_mask,
+            region,
+        )
+        if self.with_mask:
+            results = self.predict_mask(x, metas, results, rescale)
+        return results
+
+    def predict_bbox(
+        self,
+        x: Tuple[Tensor, ...],
+        batch_img_metas: List[Dict],
+        rpn_results_list: InstanceList,
+        rcnn_test_cfg: Dict,
+        rescale: bool = False,
+        region: Optional[Sequence[Tensor]] = None,
+    ) -> InstanceList:
+        """Detects boxes.
+
+        Args:
+            x (Tuple[Tensor, ...]): See :meth:`predict`.
+            batch_img_metas (List[dict]): Metainfo of the images.
+            rpn_results_list (InstanceList): See :meth:`predict`.
+            rcnn_test_cfg (dict): Threshold and NMS.
+            rescale (bool): See :meth:`predict`.
+            region (Sequence[Tensor], optional): Class probabilities of each
+                image's proposals, shapes (N_i, C). Defaults to none.
+
+        Returns:
+            InstanceList: ``bboxes``, ``scores`` and ``labels``.
+        """
+        # Without a test_cfg mmdet gives all boxes with all probabilities.
+        results = super().predict_bbox(
+            x, batch_img_metas, rpn_results_list, None, rescale
+        )
+        cfg = rcnn_test_cfg
+        is_novel = self.bbox_head.vocabulary.is_novel
+        for number, each in enumerate(results):
+            boxes, scores = each.pop('bboxes'), each.pop('scores')
+            each.pop('labels', None)  # of mmdet's result without boxes
+            if region is not None:
+                scores = join_scores(
+                    scores, region[number], is_novel, self.alpha, self.beta
+                )
+            found, labels = multiclass_nms(
+                boxes, scores, cfg.score_thr, cfg.nms, cfg.max_per_img
+            )
+            each.bboxes, each.scores = found[:, :4], found[:, 4]
+            each.labels = labels
+        return results
+
+    def region_probabilities(
+        self, dense: Tensor, boxes: Sequence[Tensor], stride: int
+    ) -> Sequence[Tensor]:
+        """What the dense map says of boxes.
+
+        Args:
+            dense (Tensor): Dense map, shape (B, D, h, w), not normalised.
+            boxes (Sequence[Tensor]): xyxy in pixels of the network input,
+                shapes (N_i, 4).
+            stride (int): Side of a cell of the map in pixels.
+
+        Returns:
+            Sequence[Tensor]: Probabilities of the classes, shapes (N_i, C),
+            float32.
+        """
+        features = self.region_extractor.pool(
+            self.region_extractor.prepare(dense), bbox2roi(boxes), stride
+        )
+        with torch.autocast(dense.device.type, enabled=False):
+            cosines = F.linear(
+                features.float(), self.bbox_head.vocabulary.embeddings.float()
+            )
+            probabilities = (self.region_scale * cosines).softmax(dim=-1)
+        return probabilities.split([len(each) for each in boxes])

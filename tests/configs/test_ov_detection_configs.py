@@ -1,0 +1,287 @@
+"""Open-vocabulary detectors, as configs/ov_detection/ has them."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from PIL import Image
+
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.models import (
+    FederatedCrossEntropyLoss,
+    OpenVocabularyDetector,
+)
+from harmoclip_mm.registry import DATASETS, METRICS, MODELS
+from harmoclip_mm.text import load_vocabulary
+
+FOLDER = Path(__file__).resolve().parents[2] / 'configs' / 'ov_detection'
+NAMES = sorted(path.name for path in FOLDER.glob('*.py'))
+FULL = [name for name in NAMES if 'tiny' not in name]
+# Parameters of OpenAI's towers (see tests/test_configs.py) without the
+# temperature.
+TOWERS = {'fvit_vitb16_ov-coco.py': 149_620_736}
+
+
+def annotation(number, image, category) -> dict:
+    return {
+        'id': number, 'image_id': image, 'category_id': category,
+        'bbox': [4, 6, 40, 36], 'area': 1440, 'iscrowd': 0,
+        'segmentation': [[4, 6, 44, 6, 44, 42, 4, 42]],
+    }  # fmt: skip
+
+
+def write_benchmark(root: Path, run_tool) -> None:
+    """Two pictures as COCO and as LVIS, with a base and a novel box each."""
+    for name, classes in (('coco', 'coco80'), ('lvis', 'lvis1203')):
+        vocabulary = load_vocabulary(classes)
+        novel = 'novel' if name == 'coco' else 'rare'
+        base = 'base' if name == 'coco' else 'frequent'
+        members = {
+            key: vocabulary.classes.index(vocabulary.groups[group][0]) + 1
+            for key, group in (('novel', novel), ('base', base))
+        }
+        groups = {
+            each: group[0]
+            for group, names in vocabulary.groups.items()
+            for each in names
+        }
+        categories = [
+            {
+                'id': number,
+                'name': each,
+                'frequency': groups.get(each, ''),
+                'image_count': number,
+            }
+            for number, each in enumerate(vocabulary.classes, 1)
+        ]
+        folder = root / name / 'annotations'
+        folder.mkdir(parents=True)
+        for split in ('train', 'val'):
+            images, boxes = [], []
+            for number in (1, 2):
+                url = f'{split}2017/{number}.jpg'
+                images.append(
+                    {
+                        'id': number, 'file_name': f'{number}.jpg',
+                        'coco_url': f'http://images.cocodataset.org/{url}',
+                        'width': 64, 'height': 48, 'neg_category_ids': [],
+                        'not_exhaustive_category_ids': [],
+                    }
+                )  # fmt: skip
+                pixels = np.random.default_rng(number).integers(
+                    0, 256, (48, 64, 3), dtype=np.uint8
+                )
+                path = root / 'coco' / url
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+                boxes += [
+                    annotation(2 * number, number, members['base']),
+                    annotation(2 * number + 1, number, members['novel']),
+                ]
+            file = (
+                f'instances_{split}2017.json'
+                if name == 'coco'
+                else f'lvis_v1_{split}.json'
+            )
+            content = {
+                'images': images,
+                'annotations': boxes,
+                'categories': categories,
+            }
+            (folder / file).write_text(json.dumps(content))
+        run_tool('dataset_converters/ov_splits.py', name, root / name)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def data(tmp_path_factory, run_tool):
+    """Folders of stand-in data, named by the environment as a user would."""
+    root = tmp_path_factory.mktemp('data')
+    write_benchmark(root, run_tool)
+    run_tool(
+        'dataset_converters/shapes.py', root / 'shapes', '--size', 80,
+        '--train', 4, '--val', 2, '--test', 2, '--workers', 1,
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ('coco', 'lvis', 'shapes'):
+            patch.setenv(f'{name.upper()}_ROOT', f'{root / name}/')
+        patch.setenv('CLIP_CHECKPOINT', 'some/clip.pt')
+        yield root
+
+
+@pytest.fixture(scope='module', params=NAMES)
+def config(request) -> Config:
+    """A config as the tools read it."""
+    init_default_scope('mmdet')
+    config = load_config(str(FOLDER / request.param))
+    config.name = request.param
+    return config
+
+
+def narrow(config: Config) -> Config:
+    """The same detector with thin towers and heads, on small pictures."""
+    config = config.copy()
+    model = config.model
+    model.init_cfg = None
+    depth = max(model.backbone.out_indices) + 1
+    model.backbone.arch = dict(
+        embed_dims=32,
+        num_layers=depth,
+        num_heads=2,
+        feedforward_channels=32,
+    )
+    model.backbone.out_dims = model.roi_head.bbox_head.embed_dims = 16
+    model.text_encoder.update(
+        embed_dims=16, num_layers=1, num_heads=2, out_dims=16
+    )
+    model.neck.in_channels = 32
+    model.roi_head.bbox_head.fc_out_channels = 16
+    model.data_preprocessor.pad_size_divisor = 4 * model.backbone.patch_size
+    loaders = (config.train_dataloader, config.test_dataloader)
+    for step in [x for each in loaders for x in each.dataset.pipeline]:
+        for key in ('scale', 'crop_size'):
+            if key in step:
+                step[key] = (64, 64)
+        if 'ratio_range' in step:
+            step.ratio_range = (1.0, 1.0)
+    return config
+
+
+def test_the_configs_exist():
+    towers = ('vitb16', 'vitl14', 'eva02-vitb16', 'eva02-vitl14')
+    assert set(FULL) == {
+        f'fvit_{tower}_{benchmark}.py'
+        for tower in towers
+        for benchmark in ('ov-coco', 'ov-lvis')
+    }
+    assert set(NAMES) - set(FULL) == {
+        'fvit_tiny_photos.py',
+        'fvit_tiny_shapes.py',
+    }
+
+
+def test_leaves_are_short_and_mmdets(config):
+    text = (FOLDER / config.name).read_text()
+    assert len(text.splitlines()) < 60
+    assert config.default_scope == 'mmdet'
+    assert config.custom_imports.imports == ['harmoclip_mm']
+    assert config.model.init_cfg.checkpoint == 'some/clip.pt'
+    for part in (config.model, config.test_dataloader, config.train_cfg):
+        assert '_delete_' not in str(part)
+    stated = re.search(r'(\d+) GPUs x (\d+) images', text)
+    gpus = int(stated[1]) if stated else 1
+    batch = config.train_dataloader.batch_size
+    assert not stated or batch == int(stated[2])
+    assert config.auto_scale_lr.base_batch_size == gpus * batch
+    assert not config.auto_scale_lr.enable
+
+
+def test_full_size(config):
+    """The widths fit, and the levels have the strides that the heads take
+    them for."""
+    with torch.device('meta'):  # the shapes alone
+        model = MODELS.build(config.model)
+        patch = model.backbone.patch_size
+        side = config.model.data_preprocessor.pad_size_divisor
+        side = side if side % patch == 0 and side > patch else 8 * patch
+        maps = model.neck(model.backbone(torch.empty(1, 3, side, side)))
+    assert isinstance(model, OpenVocabularyDetector)
+    assert model.backbone_is_frozen
+    generator = config.model.rpn_head.anchor_generator
+    assert [side / each.shape[-1] for each in maps] == list(generator.strides)
+    extractors = [config.model.roi_head.bbox_roi_extractor]
+    if 'lvis' in config.name:
+        extractors.append(config.model.roi_head.mask_roi_extractor)
+    for extractor in extractors:
+        used = list(extractor.featmap_strides)
+        assert used == list(generator.strides)[: len(used)]
+    if config.name in TOWERS:
+        count = sum(
+            weight.numel()
+            for tower in (model.backbone, model.text_encoder)
+            for weight in tower.parameters()
+        )
+        assert count == TOWERS[config.name]
+
+
+def test_images_fill_the_square_that_is_padded_to(config):
+    if 'tiny' in config.name:
+        pytest.skip('the pictures are as they are')
+    square = config.model.data_preprocessor.pad_size_divisor
+    assert square % config.model.backbone.patch_size == 0
+    sizes = [
+        step[key]
+        for loader in (config.train_dataloader, config.test_dataloader)
+        for step in loader.dataset.pipeline
+        for key in ('scale', 'crop_size')
+        if key in step
+    ]
+    assert len(sizes) == 3 and set(np.ravel(sizes)) == {square}
+
+
+def test_classes_of_data_and_model_are_the_same(config):
+    """Labels of the training count the base classes, those of the test all
+    classes, in the model's order."""
+    if 'photos' in config.name:
+        pytest.skip('has its own test, on the photos')
+    model = MODELS.build(narrow(config).model)
+    record = model.memory.read()
+    train = DATASETS.build(config.train_dataloader.dataset)
+    test = DATASETS.build(config.test_dataloader.dataset)
+    assert tuple(train.metainfo['classes']) == record.base
+    assert tuple(test.metainfo['classes']) == record.classes
+    assert len(train) > 0 and len(test) > 0
+    novel = {
+        name
+        for name, is_novel in zip(record.classes, model.memory.is_novel)
+        if is_novel
+    }
+    assert novel and novel.isdisjoint(record.base)
+    metric = METRICS.build(config.test_evaluator[0])
+    if 'lvis' not in config.name:
+        meta = test.metainfo
+        assert tuple(meta['base_classes']) == record.base
+        assert set(meta['novel_classes']) == novel
+        assert type(metric).__name__ == 'OVCocoMetric'
+    else:
+        assert len(record.base) == 866 and len(novel) == 337
+        loss = model.roi_head.bbox_head.loss_cls
+        assert isinstance(loss, FederatedCrossEntropyLoss)
+        assert len(loss.weights) == 866
+        assert type(metric).__name__ == 'LVISMetric'
+
+
+def test_a_step_and_a_prediction(config):
+    """Losses are finite and fall on the heads alone; a test gives boxes."""
+    if 'photos' in config.name:
+        pytest.skip('has its own test, on the photos')
+    torch.manual_seed(0)
+    config = narrow(config)
+    model = revert_sync_batchnorm(MODELS.build(config.model))
+    model.init_weights()
+    model.train()
+    before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    train = DATASETS.build(config.train_dataloader.dataset)
+    logs = model.train_step(pseudo_collate([train[0], train[1]]), wrapper)
+    expected = {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox'}
+    if 'lvis' in config.name:
+        expected.add('loss_mask')
+    assert expected <= set(logs)
+    assert all(torch.isfinite(value).all() for value in logs.values())
+    for name, value in model.backbone.state_dict().items():
+        assert torch.equal(value, before[name])
+    model.eval()
+    test = DATASETS.build(config.test_dataloader.dataset)
+    with torch.no_grad():
+        (found,) = model.test_step(pseudo_collate([test[0]]))
+    found = found.pred_instances
+    assert len(found.bboxes) == len(found.scores) <= 300
+    assert len(found.bboxes) and ('masks' in found) == ('lvis' in config.name)

@@ -1,0 +1,190 @@
+"""Write the annotations of open-vocabulary detection: base classes to train
+on, novel ones only in the test.
+
+    python tools/dataset_converters/ov_splits.py coco data/coco
+    python tools/dataset_converters/ov_splits.py lvis data/lvis_v1
+
+The first does what mmdet's ``coco2ovd.py`` does, with the same file names:
+``instances_train2017_seen_2.json`` has the boxes of the 48 base classes,
+``instances_val2017_all_2.json`` those of base and 17 novel classes. The second
+writes ``lvis_v1_train_base.json``, the boxes of the 866 frequent and common
+classes; OV-LVIS is tested on ``lvis_v1_val.json`` as it is. Images that are
+left without a box are left out, and so are the other categories. For LVIS the
+base categories also go to ``lvis_v1_base_categories.json``, with the number of
+images of each, and their names to ``lvis_v1_base_classes.txt``.
+"""
+
+import argparse
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Dict, List, Tuple
+
+import mmdet
+from rich.console import Console
+from rich.table import Table
+
+from harmoclip_mm.apis import UsageError, run_command
+from harmoclip_mm.text import load_vocabulary
+
+KEYS = ('categories', 'images', 'annotations')
+# Names of the splits as mmdet's coco2ovd.py calls them.
+BASE, NOVEL = 'seen', 'unseen'
+COCO_TRAIN = ('instances_train2017.json', 'instances_train2017_seen_2.json')
+COCO_VAL = ('instances_val2017.json', 'instances_val2017_all_2.json')
+LVIS_TRAIN = ('lvis_v1_train.json', 'lvis_v1_train_base.json')
+LVIS_CATEGORIES = 'lvis_v1_base_categories.json'
+LVIS_CLASSES = 'lvis_v1_base_classes.txt'
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('benchmark', choices=('coco', 'lvis'))
+    parser.add_argument(
+        'root', type=Path, help='folder of the data set, with annotations/'
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='folder to write into (default: annotations/ of the data set)',
+    )
+    return parser.parse_args()
+
+
+def load_mmdet_tool(name: str) -> ModuleType:
+    """Import a converter that mmdet ships as a script.
+
+    Args:
+        name (str): File name without its ending.
+
+    Returns:
+        ModuleType: The script as a module.
+
+    Raises:
+        UsageError: If this mmdet has no such converter.
+    """
+    folder = Path(mmdet.__file__).parent
+    for root in (folder / '.mim', folder.parent):  # installed, and a clone
+        path = root / 'tools' / 'dataset_converters' / f'{name}.py'
+        if path.is_file():
+            spec = importlib.util.spec_from_file_location(name, path)
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+    raise UsageError(
+        f'mmdet {mmdet.__version__} in {folder} has no tools/'
+        f'dataset_converters/{name}.py: install mmdet 3.3 or later'
+    )
+
+
+def read(path: Path) -> dict:
+    """Read an annotation file in COCO format."""
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise UsageError(
+            f'{path} cannot be read ({error.strerror}): give the folder that '
+            f'holds annotations/{path.name}'
+        ) from error
+    except ValueError as error:
+        raise UsageError(f'{path} is not a JSON file ({error})') from error
+    missing = [
+        key
+        for key in KEYS
+        if not isinstance(content, dict) or key not in content
+    ]
+    if missing:
+        raise UsageError(f'{path} is not in COCO format: no {missing[0]}')
+    return content
+
+
+def coco_splits(categories: List[dict], path: Path) -> Dict[int, str]:
+    """Split of each category id of COCO that OV-COCO knows."""
+    groups = load_vocabulary('coco80').groups
+    names = {each['name']: each['id'] for each in categories}
+    lacking = [
+        name for name in groups['base'] + groups['novel'] if name not in names
+    ]
+    if lacking:
+        raise UsageError(
+            f'{path} has no category "{lacking[0]}" ({len(lacking)} of 65 '
+            'are missing): give the instances of COCO 2017'
+        )
+    return {
+        names[name]: split
+        for split, group in ((BASE, 'base'), (NOVEL, 'novel'))
+        for name in groups[group]
+    }
+
+
+def lvis_splits(categories: List[dict], path: Path) -> Dict[int, str]:
+    """Split of each category id of LVIS v1: rare ones are novel."""
+    if any('frequency' not in each for each in categories):
+        raise UsageError(
+            f'{path} does not tell the frequency of its categories: give '
+            "LVIS v1's own file"
+        )
+    return {
+        each['id']: NOVEL if each['frequency'] == 'r' else BASE
+        for each in categories
+    }
+
+
+def write_split(
+    source: Path, target: Path, splits: Tuple[str, ...], find_splits
+) -> dict:
+    """Keep the categories of some splits and write what is left.
+
+    Args:
+        source (Path): Annotation file in COCO format.
+        target (Path): File to write.
+        splits (tuple[str]): Splits to keep.
+        find_splits (Callable): Gives the split of each category id, from the
+            categories and the path of ``source``.
+
+    Returns:
+        dict: The content written.
+    """
+    content = read(source)
+    before = {key: len(content[key]) for key in KEYS}
+    split_of = find_splits(content['categories'], source)
+    load_mmdet_tool('coco2ovd').filter_annotation(
+        content, list(splits), split_of
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(content), encoding='utf-8')
+    print(target)
+    table = Table('', 'before', 'kept')
+    for key in KEYS:
+        table.add_row(key, str(before[key]), str(len(content[key])))
+    Console().print(table)
+    return content
+
+
+def main() -> None:
+    """Write the files of a benchmark."""
+    args = parse_args()
+    folder = args.root / 'annotations'
+    out = args.out or folder
+    if args.benchmark == 'coco':
+        for (source, target), splits in (
+            (COCO_TRAIN, (BASE,)),
+            (COCO_VAL, (BASE, NOVEL)),
+        ):
+            write_split(folder / source, out / target, splits, coco_splits)
+        return
+    source, target = LVIS_TRAIN
+    kept = write_split(folder / source, out / target, (BASE,), lvis_splits)
+    categories = sorted(kept['categories'], key=lambda each: each['id'])
+    (out / LVIS_CATEGORIES).write_text(json.dumps(categories))
+    names = [each['name'] for each in categories]
+    (out / LVIS_CLASSES).write_text('\n'.join(names) + '\n')
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,112 @@
+#!/usr/bin/env python
+"""Write the text embeddings of a vocabulary, bound to the CLIP they are of."""
+
+import argparse
+from pathlib import Path
+from typing import List, Tuple
+
+from harmoclip_mm.apis import load_clip, run_command
+from harmoclip_mm.errors import UsageError
+from harmoclip_mm.models.classifiers import encode_vocabulary
+from harmoclip_mm.text import Vocabulary, get_templates, load_vocabulary
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'checkpoint', help='CLIP of any format that load_clip reads'
+    )
+    parser.add_argument(
+        '--vocabulary',
+        nargs='+',
+        required=True,
+        help='name of a vocabulary (coco80, lvis1203), a file, or two or more '
+        'class names',
+    )
+    parser.add_argument(
+        '--templates',
+        nargs='+',
+        default=['openai80'],
+        help='name of a set of templates, or templates (default: openai80)',
+    )
+    parser.add_argument(
+        '--mode',
+        choices=('eot', 'lexeme', 'both'),
+        default='eot',
+        help='embedding of a prompt, see ZeroShotClassifier (default: eot)',
+    )
+    parser.add_argument('--out', required=True, help='file to write (.npz)')
+    parser.add_argument('--device', default='cpu', help='default: cpu')
+    parser.add_argument(
+        '--activation',
+        choices=('quick_gelu', 'gelu'),
+        help='activation of the checkpoint, where it does not say so itself',
+    )
+    parser.add_argument(
+        '--trust-pickle',
+        action='store_true',
+        help='run the code that the file holds beside its weights: only for '
+        'files whose source you trust',
+    )
+    return parser.parse_args()
+
+
+def read_vocabulary(words: List[str]) -> Vocabulary:
+    """Take one word as a name or file, several as class names.
+
+    Args:
+        words (List[str]): Of the command line.
+
+    Returns:
+        Vocabulary: The classes.
+    """
+    return load_vocabulary(words[0] if len(words) == 1 else words)
+
+
+def read_templates(words: List[str]) -> Tuple[str, ...]:
+    """Take one word without a field as the name of a set.
+
+    Args:
+        words (List[str]): Of the command line.
+
+    Returns:
+        Tuple[str, ...]: The templates.
+    """
+    named = len(words) == 1 and '{}' not in words[0]
+    return get_templates(words[0] if named else words)
+
+
+def main() -> None:
+    """Load, encode and write."""
+    args = parse_args()
+    if not args.out.endswith('.npz'):
+        raise UsageError(f'--out {args.out} should end in .npz')
+    try:
+        vocabulary = read_vocabulary(args.vocabulary)
+        templates = read_templates(args.templates)
+    except (FileNotFoundError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    model = load_clip(
+        args.checkpoint,
+        device=args.device,
+        activation=args.activation,
+        trust_pickle=args.trust_pickle,
+    )
+    found = encode_vocabulary(
+        model.text_encoder,
+        model.backbone,
+        vocabulary,
+        templates,
+        args.mode,
+    )
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    found.save(args.out)
+    print(
+        f'Wrote {args.out}: {len(found.classes)} classes, '
+        f'{len(found.templates)} templates, mode {found.mode}.'
+    )
+
+
+if __name__ == '__main__':
+    run_command(main)
