@@ -37,6 +37,13 @@ EPOCHS = dict(
     default_hooks__checkpoint__by_epoch=True,
     default_hooks__checkpoint__interval=1,
 )
+# Rates that change with the epoch, not with the iteration.
+STEPS = dict(
+    param_scheduler=[
+        dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=3),
+        dict(type='MultiStepLR', milestones=[1, 2], gamma=0.3, by_epoch=True),
+    ]
+)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +99,14 @@ def test_a_killed_training_equals_an_uninterrupted_one(
     assert train(killed, resume=True) == 0, output(killed)
     assert 'thrown away' not in output(killed)
 
+    assert_same_training(straight, killed)
+    if changes is AMP:
+        scaler = latest(straight)['optimizer']['loss_scaler']
+        assert scaler['scale'] > 3.0
+
+
+def assert_same_training(straight, killed):
+    """Losses of all iterations, and all that the checkpoints hold."""
     expected = {record['iter']: record for record in records(straight)}
     found = records(killed)
     assert list(expected) == list(range(15))
@@ -103,6 +118,34 @@ def test_a_killed_training_equals_an_uninterrupted_one(
     ends = latest(straight), latest(killed)
     for key in STATE:
         assert_equal(ends[0][key], ends[1][key], key)
-    if changes is AMP:
-        scaler = ends[0]['optimizer']['loss_scaler']
-        assert scaler['scale'] > 3.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('interval', [2, 5])
+def test_killed_with_workers_under_rates_by_epoch(tiny_data, interval):
+    """In mid-epoch, and where only the end of an epoch was not saved."""
+    write_data(tiny_data)
+    changes = dict(STEPS, default_hooks__checkpoint__interval=interval)
+    straight = make_config(tiny_data.root, 'straight', **changes)
+    assert train(straight) == 0, output(straight)
+    killed = make_config(tiny_data.root, 'killed', **changes)
+    assert killed.train_dataloader.num_workers == 2
+    for resume, kill_at in enumerate([5, 8, 14]):
+        code = train(killed, kill_at, resume=bool(resume))
+        assert code == -signal.SIGKILL, output(killed)
+    assert train(killed, resume=True) == 0, output(killed)
+    assert_same_training(straight, killed)
+    (group,) = latest(killed)['optimizer']['param_groups']
+    assert group['lr'] == pytest.approx(1e-3 * 0.3**2)
+
+
+@pytest.mark.slow
+def test_two_killed_processes_equal_two_uninterrupted_ones(tiny_data):
+    write_data(tiny_data)
+    changes = dict(train_dataloader__batch_size=2)
+    straight = make_config(tiny_data.root, 'straight', **changes)
+    assert train(straight, ranks=2) == 0, output(straight)
+    killed = make_config(tiny_data.root, 'killed', **changes)
+    assert train(killed, 9, ranks=2) == -signal.SIGKILL, output(killed)
+    assert train(killed, resume=True, ranks=2) == 0, output(killed)
+    assert_same_training(straight, killed)

@@ -12,13 +12,15 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Dict, Optional
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS
+from processes import free_port
 
 from harmoclip_mm.apis import (
     CheckpointGuard,
@@ -34,12 +36,14 @@ WORDS = 'red dog', 'blue car', 'tree on the left', 'old man', 'green bird'
 
 @HOOKS.register_module(force=True)
 class RecordLosses(Hook):
-    """Append iteration, images and exact losses to a file."""
+    """Append iteration, images and exact losses of rank 0 to a file."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def after_train_iter(self, runner, batch_idx, data_batch, outputs):
+        if get_rank():
+            return
         record = {
             'iter': runner.iter,
             'images': [s.img_path[-6:] for s in data_batch['data_samples']],
@@ -208,11 +212,15 @@ def make_config(root: Path, work_dir: str, **changes) -> Config:
     return cfg
 
 
-def _train(cfg: Config, kill_at: Optional[int], resume: bool, log: str):
-    with open(log, 'w') as file:
+def _train(
+    cfg: Config, kill_at: Optional[int], resume: bool, ranks: Dict[str, str]
+) -> None:
+    log = f'log{ranks["RANK"]}.txt' if ranks else 'log.txt'
+    with open(f'{cfg.work_dir}/{log}', 'w') as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout = sys.stderr = os.fdopen(1, 'w', 1)
+    os.environ.update(ranks)
     torch.set_num_threads(1)
     if kill_at is not None:
         cfg.custom_hooks.append(dict(type='KillAt', iteration=kill_at))
@@ -220,41 +228,67 @@ def _train(cfg: Config, kill_at: Optional[int], resume: bool, log: str):
     def main():
         if resume:
             setup_resume(cfg)
-        build_runner(cfg, 'none', CheckpointGuard(strict=resume)).train()
+        launcher = 'pytorch' if ranks else 'none'
+        build_runner(cfg, launcher, CheckpointGuard(strict=resume)).train()
 
     run_command(main)
 
 
 def train(
-    cfg: Config, kill_at: Optional[int] = None, resume: bool = False
+    cfg: Config,
+    kill_at: Optional[int] = None,
+    resume: bool = False,
+    ranks: int = 1,
 ) -> int:
-    """Train in a process of its own, forked, to save the imports.
+    """Train in processes of their own, forked, to save the imports.
 
     Args:
         cfg (Config): What :func:`make_config` gives.
-        kill_at (int, optional): Iterations after which it gets SIGKILL.
+        kill_at (int, optional): Iterations after which they get SIGKILL.
         resume (bool): Whether to resume from the latest checkpoint.
+        ranks (int): Number of processes. Defaults to 1.
 
     Returns:
-        int: The exit status, -9 after SIGKILL. The output is in the file
-        ``log.txt`` of the work folder.
+        int: The exit status of all, -9 after SIGKILL. The output is in the
+        file ``log.txt`` of the work folder, of several processes in
+        ``log0.txt`` and so on.
     """
     os.makedirs(cfg.work_dir, exist_ok=True)
-    process = multiprocessing.get_context('fork').Process(
-        target=_train, args=(cfg, kill_at, resume, f'{cfg.work_dir}/log.txt')
-    )
-    process.start()
-    process.join(120)
-    if process.is_alive():
-        process.kill()
-        raise TimeoutError(Path(f'{cfg.work_dir}/log.txt').read_text())
-    return process.exitcode
+    environments = [{}]
+    if ranks > 1:
+        shared = dict(
+            MASTER_ADDR='127.0.0.1',
+            MASTER_PORT=free_port(),
+            WORLD_SIZE=str(ranks),
+            LOCAL_WORLD_SIZE=str(ranks),
+        )
+        environments = [
+            dict(shared, RANK=str(rank), LOCAL_RANK=str(rank))
+            for rank in range(ranks)
+        ]
+    context = multiprocessing.get_context('fork')
+    processes = [
+        context.Process(target=_train, args=(cfg, kill_at, resume, each))
+        for each in environments
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+        if process.is_alive():
+            for each in processes:
+                each.kill()
+            raise TimeoutError(output(cfg))
+    (code,) = {process.exitcode for process in processes}
+    return code
 
 
 def output(cfg: Config) -> str:
     """What the last training printed, without the environment and config."""
-    text = Path(cfg.work_dir, 'log.txt').read_text()
-    return text.split('Hooks will be executed')[-1]
+    texts = [path.read_text() for path in Path(cfg.work_dir).glob('log*.txt')]
+    return '\n'.join(
+        text.split('Hooks will be executed')[-1] for text in texts
+    )
 
 
 def records(cfg: Config) -> list:

@@ -16,10 +16,9 @@ import logging
 import platform
 import statistics
 import tempfile
-import time
 from datetime import date
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
 import torch
 from loader_case import time_loader
@@ -29,14 +28,13 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from timing import wait
-from torch.utils.flop_counter import FlopCounterMode
 from training_cases import (
+    Case,
     Models,
     OpenCLIP,
+    Step,
     make_batch,
     make_product,
-    make_step,
 )
 
 from harmoclip_mm.apis import UsageError, load_config, run_command
@@ -123,60 +121,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Case:
-    """A step and what is known of it.
-
-    Args:
-        name (str): Its name.
-        run (Callable): The step.
-        images (int): Images of its batch; 0 if it has none.
-        flop (int, optional): Floating point operations, if known already.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        run: Callable[[], None],
-        images: int = 0,
-        flop: Optional[int] = None,
-    ) -> None:
-        self.name = name
-        self.run = run
-        self.images = images
-        self.flop = flop
-        self.seconds: List[float] = []
-
-    def warm_up(self) -> None:
-        """Run once and count the operations, if nobody knows them."""
-        if self.flop is not None:
-            self.run()
-            return
-        with FlopCounterMode(display=False) as counter:
-            self.run()
-        self.flop = counter.get_total_flops()
-
-    def time(self) -> None:
-        """Run once and keep the time."""
-        wait()
-        start = time.perf_counter()
-        self.run()
-        wait()
-        self.seconds.append(time.perf_counter() - start)
-
-    def over(self, other: 'Case') -> float:
-        """Median over the rounds of this case's time by the other's."""
-        ratios = [a / b for a, b in zip(self.seconds, other.seconds)]
-        return statistics.median(ratios)
-
-    def summary(self) -> Dict[str, float]:
-        """Median seconds, images a second and operations."""
-        median = statistics.median(self.seconds)
-        found = dict(seconds=median, gflop=self.flop / 1e9)
-        if self.images:
-            found['images_per_second'] = self.images / median
-        return found
-
-
 def build_cases(
     args: argparse.Namespace, cfg: Config, device: str
 ) -> Tuple[Dict[str, Case], List[Case]]:
@@ -192,8 +136,7 @@ def build_cases(
         batch = make_batch(
             models.towers, batch_size, regions, size, collate_fn
         )
-        step = make_step(model, batch, dtype)
-        cases[name] = Case(name, step, batch_size)
+        cases[name] = Case(name, Step(model, batch, dtype), batch_size)
 
     whole = args.batch_size
     if args.open_clip != 'none':
@@ -256,35 +199,49 @@ def time_cases(
                 progress.advance(task)
 
 
+# What is divided by what, where both were timed.
+RATIOS = dict(
+    gc_over_open_clip=('gc', 'open_clip'),
+    regions_100_over_1=('harmoclip_100', 'harmoclip_1'),
+    harmoclip_over_gc=('harmoclip_10', 'gc'),
+)
+CROP_RATIOS = dict(
+    few_text_over_gc=('few_text', 'few_gc'),
+    crop_over_text=('few_crop', 'few_text'),
+    both_over_text=('few_both', 'few_text'),
+)
+
+
 def find_ratios(
-    args: argparse.Namespace, cases: Dict[str, Case], products: List[Case]
-) -> Tuple[Dict[str, float], List[float]]:
-    """The ratios, and the peak of each round in operations a second."""
-    peaks = [
-        max(product.flop / product.seconds[number] for product in products)
-        for number in range(args.rounds)
-    ]
-    gc = cases['gc']
-    pairs = dict(
-        gc_over_open_clip=('gc', 'open_clip'),
-        regions_100_over_1=('harmoclip_100', 'harmoclip_1'),
-        harmoclip_over_gc=('harmoclip_10', 'gc'),
-        few_text_over_gc=('few_text', 'few_gc'),
-        crop_over_text=('few_crop', 'few_text'),
-        both_over_text=('few_both', 'few_text'),
-    )
-    ratios = {
+    cases: Dict[str, Case], pairs: Dict[str, Tuple[str, str]]
+) -> Dict[str, float]:
+    """The ratios of those pairs of which both cases were timed."""
+    return {
         name: cases[above].over(cases[below])
         for name, (above, below) in pairs.items()
         if above in cases and below in cases
     }
+
+
+def find_utilisation(
+    cases: Dict[str, Case], products: List[Case]
+) -> List[float]:
+    """Sets each case's share of the peak of its round.
+
+    Returns:
+        List[float]: That peak in operations a second, round by round.
+    """
+    speeds = [
+        [product.flop / seconds for seconds in product.seconds]
+        for product in products
+    ]
+    peaks = [max(each) for each in zip(*speeds)]
     for case in cases.values():
         case.utilisation = statistics.median(
             case.flop / seconds / peak
             for seconds, peak in zip(case.seconds, peaks)
         )
-    ratios['gemm_utilisation'] = gc.utilisation
-    return ratios, peaks
+    return peaks
 
 
 def print_tables(result: dict) -> None:
@@ -309,7 +266,8 @@ def print_tables(result: dict) -> None:
     table = Table(title='Ratios; medians of the rounds')
     table.add_column('ratio')
     table.add_column('', justify='right')
-    for name, value in result['ratios'].items():
+    ratios = {**result['ratios'], **result['crop_ratios']}
+    for name, value in ratios.items():
         table.add_row(name, f'{value:.3f}')
     console.print(table)
     console.print(
@@ -352,7 +310,9 @@ def main() -> None:
     logging.disable(logging.WARNING)  # weights are random on purpose
     cases, products = build_cases(args, cfg, device)
     time_cases(cases, products, args.rounds)
-    ratios, peaks = find_ratios(args, cases, products)
+    peaks = find_utilisation(cases, products)
+    ratios = find_ratios(cases, RATIOS)
+    ratios['gemm_utilisation'] = cases['gc'].utilisation
     result = dict(
         date=date.today().isoformat(),
         device=_device_name(device),
@@ -361,6 +321,7 @@ def main() -> None:
         settings=vars(args),
         peak_gflops=statistics.median(peaks) / 1e9,
         ratios=ratios,
+        crop_ratios=find_ratios(cases, CROP_RATIOS),
         cases={
             name: dict(
                 images=case.images,

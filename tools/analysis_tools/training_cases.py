@@ -1,6 +1,8 @@
 """What ``benchmark_training.py`` times: one batch, and the steps over it."""
 
 import copy
+import statistics
+import time
 from typing import Callable, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -9,6 +11,8 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import FUNCTIONS
+from operations import count_operations
+from timing import wait
 from torch import Tensor, nn
 
 from harmoclip_mm.datasets.transforms import (
@@ -184,28 +188,96 @@ class OpenCLIP(nn.Module):
         return dict(loss=self.loss(image, text, scale))
 
 
-def make_step(
-    model: nn.Module, batch: dict, dtype: torch.dtype
-) -> Callable[[], None]:
+class Step:
     """Forward, loss and backward of one batch, without the optimizer.
 
     Args:
         model (nn.Module): A :class:`HarmoCLIP` or :class:`OpenCLIP`.
         batch (dict): See :func:`make_batch`.
         dtype (torch.dtype): float32, or what autocast shall compute in.
-
-    Returns:
-        Callable: The step; gradients are dropped at its beginning.
     """
-    device = batch['inputs'].device.type
 
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        with torch.autocast(device, dtype, enabled=dtype != torch.float32):
-            losses = model(**batch, mode='loss')
-        sum(losses.values()).backward()
+    def __init__(
+        self, model: nn.Module, batch: dict, dtype: torch.dtype
+    ) -> None:
+        self.model = model
+        self.batch = batch
+        self.dtype = dtype
 
-    return step
+    def forward(self) -> Tensor:
+        """Drops the gradients and computes the loss, a scalar."""
+        device = self.batch['inputs'].device.type
+        lower = self.dtype != torch.float32
+        self.model.zero_grad(set_to_none=True)
+        with torch.autocast(device, self.dtype, enabled=lower):
+            losses = self.model(**self.batch, mode='loss')
+        return sum(losses.values())
+
+    def __call__(self) -> None:
+        """Runs the step."""
+        self.forward().backward()
+
+
+class Case:
+    """A step and what is known of it.
+
+    Args:
+        name (str): Its name.
+        run (Callable): A :class:`Step`, or anything else of known ``flop``.
+        images (int): Images of its batch; 0 if it has none.
+        flop (int, optional): Floating point operations, if known already.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[], None],
+        images: int = 0,
+        flop: Optional[int] = None,
+    ) -> None:
+        self.name = name
+        self.run = run
+        self.images = images
+        self.flop = flop
+        self.forward_flop: Optional[int] = None
+        self.seconds: List[float] = []
+
+    def warm_up(self) -> None:
+        """Run once and count the operations, if nobody knows them."""
+        if self.flop is not None:
+            self.run()
+            return
+        with count_operations() as forward:
+            loss = self.run.forward()
+        with count_operations() as backward:
+            loss.backward()
+        self.forward_flop = forward.get_total_flops()
+        self.flop = self.forward_flop + backward.get_total_flops()
+
+    def time(self) -> None:
+        """Run once and keep the time."""
+        wait()
+        start = time.perf_counter()
+        self.run()
+        wait()
+        self.seconds.append(time.perf_counter() - start)
+
+    def over(self, other: 'Case') -> float:
+        """Median over the rounds of this case's time by the other's."""
+        ratios = [a / b for a, b in zip(self.seconds, other.seconds)]
+        return statistics.median(ratios)
+
+    def summary(self) -> Dict[str, float]:
+        """Median seconds, images a second and operations."""
+        median = statistics.median(self.seconds)
+        found = dict(seconds=median, gflop=self.flop / 1e9)
+        if self.forward_flop is not None:
+            backward = self.flop - self.forward_flop
+            found['gflop_forward'] = self.forward_flop / 1e9
+            found['gflop_backward'] = backward / 1e9
+        if self.images:
+            found['images_per_second'] = self.images / median
+        return found
 
 
 def make_product(

@@ -24,7 +24,10 @@ class Mean(BaseModel):
         }
 
 
-def train(tiny_data, bend, name, **optim_wrapper):
+PACKED = 'harmoclip_mm.packed_collate'  # that of the configs
+
+
+def train(tiny_data, bend, name, collate=PACKED, **optim_wrapper):
     for number in range(6):
         tiny_data.image(f'{number}.png')
     lines = [tiny_data.grounding(f'{n}.png', 'a dog') for n in range(6)]
@@ -35,6 +38,7 @@ def train(tiny_data, bend, name, **optim_wrapper):
             batch_size=2,
             num_workers=0,
             sampler=dict(type='ResumableSampler', shuffle=False),
+            collate_fn=dict(type=collate),
             dataset=dict(
                 type='RegionPhraseDataset',
                 ann_file=tiny_data.jsonl(*lines),
@@ -68,10 +72,11 @@ def saved(tiny_data):
     return sorted(p.name for p in (tiny_data.root / 'work').glob('*.pth'))
 
 
-def test_a_loss_that_is_not_finite_names_the_images(tiny_data):
+@pytest.mark.parametrize('collate', [PACKED, 'pseudo_collate'])
+def test_a_loss_that_is_not_finite_names_the_images(tiny_data, collate):
     # 1, then 1 - 120 or so, of which the logarithm is NaN
     with pytest.raises(UsageError) as error:
-        train(tiny_data, lambda w: torch.log(w) + w, 'nan_loss')
+        train(tiny_data, lambda w: torch.log(w) + w, f'nan_{collate}', collate)
     message = str(error.value)
     assert 'loss and loss_a not finite in iteration 2 (epoch 1, batch 2) ' in (
         message
