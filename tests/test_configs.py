@@ -5,6 +5,7 @@ stand-ins in the layout that the configs expect: two small pictures in COCO's,
 and shapes drawn by the converter.
 """
 
+import ast
 import copy
 import json
 import os
@@ -329,3 +330,15 @@ def test_phrases_may_lie_outside_the_data_root(data, monkeypatch):
     assert len(loader.dataset) == 1
     path = loader.dataset[0]['data_samples'].img_path
     assert path == os.path.join(str(data / 'coco'), 'train2017/1.jpg')
+
+
+@pytest.mark.parametrize(
+    'path',
+    sorted((REPOSITORY / 'configs').rglob('*.py')),
+    ids=lambda path: path.stem,
+)
+def test_no_config_imports(path):
+    """mmengine 0.10 takes a config with an import for a lazy one, and refuses
+    to mix it with text-style bases."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, (ast.Import, ast.ImportFrom))

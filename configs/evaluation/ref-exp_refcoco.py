@@ -5,13 +5,16 @@
 # results. A protocol of our own: detectors find the boxes themselves, and
 # CLIP is mostly tested on crops, so figures of other papers do not compare.
 # CLIP_MODEL names the towers, a file of configs/_base_/models/.
-import os.path as osp
-
 _base_ = '../_base_/evaluation/clip_images.py'
 data_root = '{{$COCO_ROOT:data/coco/}}'  # train2014/
 # validation of all three; finetune_refcoco_testA.json ... are the others
 ann_file = '{{$REFEXP_FILE:mdetr_annotations/final_refexp_val.json}}'
 boxes_file = '{{$REFEXP_BOXES:annotations/instances_train2014.json}}'
+# absolute, or below data_root (an import would make this a lazy config, which
+# mmengine 0.10 does not mix with text-style bases)
+ann_path = ann_file if ann_file[0] == '/' else data_root + '/' + ann_file
+if boxes_file[0] != '/':
+    boxes_file = data_root + '/' + boxes_file
 model = dict(classifier=None)
 
 test_dataloader = dict(
@@ -29,7 +32,7 @@ test_dataloader = dict(
             _base_.squash,
             dict(
                 type='LoadCandidateBoxes',
-                ann_file=osp.join(data_root, boxes_file),
+                ann_file=boxes_file,
             ),
             dict(type='TokenizeCandidates'),
             dict(type='PackRegionTextInputs'),
@@ -39,7 +42,7 @@ test_dataloader = dict(
 test_evaluator = [
     dict(
         type='mmdet.RefExpMetric',
-        ann_file=osp.join(data_root, ann_file),
+        ann_file=ann_path,
         iou_thrs=0.5,
         topk=(1, 5, 10),
     )

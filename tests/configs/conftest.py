@@ -18,12 +18,12 @@ def evaluate_boxes(panoptic_photos, run_tool, tmp_path, monkeypatch):
     monkeypatch.setenv('LVIS_ROOT', str(panoptic_photos))
     monkeypatch.setenv('CLIP_MODEL', 'clip_tiny')
 
-    def run(name, *options, images=3):
+    def run(name, *options, images=3, checkpoint='none'):
         # The stack keeps loggers by experiment and second: a second run
         # within one second would write into the first one's file.
         experiment = f'{tmp_path.name}_{uuid.uuid4().hex}'
         run_tool(
-            'test.py', CONFIGS / 'evaluation' / name, 'none',
+            'test.py', CONFIGS / 'evaluation' / name, checkpoint,
             '--work-dir', tmp_path / 'work',
             '--metrics-out', tmp_path / 'metrics.json',
             '--out', tmp_path / 'out.pkl',

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from harmoclip_mm.apis import UsageError, load_config
+from harmoclip_mm.apis import UsageError, export_clip, load_config
 from harmoclip_mm.registry import DATASETS, MODELS
 from harmoclip_mm.text import load_vocabulary
 
@@ -139,6 +140,35 @@ def test_fgclip(evaluate_boxes, panoptic_photos):
     assert scored == len(whole)
 
 
+@pytest.mark.slow
+def test_a_checkpoint_by_argument_and_by_setting(evaluate_boxes, tmp_path):
+    """Our own file and a foreign one, given in either way: one figure."""
+    config = 'box-cls_fgclip_coco.py'
+    torch.manual_seed(3)
+    cfg = load_config(str(CONFIGS / 'evaluation' / config))
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    own, foreign = tmp_path / 'own.pth', tmp_path / 'foreign.pt'
+    torch.save({'state_dict': model.state_dict()}, own)
+    export_clip(model, str(foreign), format='open_clip')
+    runs = [evaluate_boxes(config, checkpoint=path) for path in (own, foreign)]
+    runs += [
+        evaluate_boxes(
+            config,
+            'model.init_cfg.type=Pretrained',
+            f'model.init_cfg.checkpoint={path}',
+        )
+        for path in (own, foreign)
+    ]
+    runs.append(evaluate_boxes(config))
+    scores = [
+        samples[0]['pred_instances']['topk_scores'] for _, samples in runs
+    ]
+    for each in scores[1:4]:
+        torch.testing.assert_close(each, scores[0])
+    assert (scores[4] - scores[0]).abs().max() > 1e-4  # others by chance
+
+
 @needs_lvis
 def test_lvis(evaluate_boxes):
     metrics, samples = evaluate_boxes('box-cls_lvis.py', images=27)
@@ -224,8 +254,6 @@ def test_leaf_configs_are_short(path):
 
 def test_vitl14_336_has_its_size(harmoclip_scope):
     """427.9 M parameters: OpenAI's ViT-L/14@336px as open_clip counts it."""
-    import torch
-
     cfg = load_config(str(CONFIGS / '_base_/models/clip_vitl14_336.py'))
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
