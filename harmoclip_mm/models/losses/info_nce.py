@@ -19,7 +19,7 @@ and sends as many gradients in the backward.
 Gathering again costs another ``2 N D`` there, only where ``N > GATHER_SIZE``.
 """
 
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -58,7 +58,7 @@ class _InfoNCE(torch.autograd.Function):
             if len(ctx.spans) == 1:
                 ctx.kept_keys = columns
             groups = exchange.select(key_groups, span)
-            for part, part_groups in _chunks(columns, groups, ctx.width):
+            for part, part_groups in _chunks(ctx.width, columns, groups):
                 logits = scaled @ part.t()
                 positive = query_groups[:, None] == part_groups
                 log_sum = torch.logaddexp(
@@ -92,8 +92,12 @@ class _InfoNCE(torch.autograd.Function):
                 if columns is None:
                     columns = exchange.gather(keys, span)
                 groups = exchange.select(key_groups, span)
-                grad_columns: List[Tensor] = []
-                for part, part_groups in _chunks(columns, groups, ctx.width):
+                # Filled in place: small tensors kept between large ones that
+                # come and go would scatter the heap and double the peak.
+                grad_columns = torch.empty_like(columns)
+                for part, part_groups, part_grad in _chunks(
+                    ctx.width, columns, groups, grad_columns
+                ):
                     logits_grad = ctx.kept_grad
                     if logits_grad is None:
                         logits_grad = _grad_of_logits(
@@ -103,10 +107,8 @@ class _InfoNCE(torch.autograd.Function):
                             target,
                         )
                     grad_scaled.addmm_(logits_grad, part)
-                    grad_columns.append(logits_grad.t() @ weighted)
-                grad_keys[span] = exchange.reduce(
-                    torch.cat(grad_columns), span
-                )
+                    torch.mm(logits_grad.t(), weighted, out=part_grad)
+                grad_keys[span] = exchange.reduce(grad_columns, span)
         grad_scaled *= grad
         grad_scale = (grad_scaled * queries).sum()
         return grad_scaled * scale, grad_keys, grad_scale, *[None] * 5
@@ -125,10 +127,9 @@ def _target(
     return (end - start).to(queries.dtype).reciprocal()[:, None]
 
 
-def _chunks(
-    keys: Tensor, groups: Tensor, width: int
-) -> Iterator[Tuple[Tensor, Tensor]]:
-    return zip(keys.split(width), groups.split(width))
+def _chunks(width: int, *tensors: Tensor) -> Iterator[Tuple[Tensor, ...]]:
+    """Tiles of tensors of the same length, as views."""
+    return zip(*(each.split(width) for each in tensors))
 
 
 def _grad_of_logits(
