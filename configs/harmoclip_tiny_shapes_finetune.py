@@ -1,9 +1,11 @@
-# HarmoCLIP on shapes, from a trained CLIP: load_from names it. Weights of the
-# losses are those of the other fine-tunings.
+# HarmoCLIP on shapes, from a trained CLIP: load_from names it. GR ties regions
+# to their crops as well, encoded with gradient: crops of a trained CLIP say
+# what they show, those of a random one nothing (docs/method.md).
 _base_ = './harmoclip_tiny_shapes.py'
 model = dict(
     heads=dict(
         lrc=dict(loss=dict(loss_weight=0.5)),
-        gr=dict(loss=dict(loss_weight=0.5)),
-    )
+        gr=dict(mode='both', crop_encoder='online'),
+    ),
+    crop_extractor=dict(type='CropFeatureExtractor', context=1.5),
 )

@@ -84,15 +84,16 @@ def test_variants_change_what_they_name(harmoclip_scope):
     both = list(zip([json.dumps(plain.model), *texts], pipes))
     assert len(set(both)) == len(both), 'two variants are the same'
     assert set(built['lrc'].model.heads) == {'gc', 'lrc'}
-    assert set(built['gr-text'].model.heads) == {'gc', 'gr'}
+    assert set(built['gr'].model.heads) == {'gc', 'gr'}
     assert built['gr-crop'].model.heads.gr.mode == 'crop'
-    ones = built['one-one'].model.heads
-    assert ones.lrc.loss.loss_weight == ones.gr.loss.loss_weight == 1
-    assert ones.lrc.loss.type == 'LexemeRegionContrastiveLoss'
+    assert built['lrc-gr-text'].model.heads.gr.mode == 'text'
+    doubled = built['gr-weight-2'].model.heads
+    assert doubled.gr.loss.loss_weight == 2
+    assert doubled.gr.loss.type == 'GlobalRegionAlignmentLoss'
     # the row that says "default" in a table of weights
     heads = plain.model.heads
-    assert heads.lrc.loss.loss_weight == tools.plan.WEIGHT
-    assert heads.gr.loss.loss_weight == tools.plan.WEIGHT
+    assert heads.lrc.loss.loss_weight == tools.plan.LRC_WEIGHT
+    assert heads.gr.loss.loss_weight == tools.plan.GR_WEIGHT
     kinds = [
         each['type']
         for each in built['mislinked-0.5'].train_dataloader.dataset.pipeline
@@ -101,7 +102,7 @@ def test_variants_change_what_they_name(harmoclip_scope):
     assert kinds.index('MislinkRegions') > kinds.index('mmdet.LoadAnnotations')
 
 
-@pytest.mark.parametrize('name', ['gr-crop', 'all', 'text-frozen'])
+@pytest.mark.parametrize('name', ['gr-crop', 'crops-teacher', 'text-frozen'])
 def test_variants_build(harmoclip_scope, name):
     recipe = tools.plan.RECIPES['full']
     (run,) = [
@@ -165,23 +166,19 @@ def test_configs_of_the_methods_share_their_towers():
     assert len(towers) == 1
 
 
-def test_fine_tuning_has_the_weights_of_the_full_size_configs():
-    """They are stated twice: the leaf on shapes trains from scratch."""
-    method = Config.fromfile(str(REPO / 'configs/_base_/methods/harmoclip.py'))
-    run, scratch = (
-        tools.plan.main_runs(
-            tools.plan.RECIPES['quick'], 0, ['harmoclip'], [s]
+def test_fine_tuning_adds_crops_to_the_loss_from_scratch():
+    heads = {}
+    for start in tools.plan.STARTS:
+        (run,) = tools.plan.main_runs(
+            tools.plan.RECIPES['quick'], 0, ['harmoclip'], [start]
         )
-        for s in ('pretrained', 'scratch')
-    )
-    heads = [
-        Config.fromfile(str(REPO / each.config)).model.heads
-        for each in (*run, *scratch)
-    ]
-    assert heads[0] == method.heads
-    for name in ('lrc', 'gr'):
-        assert heads[1][name].loss.loss_weight == 1.0
-        assert heads[0][name].loss.loss_weight == tools.plan.WEIGHT
+        model = Config.fromfile(str(REPO / run.config)).model
+        heads[start] = model.heads
+        assert ('crop_extractor' in model) == (start == 'pretrained')
+    assert heads['scratch'].gr.mode == 'text'
+    assert heads['pretrained'].gr.mode == 'both'
+    assert heads['pretrained'].gr.crop_encoder == 'online'
+    assert heads['scratch'].lrc.loss.loss_weight == 1.0
 
 
 # --- a real comparison ---

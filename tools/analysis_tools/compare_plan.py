@@ -183,55 +183,56 @@ def _weights(**weights: float) -> Dict[str, float]:
     }
 
 
-CROPS = {
-    'model.crop_extractor': dict(type='CropFeatureExtractor', context=1.5)
-}
-# Weights of LRC and GR that are tried, and that of the config.
-WEIGHTS, WEIGHT = (0.25, 0.5, 1.0, 2.0), 0.5
+# Weights of LRC and GR that are tried, and those of the config.
+WEIGHTS, LRC_WEIGHT, GR_WEIGHT = (0.25, 0.5, 1.0, 2.0), 0.5, 1.0
+TEXT, CROP = {'model.heads.gr.mode': 'text'}, {'model.heads.gr.mode': 'crop'}
 
 # Title of each table: its rows, variants of HarmoCLIP. `default` is the
 # config as it is, `gc` the method clip: both stand in the main table too.
 GC = Variant('gc', text='GC')
-ALL = Variant(DEFAULT, text='GC + LRC + GR (default)')
+ALL = Variant(DEFAULT, text='GC + LRC + GR(text and crop) (default)')
+GR_ALONE = Variant('gr', without=['lrc'], text='GC + GR(text and crop)')
 ABLATIONS: Dict[str, List[Variant]] = {
     'Losses': [
         GC,
         Variant('lrc', without=['gr'], text='GC + LRC'),
-        Variant('gr-text', without=['lrc'], text='GC + GR(text)'),
-        Variant(
-            'gr-crop',
-            {'model.heads.gr.mode': 'crop', **CROPS},
-            without=['lrc'],
-            text='GC + GR(crop)',
-        ),
+        Variant('gr-text', TEXT, without=['lrc'], text='GC + GR(text)'),
+        Variant('gr-crop', CROP, without=['lrc'], text='GC + GR(crop)'),
+        GR_ALONE,
+        Variant('lrc-gr-text', TEXT, text='GC + LRC + GR(text)'),
         ALL,
-        Variant(
-            'all',
-            {'model.heads.gr.mode': 'both', **CROPS},
-            text='GC + LRC + GR(text and crop)',
+    ],
+    'Crops of GR': [
+        replace(ALL, text='encoded by the model, with gradient (default)'),
+        *(
+            Variant(
+                f'crops-{encoder}',
+                {'model.heads.gr.crop_encoder': encoder},
+                text=text,
+            )
+            for encoder, text in (
+                ('detached', 'by the model, without gradient'),
+                ('teacher', 'by the start'),
+            )
         ),
     ],
     'Same total weight of the region losses': [
-        Variant('gr-text', text='GR(text) alone, 0.5'),
+        replace(GR_ALONE, text='GR alone, 1'),
+        Variant('gr-weight-0.5', _weights(gr=0.5), text='LRC 0.5 + GR 0.5'),
         Variant(
-            'quarter-quarter',
-            _weights(lrc=0.25, gr=0.25),
-            text='LRC 0.25 + GR 0.25',
-        ),
-        Variant(
-            'gr-1',
-            _weights(gr=1.0),
+            'gr-1.5',
+            _weights(gr=1.5),
             without=['lrc'],
-            text='GR(text) alone, 1',
+            text='GR alone, 1.5',
         ),
-        replace(ALL, text='LRC 0.5 + GR 0.5 (default)'),
+        replace(ALL, text='LRC 0.5 + GR 1 (default)'),
         Variant(
             'gr-2',
             _weights(gr=2.0),
             without=['lrc'],
-            text='GR(text) alone, 2',
+            text='GR alone, 2',
         ),
-        Variant('one-one', _weights(lrc=1.0, gr=1.0), text='LRC 1 + GR 1'),
+        Variant('lrc-weight-1', _weights(lrc=1.0), text='LRC 1 + GR 1'),
     ],
     'LRC': [
         replace(ALL, text='positives by phrase, own temperature, lexeme of '
@@ -276,16 +277,16 @@ ABLATIONS: Dict[str, List[Variant]] = {
     ],
     'Weight of LRC': [
         Variant(
-            DEFAULT if w == WEIGHT else f'lrc-weight-{w:g}',
-            {} if w == WEIGHT else _weights(lrc=w),
+            DEFAULT if w == LRC_WEIGHT else f'lrc-weight-{w:g}',
+            {} if w == LRC_WEIGHT else _weights(lrc=w),
             text=f'{w:g}',
         )
         for w in WEIGHTS
     ],
     'Weight of GR': [
         Variant(
-            DEFAULT if w == WEIGHT else f'gr-weight-{w:g}',
-            {} if w == WEIGHT else _weights(gr=w),
+            DEFAULT if w == GR_WEIGHT else f'gr-weight-{w:g}',
+            {} if w == GR_WEIGHT else _weights(gr=w),
             text=f'{w:g}',
         )
         for w in WEIGHTS
