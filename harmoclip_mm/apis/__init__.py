@@ -10,7 +10,7 @@ from .class_names import (
     classes_of_results,
     metainfo_of_config,
 )
-from .clip import export_clip, load_clip
+from .clip import add_reading_options, export_clip, load_clip
 from .config import load_config
 from .errors import run_command
 from .launch import LAUNCHERS, close_launcher, setup_launcher
@@ -25,6 +25,7 @@ __all__ = [
     'CheckpointGuard',
     'OpenVocabularyInferencer',
     'UsageError',
+    'add_reading_options',
     'build_runner',
     'check_annotations',
     'classes_of_annotations',

@@ -1,5 +1,6 @@
 """CLIP checkpoints of all formats as models, and models as checkpoints."""
 
+import argparse
 from typing import Any, Mapping, Optional, Union
 
 import torch
@@ -129,3 +130,24 @@ def export_clip(
             model.
     """
     export_state_dict(model, path, format)
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a tool for how a foreign file is to be read.
+
+    Args:
+        parser (argparse.ArgumentParser): Parser of the tool's command line;
+            its result has ``activation`` and ``trust_pickle``, arguments of
+            :func:`load_clip`.
+    """
+    parser.add_argument(
+        '--activation',
+        choices=('quick_gelu', 'gelu'),
+        help='activation of the checkpoint, where it does not say so itself',
+    )
+    parser.add_argument(
+        '--trust-pickle',
+        action='store_true',
+        help='run the code that the file holds beside its weights: only for '
+        'files whose source you trust',
+    )

@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 from typing import List, Tuple
 
-from harmoclip_mm.apis import load_clip, run_command
+from harmoclip_mm.apis import add_reading_options, load_clip, run_command
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.classifiers import encode_vocabulary
 from harmoclip_mm.text import Vocabulary, get_templates, load_vocabulary
@@ -38,17 +38,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', required=True, help='file to write (.npz)')
     parser.add_argument('--device', default='cpu', help='default: cpu')
-    parser.add_argument(
-        '--activation',
-        choices=('quick_gelu', 'gelu'),
-        help='activation of the checkpoint, where it does not say so itself',
-    )
-    parser.add_argument(
-        '--trust-pickle',
-        action='store_true',
-        help='run the code that the file holds beside its weights: only for '
-        'files whose source you trust',
-    )
+    add_reading_options(parser)
     return parser.parse_args()
 
 

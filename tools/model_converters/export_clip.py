@@ -3,7 +3,13 @@
 
 import argparse
 
-from harmoclip_mm.apis import export_clip, load_clip, load_config, run_command
+from harmoclip_mm.apis import (
+    add_reading_options,
+    export_clip,
+    load_clip,
+    load_config,
+    run_command,
+)
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.checkpoints.exporting import EXPORT_FORMATS
 
@@ -34,21 +40,6 @@ def parse_args() -> argparse.Namespace:
     )
     add_reading_options(parser)
     return parser.parse_args()
-
-
-def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say how a foreign file is to be read."""
-    parser.add_argument(
-        '--activation',
-        choices=('quick_gelu', 'gelu'),
-        help='activation of the checkpoint, where it does not say so itself',
-    )
-    parser.add_argument(
-        '--trust-pickle',
-        action='store_true',
-        help='run the code that the file holds beside its weights: only for '
-        'files whose source you trust',
-    )
 
 
 def main() -> None:

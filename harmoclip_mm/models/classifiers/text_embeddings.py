@@ -179,7 +179,7 @@ def encode_vocabulary(
     templates: Union[str, Sequence[str]] = 'openai80',
     mode: str = 'eot',
 ) -> TextEmbeddings:
-    """Embeds the classes of a vocabulary.
+    """Embeds the classes of a vocabulary, in float32 whatever autocast says.
 
     Args:
         text_encoder (nn.Module): A ``CLIPTextTransformer``.
@@ -195,8 +195,12 @@ def encode_vocabulary(
         ValueError: If mode or templates are unknown.
     """
     classifier = ZeroShotClassifier(vocabulary, templates, mode)
+    device = next(text_encoder.parameters()).device
+    # They are kept: those of a first step in bfloat16 would be rounded.
+    with torch.autocast(device.type, enabled=False):
+        rows = classifier.class_embeddings(text_encoder)
     return TextEmbeddings(
-        classifier.class_embeddings(text_encoder).float().cpu(),
+        rows.float().cpu(),
         vocabulary.classes,
         classifier.templates,
         mode,

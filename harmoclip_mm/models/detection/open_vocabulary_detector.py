@@ -146,7 +146,8 @@ class OpenVocabularyDetector(TwoStageDetector):
             (N, 4), ``scores``, ``labels`` and, with a mask head, ``masks``.
         """
         self.prepare_vocabulary()
-        maps, dense = self.backbone.forward_with_dense(batch_inputs)
+        with self._backbone_grad():
+            maps, dense = self.backbone.forward_with_dense(batch_inputs)
         x = self.neck(maps) if self.with_neck else maps
         if batch_data_samples[0].get('proposals') is None:
             proposals = self.rpn_head.predict(

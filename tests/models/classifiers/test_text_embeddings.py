@@ -112,3 +112,10 @@ def test_norms(tiny_model):
     rows = encode(tiny_model, templates='openai80').embeddings
     torch.testing.assert_close(rows, F.normalize(rows, dim=1))
     assert rows.dtype == torch.float32
+
+
+def test_autocast_does_not_round(tiny_model):
+    expected = encode(tiny_model).embeddings
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = encode(tiny_model).embeddings
+    assert torch.equal(found, expected)

@@ -29,6 +29,12 @@ TEXT_ENCODER = dict(
     num_heads=2,
     out_dims=16,
 )
+ROI_EXTRACTOR = dict(
+    type='SingleRoIExtractor',
+    roi_layer=dict(type='RoIAlign', output_size=4, sampling_ratio=0),
+    out_channels=16,
+    featmap_strides=[8, 16],
+)
 CFG = dict(
     type='harmoclip_mm.OpenVocabularyDetector',
     data_preprocessor=dict(type='DetDataPreprocessor'),
@@ -49,12 +55,7 @@ CFG = dict(
     ),
     roi_head=dict(
         type='harmoclip_mm.OpenVocabularyRoIHead',
-        bbox_roi_extractor=dict(
-            type='SingleRoIExtractor',
-            roi_layer=dict(type='RoIAlign', output_size=4, sampling_ratio=0),
-            out_channels=16,
-            featmap_strides=[8, 16],
-        ),
+        bbox_roi_extractor=ROI_EXTRACTOR,
         bbox_head=dict(
             type='harmoclip_mm.TextEmbeddingBBoxHead',
             num_shared_fcs=1,
@@ -123,12 +124,7 @@ CFG = dict(
     ),
 )
 MASK = dict(
-    mask_roi_extractor=dict(
-        type='SingleRoIExtractor',
-        roi_layer=dict(type='RoIAlign', output_size=4, sampling_ratio=0),
-        out_channels=16,
-        featmap_strides=[8, 16],
-    ),
+    mask_roi_extractor=ROI_EXTRACTOR,
     mask_head=dict(
         type='FCNMaskHead',
         num_convs=1,
