@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmdet.datasets import CocoPanopticDataset
+from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 from PIL import Image
 from pycocotools.coco import COCO
 
+from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import load_vocabulary
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -229,3 +232,21 @@ def as_lvis(coco: COCO) -> dict:
         'annotations': annotations,
         'categories': categories,
     }
+
+
+@pytest.fixture(scope='session')
+def tiny_detector(tmp_path_factory) -> Path:
+    """Checkpoint of ``configs/ov_detection/fvit_tiny_shapes.py`` as
+    initialised, with a CLIP of random weights."""
+    config = Config.fromfile(
+        REPOSITORY / 'configs/ov_detection/fvit_tiny_shapes.py'
+    )
+    config.model.init_cfg = None
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    model.prepare_vocabulary()
+    path = tmp_path_factory.mktemp('detector') / 'detector.pth'
+    torch.save({'state_dict': model.state_dict()}, path)
+    return path

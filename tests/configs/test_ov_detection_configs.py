@@ -144,6 +144,7 @@ def narrow(config: Config) -> Config:
     model.neck.in_channels = 32
     model.roi_head.bbox_head.fc_out_channels = 16
     model.data_preprocessor.pad_size_divisor = 4 * model.backbone.patch_size
+    model.test_cfg.rcnn.score_thr = 0.0  # nothing is certain yet
     loaders = (config.train_dataloader, config.test_dataloader)
     for step in [x for each in loaders for x in each.dataset.pipeline]:
         for key in ('scale', 'crop_size'):
@@ -187,13 +188,17 @@ def test_full_size(config):
     """The widths fit, and the levels have the strides that the heads take
     them for."""
     with torch.device('meta'):  # the shapes alone
-        model = MODELS.build(config.model)
-        patch = model.backbone.patch_size
+        towers = [
+            MODELS.build(config.model[name])
+            for name in ('backbone', 'text_encoder')
+        ]
+        patch = towers[0].patch_size
         side = config.model.data_preprocessor.pad_size_divisor
-        side = side if side % patch == 0 and side > patch else 8 * patch
-        maps = model.neck(model.backbone(torch.empty(1, 3, side, side)))
-    assert isinstance(model, OpenVocabularyDetector)
-    assert model.backbone_is_frozen
+        side = side if side > patch else 8 * patch
+        neck = MODELS.build(config.model.neck)
+        maps = neck(towers[0](torch.empty(1, 3, side, side)))
+    assert towers[0].out_dims == towers[1].out_dims
+    assert config.model.roi_head.bbox_head.embed_dims == towers[0].out_dims
     generator = config.model.rpn_head.anchor_generator
     assert [side / each.shape[-1] for each in maps] == list(generator.strides)
     extractors = [config.model.roi_head.bbox_roi_extractor]
@@ -204,9 +209,7 @@ def test_full_size(config):
         assert used == list(generator.strides)[: len(used)]
     if config.name in TOWERS:
         count = sum(
-            weight.numel()
-            for tower in (model.backbone, model.text_encoder)
-            for weight in tower.parameters()
+            weight.numel() for tower in towers for weight in tower.parameters()
         )
         assert count == TOWERS[config.name]
 
@@ -269,6 +272,8 @@ def test_a_step_and_a_prediction(config):
     model.train()
     before = {k: v.clone() for k, v in model.backbone.state_dict().items()}
     wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    assert isinstance(model, OpenVocabularyDetector)
+    assert model.backbone_is_frozen
     train = DATASETS.build(config.train_dataloader.dataset)
     logs = model.train_step(pseudo_collate([train[0], train[1]]), wrapper)
     expected = {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox'}

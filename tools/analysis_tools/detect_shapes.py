@@ -255,7 +255,8 @@ class DetectShapes:
     def settings(self, backbone: Path) -> Dict[str, Any]:
         """What decides the figures of a detector."""
         os.environ['SHAPES_ROOT'] = self.env['SHAPES_ROOT']
-        os.environ['CLIP_CHECKPOINT'] = ''  # its content counts, not its path
+        # the content of the backbone counts, not its path
+        os.environ['CLIP_CHECKPOINT'] = 'backbone'
         config = load_config(str(CONFIG))
         parts: List[bytes] = [
             backbone.read_bytes(),

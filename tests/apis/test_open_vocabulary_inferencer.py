@@ -1,0 +1,71 @@
+"""mmdet's inferencer with a vocabulary that can be replaced."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from harmoclip_mm.apis import OpenVocabularyInferencer
+from harmoclip_mm.errors import CheckpointError, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = str(ROOT / 'configs/ov_detection/fvit_tiny_shapes.py')
+WORDS = ['red star', 'blue ring', 'pink elephant']
+
+
+@pytest.fixture(scope='module')
+def inferencer(tiny_detector) -> OpenVocabularyInferencer:
+    return OpenVocabularyInferencer(
+        CONFIG, str(tiny_detector), device='cpu', show_progress=False
+    )
+
+
+def test_predictions_name_the_words(inferencer):
+    inferencer.set_vocabulary(WORDS)
+    memory = inferencer.model.memory
+    assert memory.read().classes == tuple(WORDS)
+    # what was in the training stays base
+    assert memory.is_novel.tolist() == [True, False, True]
+    assert inferencer.visualizer.dataset_meta['classes'] == tuple(WORDS)
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    (found,) = inferencer(picture, no_save_vis=True)['predictions']
+    assert found['labels'] and set(found['labels']) <= {0, 1, 2}
+
+
+def test_a_vocabulary_by_name_and_what_is_none(inferencer):
+    inferencer.set_vocabulary('coco80')
+    assert len(inferencer.model.memory.embeddings) == 80
+    with pytest.raises(UsageError, match='Duplicate'):
+        inferencer.set_vocabulary(['a dog', 'a dog'])
+    with pytest.raises(UsageError, match='neither a file nor'):
+        inferencer.set_vocabulary('no_such_vocabulary')
+
+
+def test_another_checkpoint_is_an_error(tiny_detector, tmp_path):
+    state = torch.load(tiny_detector, weights_only=True)
+    state['state_dict'].pop('rpn_head.rpn_reg.weight')
+    torch.save(state, tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match=r'rpn_head\.rpn_reg\.weight'):
+        OpenVocabularyInferencer(
+            CONFIG, str(tmp_path / 'other.pth'), device='cpu'
+        )
+
+
+def test_a_model_of_fixed_classes_is_an_error(tmp_path):
+    config = tmp_path / 'fixed.py'
+    config.write_text(
+        "_base_ = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'\n"
+        'model = dict(backbone=dict(depth=18, init_cfg=None), '
+        'neck=dict(in_channels=[64, 128, 256, 512]))\n'
+    )
+    init_default_scope('mmdet')
+    model = MODELS.build(Config.fromfile(config).model)
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'fixed.pth')
+    with pytest.raises(UsageError, match='FasterRCNN, whose classes are'):
+        OpenVocabularyInferencer(
+            str(config), str(tmp_path / 'fixed.pth'), device='cpu'
+        )
