@@ -1,6 +1,6 @@
 # HarmoCLIP on shapes, from a trained CLIP: load_from names it. GR ties regions
-# to their crops as well, encoded with gradient: crops of a trained CLIP say
-# what they show, those of a random one nothing (docs/method.md).
+# to their crops as well, encoded with gradient, as FineCLIP does; whether they
+# are worth it is open (docs/method.md).
 _base_ = './harmoclip_tiny_shapes.py'
 model = dict(
     heads=dict(
