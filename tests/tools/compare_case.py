@@ -8,6 +8,7 @@ REPO = Path(__file__).parents[2]
 
 sys.path.insert(0, str(REPO / 'tools/analysis_tools'))
 try:
+    import compare_ablations
     import compare_claims
     import compare_methods
     import compare_plan
@@ -18,6 +19,7 @@ finally:
     sys.path.pop(0)
 
 tools = SimpleNamespace(
+    ablations=compare_ablations,
     claims=compare_claims,
     methods=compare_methods,
     plan=compare_plan,

@@ -12,14 +12,18 @@ from mmengine.registry import HOOKS
 
 @HOOKS.register_module()
 class FailAt(Hook):
-    """Let rank 1 fail in the third iteration; says when in a file."""
+    """Let rank 1 fail in the fourth iteration; says when in a file.
+
+    Not in the third: it would begin while rank 0 may still be writing the
+    checkpoint of the second, which no gradient has waited for yet.
+    """
 
     def __init__(self, how: str, file: str) -> None:
         self.how = how
         self.file = file
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if get_rank() != 1 or runner.iter != 2:
+        if get_rank() != 1 or runner.iter != 3:
             return
         Path(self.file).write_text(str(time.time()))
         if self.how == 'raise':

@@ -45,13 +45,13 @@ def test_main_runs_are_equally_long_for_all_methods():
 
 def test_ablations_run_each_variant_once():
     recipe = tools.plan.RECIPES['full']
-    runs = tools.plan.ablation_runs(recipe, 0)
+    runs = tools.ablations.ablation_runs(recipe, 0, True)
     names = [run.variant.name for run in runs]
     assert len(names) == len(set(names)) > 15
     assert not {'gc', 'default'} & set(names)
     listed = {
         variant.name
-        for variants in tools.plan.ABLATIONS.values()
+        for variants in tools.ablations.ABLATIONS.values()
         for variant in variants
     }
     assert listed == {*names, 'gc', 'default'}
@@ -59,16 +59,26 @@ def test_ablations_run_each_variant_once():
     for name in names:
         settings = [
             (dict(v.options), list(v.without), list(v.transforms))
-            for variants in tools.plan.ABLATIONS.values()
+            for variants in tools.ablations.ABLATIONS.values()
             for v in variants
             if v.name == name and (v.options or v.without or v.transforms)
         ]
         assert all(each == settings[0] for each in settings), name
 
 
+def test_the_losses_are_ablated_from_every_start():
+    recipe = tools.plan.RECIPES['full']
+    runs = tools.ablations.ablation_runs(recipe, 2, False)
+    assert [run.variant.name for run in runs] == ['lrc', 'gr', 'both']
+    assert {run.seed for run in runs} == {2}
+
+
 def test_variants_change_what_they_name(harmoclip_scope):
     recipe = tools.plan.RECIPES['full']
-    runs = {r.variant.name: r for r in tools.plan.ablation_runs(recipe, 0)}
+    runs = {
+        r.variant.name: r
+        for r in tools.ablations.ablation_runs(recipe, 0, True)
+    }
     built = {}
     for name, run in runs.items():
         cfg = tools.run.make_config(spec_of(run))
@@ -86,14 +96,15 @@ def test_variants_change_what_they_name(harmoclip_scope):
     assert set(built['lrc'].model.heads) == {'gc', 'lrc'}
     assert set(built['gr'].model.heads) == {'gc', 'gr'}
     assert built['gr-crop'].model.heads.gr.mode == 'crop'
-    assert built['lrc-gr-text'].model.heads.gr.mode == 'text'
+    assert built['both'].model.heads.gr.mode == 'both'
+    assert plain.model.heads.gr.mode == 'text'
     doubled = built['gr-weight-2'].model.heads
     assert doubled.gr.loss.loss_weight == 2
     assert doubled.gr.loss.type == 'GlobalRegionAlignmentLoss'
     # the row that says "default" in a table of weights
     heads = plain.model.heads
-    assert heads.lrc.loss.loss_weight == tools.plan.LRC_WEIGHT
-    assert heads.gr.loss.loss_weight == tools.plan.GR_WEIGHT
+    assert heads.lrc.loss.loss_weight == tools.ablations.LRC_WEIGHT
+    assert heads.gr.loss.loss_weight == tools.ablations.GR_WEIGHT
     kinds = [
         each['type']
         for each in built['mislinked-0.5'].train_dataloader.dataset.pipeline
@@ -102,12 +113,12 @@ def test_variants_change_what_they_name(harmoclip_scope):
     assert kinds.index('MislinkRegions') > kinds.index('mmdet.LoadAnnotations')
 
 
-@pytest.mark.parametrize('name', ['gr-crop', 'crops-teacher', 'text-frozen'])
+@pytest.mark.parametrize('name', ['gr-crop', 'both-teacher', 'text-frozen'])
 def test_variants_build(harmoclip_scope, name):
     recipe = tools.plan.RECIPES['full']
     (run,) = [
         each
-        for each in tools.plan.ablation_runs(recipe, 0)
+        for each in tools.ablations.ablation_runs(recipe, 0, True)
         if each.variant.name == name
     ]
     model = MODELS.build(tools.run.make_config(spec_of(run)).model)
@@ -166,19 +177,17 @@ def test_configs_of_the_methods_share_their_towers():
     assert len(towers) == 1
 
 
-def test_fine_tuning_adds_crops_to_the_loss_from_scratch():
-    heads = {}
+def test_fine_tuning_halves_lrc_and_nothing_else():
+    models = {}
     for start in tools.plan.STARTS:
         (run,) = tools.plan.main_runs(
             tools.plan.RECIPES['quick'], 0, ['harmoclip'], [start]
         )
-        model = Config.fromfile(str(REPO / run.config)).model
-        heads[start] = model.heads
-        assert ('crop_extractor' in model) == (start == 'pretrained')
-    assert heads['scratch'].gr.mode == 'text'
-    assert heads['pretrained'].gr.mode == 'both'
-    assert heads['pretrained'].gr.crop_encoder == 'online'
-    assert heads['scratch'].lrc.loss.loss_weight == 1.0
+        models[start] = Config.fromfile(str(REPO / run.config)).model
+    tuned, scratch = models['pretrained'], models['scratch']
+    assert scratch.heads.lrc.loss.loss_weight == 1.0
+    scratch.heads.lrc.loss.loss_weight = 0.5
+    assert tuned == scratch
 
 
 # --- a real comparison ---

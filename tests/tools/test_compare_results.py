@@ -44,7 +44,7 @@ def test_main_table():
 
 
 def test_ablation_table_compares_the_same_seeds():
-    variants = tools.plan.ABLATIONS['Losses']
+    variants = tools.ablations.ABLATIONS['Losses']
     records = [
         record('clip', seed=0, box_top1=10.0),
         record('clip', seed=1, box_top1=90.0),
@@ -57,7 +57,7 @@ def test_ablation_table_compares_the_same_seeds():
     tops = {row[0]: row[1] for row in table.rows}
     assert table.title == 'Losses (seed 0)'
     assert tops['GC'] == '10.0' and tops['GC + LRC'] == '33.0'
-    assert tops['GC + LRC + GR (default)'] == '60.0'
+    assert tops['GC + LRC + GR(text) (default)'] == '60.0'
     assert tops['GC + GR(text)'] == '-'
 
 
@@ -191,6 +191,18 @@ def test_verdicts(ours, front, above, kept):
         assert ('not clearly above' not in sentence) == above, sentence
     assert ('retrieval is kept' in recall) == kept
     assert tools.claims.judge(records[:4]) == []
+
+
+def test_gaps_are_those_of_the_same_seed():
+    ours = [
+        record('harmoclip', seed=seed, box_top1_novel=value)
+        for seed, value in ((2, 66.0), (0, 73.5), (5, 1.0))
+    ]
+    theirs = [
+        record('fineclip', seed=seed, box_top1_novel=value)
+        for seed, value in ((0, 64.0), (2, 70.0), (1, 9.0))
+    ]
+    assert tools.claims.gaps_by_seed(ours, theirs) == [9.5, -4.0]
 
 
 def test_seeds_without_all_methods_are_not_judged():

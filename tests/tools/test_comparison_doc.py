@@ -29,7 +29,7 @@ def test_tables_are_those_of_the_results(records):
     ]
     tables += [
         tools.tables.ablation_table(vals, title, variants)
-        for title, variants in tools.plan.ABLATIONS.items()
+        for title, variants in tools.ablations.ABLATIONS.items()
     ]
     for table in filter(None, tables):
         assert table.markdown() in PAGE, table.title

@@ -50,10 +50,10 @@ custom_hooks = [dict(type='FailAt', how={how!r}, file={failed!r})]
         (
             'nan',
             [
-                'not finite in iteration 3 (epoch 1, batch 3) on rank 1',
-                # ranks alternate, so rank 1 has 1 3, 5 7, 9 11, ...
-                '/9.png',
-                '/11.png',
+                'not finite in iteration 4 (epoch 1, batch 4) on rank 1',
+                # ranks alternate: rank 1 has 1 3, 5 7, 9 11, 13 15, ...
+                '/13.png',
+                '/15.png',
             ],
         ),
     ],

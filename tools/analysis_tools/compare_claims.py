@@ -70,6 +70,27 @@ def _spread(values: Sequence[float]) -> Tuple[float, float]:
     return statistics.fmean(values), deviation
 
 
+def gaps_by_seed(
+    ours: Sequence[Record], theirs: Sequence[Record]
+) -> List[float]:
+    """By how much novel boxes gain, from the same start each.
+
+    Args:
+        ours, theirs (Sequence[dict]): Records of two methods.
+
+    Returns:
+        list[float]: Differences in points, in the order of the seeds that
+        both have.
+    """
+    values = [
+        {each['seed']: each[NOVEL] for each in of} for of in (ours, theirs)
+    ]
+    return [
+        values[0][seed] - values[1][seed]
+        for seed in sorted(values[0].keys() & values[1].keys())
+    ]
+
+
 def judge(records: Sequence[Record]) -> List[str]:
     """Hold the results against the claim, one sentence a part of it.
 
@@ -97,9 +118,11 @@ def judge(records: Sequence[Record]) -> List[str]:
         theirs = _spread([each[NOVEL] for each in found[method]])
         gap = ours[0] - theirs[0]
         clear = gap > max(ours[1], theirs[1])
+        by_seed = gaps_by_seed(found[OURS], found[method])
         sentences.append(
             f'Box Top-1 (novel): HarmoCLIP {ours[0]:.1f}, {name} '
-            f'{theirs[0]:.1f}, {gap:+.1f}: '
+            f'{theirs[0]:.1f}, {gap:+.1f} (by seed '
+            f'{", ".join(f"{each:+.1f}" for each in by_seed)}): '
             f'{"clearly above" if clear else "not clearly above"}.'
         )
     ours = _spread([each[GLOBAL] for each in found[OURS]])

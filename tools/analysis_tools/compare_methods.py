@@ -22,9 +22,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+from compare_ablations import ABLATIONS, ablation_runs
 from compare_claims import judge
 from compare_plan import (
-    ABLATIONS,
     METHOD_NAMES,
     METHODS,
     PRETRAINING,
@@ -33,7 +33,6 @@ from compare_plan import (
     STARTS,
     Recipe,
     Run,
-    ablation_runs,
     main_runs,
     pretraining,
 )
@@ -82,7 +81,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--ablations',
         action='store_true',
-        help='the ablations of HarmoCLIP too, for the first of the seeds',
+        help='the ablations of HarmoCLIP too: those of its losses for every '
+        'seed, the rest for the first one',
     )
     parser.add_argument(
         '--methods',
@@ -325,7 +325,8 @@ def plan(args: argparse.Namespace, recipe: Recipe) -> List[Run]:
         runs.append(pretraining(recipe, seed))
         runs += main_runs(recipe, seed, args.methods, args.starts)
     if args.ablations:
-        runs += ablation_runs(recipe, args.seeds[0])
+        for seed in args.seeds:
+            runs += ablation_runs(recipe, seed, first=seed == args.seeds[0])
     return runs
 
 

@@ -1,9 +1,9 @@
-"""What ``compare_methods.py`` runs: the recipe, the methods, the ablations.
+"""What ``compare_methods.py`` runs: the recipe and the methods.
 
 Nothing here runs anything: a plan is a list of :class:`Run`, data alone.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Dict, List, Sequence, Tuple
 
 # Config of each method, relative to the repository, in the order of tables.
@@ -175,147 +175,6 @@ class Run:
         }
 
 
-def _weights(**weights: float) -> Dict[str, float]:
-    """Options that set the weights of heads."""
-    return {
-        f'model.heads.{head}.loss.loss_weight': weight
-        for head, weight in weights.items()
-    }
-
-
-# Weights of LRC and GR that are tried, and those of the config.
-WEIGHTS, LRC_WEIGHT, GR_WEIGHT = (0.25, 0.5, 1.0, 2.0), 0.5, 1.0
-TEXT, CROP = {'model.heads.gr.mode': 'text'}, {'model.heads.gr.mode': 'crop'}
-
-# Title of each table: its rows, variants of HarmoCLIP. `default` is the
-# config as it is, `gc` the method clip: both stand in the main table too.
-GC = Variant('gc', text='GC')
-ALL = Variant(DEFAULT, text='GC + LRC + GR(text and crop) (default)')
-GR_ALONE = Variant('gr', without=['lrc'], text='GC + GR(text and crop)')
-ABLATIONS: Dict[str, List[Variant]] = {
-    'Losses': [
-        GC,
-        Variant('lrc', without=['gr'], text='GC + LRC'),
-        Variant('gr-text', TEXT, without=['lrc'], text='GC + GR(text)'),
-        Variant('gr-crop', CROP, without=['lrc'], text='GC + GR(crop)'),
-        GR_ALONE,
-        Variant('lrc-gr-text', TEXT, text='GC + LRC + GR(text)'),
-        ALL,
-    ],
-    'Crops of GR': [
-        replace(ALL, text='encoded by the model, with gradient (default)'),
-        *(
-            Variant(
-                f'crops-{encoder}',
-                {'model.heads.gr.crop_encoder': encoder},
-                text=text,
-            )
-            for encoder, text in (
-                ('detached', 'by the model, without gradient'),
-                ('teacher', 'by the start'),
-            )
-        ),
-    ],
-    'Same total weight of the region losses': [
-        replace(GR_ALONE, text='GR alone, 1'),
-        Variant('gr-weight-0.5', _weights(gr=0.5), text='LRC 0.5 + GR 0.5'),
-        Variant(
-            'gr-1.5',
-            _weights(gr=1.5),
-            without=['lrc'],
-            text='GR alone, 1.5',
-        ),
-        replace(ALL, text='LRC 0.5 + GR 1 (default)'),
-        Variant(
-            'gr-2',
-            _weights(gr=2.0),
-            without=['lrc'],
-            text='GR alone, 2',
-        ),
-        Variant('lrc-weight-1', _weights(lrc=1.0), text='LRC 1 + GR 1'),
-    ],
-    'LRC': [
-        replace(ALL, text='positives by phrase, own temperature, lexeme of '
-                'the caption (default)'),
-        Variant(
-            'positives-pair',
-            {'model.heads.lrc.loss.positives': 'pair'},
-            text='one positive a pair',
-        ),
-        Variant(
-            'temperature-shared',
-            {'model.heads.lrc.temperature': 'shared'},
-            text="CLIP's temperature",
-        ),
-        Variant(
-            'lexeme-alone',
-            transforms=[dict(type='DetachPhrases')],
-            text='lexeme of the phrase read alone',
-        ),
-    ],
-    'Temperature of GR': [
-        replace(ALL, text='own (default)'),
-        Variant(
-            'gr-temperature-shared',
-            {'model.heads.gr.temperature': 'shared'},
-            text="CLIP's",
-        ),
-    ],
-    'Towers': [
-        replace(ALL, text='dense map of values, text tower trained '
-                '(default)'),
-        Variant(
-            'dense-token',
-            {'model.backbone.dense_mode': 'token'},
-            text='dense map of tokens',
-        ),
-        Variant(
-            'text-frozen',
-            {'model.text_encoder.frozen': True},
-            text='text tower frozen',
-        ),
-    ],
-    'Weight of LRC': [
-        Variant(
-            DEFAULT if w == LRC_WEIGHT else f'lrc-weight-{w:g}',
-            {} if w == LRC_WEIGHT else _weights(lrc=w),
-            text=f'{w:g}',
-        )
-        for w in WEIGHTS
-    ],
-    'Weight of GR': [
-        Variant(
-            DEFAULT if w == GR_WEIGHT else f'gr-weight-{w:g}',
-            {} if w == GR_WEIGHT else _weights(gr=w),
-            text=f'{w:g}',
-        )
-        for w in WEIGHTS
-    ],
-    'Regions linked wrongly': [
-        replace(ALL, text='0 %'),
-        *(
-            Variant(
-                f'mislinked-{prob:g}',
-                transforms=[dict(type='MislinkRegions', prob=prob)],
-                text=f'{prob:.0%}'.replace('%', ' %'),
-            )
-            for prob in (0.2, 0.5)
-        ),
-    ],
-    'Captions with regions': [
-        *(
-            Variant(
-                f'regions-of-{share:g}',
-                transforms=[dict(type='KeepRegionsOfSome', share=share)],
-                text=f'{share:.0%}'.replace('%', ' %'),
-            )
-            for share in (0.1, 0.3)
-        ),
-        replace(ALL, text='100 %'),
-    ],
-}  # fmt: skip
-
-
 def pretraining(recipe: Recipe, seed: int) -> Run:
     """The run that makes the start of a seed: a tiny CLIP, GC only."""
     return Run(
@@ -341,25 +200,6 @@ def main_runs(
         if start in starts
         for method in methods
     ]
-
-
-def ablation_runs(recipe: Recipe, seed: int) -> List[Run]:
-    """The fine-tunings of the ablations, each once, without those of the
-    main table."""
-    seen = {GC.name, DEFAULT}
-    runs = []
-    for variants in ABLATIONS.values():
-        for variant in variants:
-            if variant.name in seen:
-                continue
-            seen.add(variant.name)
-            runs.append(
-                Run(
-                    'harmoclip', 'pretrained', seed, variant,
-                    recipe.tune_steps, recipe.tune_lr,
-                )
-            )  # fmt: skip
-    return runs
 
 
 def describe(recipe: Recipe) -> Dict[str, Any]:

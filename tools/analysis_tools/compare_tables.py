@@ -224,8 +224,7 @@ def ablation_table(
         [variant.text, *_cells([each[s] for s in sorted(seeds) if s in each])]
         for variant, each in zip(variants, found)
     ]
-    if len(seeds) == 1:
-        title += f' (seed {min(seeds)})'
+    title += f' (seed {", ".join(map(str, sorted(seeds)))})'
     return TextTable(title, ['', *COLUMNS], rows)
 
 

@@ -1,5 +1,5 @@
 _base_ = './clip.py'
-# L = L_GC + 0.5 L_LRC + 0.5 L_GR; a reconstruction, see docs/method.md, which
+# L = L_GC + 0.5 L_LRC + L_GR; a reconstruction, see docs/method.md, which
 # has the measurements that these settings follow from.
 heads = dict(
     lrc=dict(
@@ -10,7 +10,7 @@ heads = dict(
     gr=dict(
         type='RegionAlignmentHead',
         mode='text',
-        loss=dict(type='GlobalRegionAlignmentLoss', loss_weight=0.5),
+        loss=dict(type='GlobalRegionAlignmentLoss', loss_weight=1.0),
         temperature='own',
     ),
 )
