@@ -8,7 +8,12 @@ for L/14). Both may be of any format.
 
 import argparse
 
-from harmoclip_mm.apis import export_clip, load_clip, run_command
+from harmoclip_mm.apis import (
+    add_reading_options,
+    export_clip,
+    load_clip,
+    run_command,
+)
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.checkpoints.blending import blend_state_dicts
 from harmoclip_mm.models.checkpoints.exporting import EXPORT_FORMATS
@@ -45,17 +50,7 @@ def parse_args() -> argparse.Namespace:
         default='harmoclip_mm',
         help='what to write (default: harmoclip_mm, a .pth)',
     )
-    parser.add_argument(
-        '--activation',
-        choices=('quick_gelu', 'gelu'),
-        help='activation of both, where they do not say so themselves',
-    )
-    parser.add_argument(
-        '--trust-pickle',
-        action='store_true',
-        help='run the code that the files hold beside their weights: only '
-        'for files whose source you trust',
-    )
+    add_reading_options(parser)
     return parser.parse_args()
 
 
