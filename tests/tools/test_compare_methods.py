@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from compare_case import REPO, tools
 from mmengine.config import Config
 from rich.console import Console
@@ -142,6 +143,32 @@ def test_what_is_frozen_depends_on_the_start(harmoclip_scope, method):
     assert not frozen['scratch']
 
 
+def test_only_the_fine_tuning_of_clipself_is_blended():
+    blended = {
+        (run.method, run.start): run.blend
+        for run in tools.plan.main_runs(
+            tools.plan.RECIPES['full'], 0, list(tools.plan.METHODS)
+        )
+        if run.blend is not None
+    }
+    assert blended == {('clipself', 'pretrained'): 0.7}
+
+
+def test_blend_by_hand(tmp_path):
+    model = torch.nn.ModuleDict(
+        {name: torch.nn.Linear(1, 1) for name in ('backbone', 'teacher')}
+    )
+    start = {
+        name: torch.full_like(v, 2.0) for name, v in model.state_dict().items()
+    }
+    torch.save({'state_dict': start}, tmp_path / 'start.pth')
+    for value in model.parameters():
+        torch.nn.init.constant_(value, 12.0)
+    tools.run.blend_with_start(model, str(tmp_path / 'start.pth'), 0.7)
+    assert model['backbone'].weight.item() == pytest.approx(9.0)
+    assert model['teacher'].weight.item() == 12.0
+
+
 def test_schedule_is_warm_up_then_cosine_of_all_steps():
     run = tools.plan.main_runs(tools.plan.RECIPES['full'], 0, ['clip'])[0]
     cfg = tools.run.make_config(spec_of(run, steps=100, warmup=50))
@@ -241,6 +268,31 @@ def test_records_of_a_comparison(compared):
     assert Path(cfg['load_from']).is_file()
     log = (folder / 'quick' / run.name / 'log.txt').read_text()
     assert f'Load checkpoint from {cfg["load_from"]}' in log
+
+
+@pytest.mark.slow
+def test_the_blend_has_records_of_its_own(compared):
+    folder, recipe = compared
+    results = folder / 'clipself.jsonl'
+    comparison = tools.methods.Comparison(recipe, folder, results, Console())
+    runs = tools.plan.main_runs(recipe, 0, ['clipself'], ['pretrained'])
+    # the start is there, its records are in the other file
+    tools.methods.append_lines(
+        tools.tables.choices_file(results),
+        tools.tables.load_results(
+            tools.tables.choices_file(folder / 'results.jsonl')
+        )[:2],
+    )
+    comparison.run(runs)
+    found = tools.tables.load_results(results)
+    assert [each['variant'] for each in found] == ['default', 'blended']
+    assert found[0]['curves'] == found[1]['curves']
+    lines = results.read_text()
+    comparison.run(runs)
+    assert results.read_text() == lines
+    # a result of before there was a blend is not the whole run
+    results.write_text(lines.splitlines(keepends=True)[0])
+    assert not comparison.done(runs[0])
 
 
 @pytest.mark.slow

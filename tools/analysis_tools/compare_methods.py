@@ -25,6 +25,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from compare_ablations import ABLATIONS, ablation_runs
 from compare_claims import judge
 from compare_plan import (
+    BLENDED,
     METHOD_NAMES,
     METHODS,
     PRETRAINING,
@@ -182,7 +183,8 @@ class Comparison:
         """Whether the results hold a run, on both splits."""
         records = load_results(self.results, choices_file(self.results))
         return all(
-            select(records, **run.identity(self.recipe), split=split)
+            select(records, **each.identity(self.recipe), split=split)
+            for each in run.outcomes
             for split in SPLITS
         )
 
@@ -260,6 +262,7 @@ class Comparison:
             'warmup': self.recipe.warmup,
             'seed': run.seed,
             'load_from': start,
+            'blend': run.blend,
             'crop_context': CROP_CONTEXT,
             'modes': default and run.method == 'harmoclip',
         }
@@ -281,15 +284,21 @@ class Comparison:
             last.replace(folder / WEIGHTS)
         else:
             last.unlink()
-        records = {split: self.record(run, folder, split) for split in SPLITS}
+        records = {
+            split: [self.record(each, folder, split) for each in run.outcomes]
+            for split in SPLITS
+        }
         # The choices first: a run is done when it has both.
-        main = [records.pop('test')] if default else []
-        append_lines(choices_file(self.results), list(records.values()))
+        main = records.pop('test') if default else []
+        for others in records.values():
+            append_lines(choices_file(self.results), others)
         append_lines(self.results, main)
 
     def record(self, run: Run, folder: Path, split: str) -> Dict[str, Any]:
         """The line of a finished run on a split."""
-        figures = json.loads((folder / f'figures_{split}.json').read_text())
+        blended = '_blended' if run.variant.name == BLENDED else ''
+        path = folder / f'figures_{split}{blended}.json'
+        figures = json.loads(path.read_text())
         about = json.loads((folder / 'about.json').read_text())
         curves = about.pop('curves')
         recall = (

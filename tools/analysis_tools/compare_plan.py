@@ -3,8 +3,8 @@
 Nothing here runs anything: a plan is a list of :class:`Run`, data alone.
 """
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Sequence, Tuple
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 # Config of each method, relative to the repository, in the order of tables.
 METHODS = {
@@ -25,7 +25,10 @@ METHOD_NAMES = {
 }
 STARTS = ('pretrained', 'scratch')
 SPLITS = ('val', 'test')
-DEFAULT, PRETRAINING = 'default', 'pretraining'
+DEFAULT, PRETRAINING, BLENDED = 'default', 'pretraining', 'blended'
+# Share of the trained weights in the blend with the start that a method's
+# authors end with: CLIPSelf's code (arXiv 2310.01403) takes 0.7 for B/16.
+BLENDS = {'clipself': 0.7}
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,22 @@ class Run:
         if self.start == 'pretrained' and self.method in FINE_TUNING:
             return FINE_TUNING[self.method]
         return METHODS[self.method]
+
+    @property
+    def blend(self) -> Optional[float]:
+        """float or None: Share of the trained weights in the blend that is
+        evaluated after the training, where the method has one."""
+        if (self.start, self.variant.name) == ('pretrained', DEFAULT):
+            return BLENDS.get(self.method)
+        return None
+
+    @property
+    def outcomes(self) -> List['Run']:
+        """list[Run]: What the results hold of this training: itself, and
+        its blend where there is one."""
+        if self.blend is None:
+            return [self]
+        return [self, replace(self, variant=Variant(BLENDED))]
 
     @property
     def options(self) -> Dict[str, Any]:

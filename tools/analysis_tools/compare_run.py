@@ -18,6 +18,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import digit_version
+from torch import nn
 
 from harmoclip_mm.apis import (
     CheckpointGuard,
@@ -26,7 +27,9 @@ from harmoclip_mm.apis import (
     run_command,
     save_metrics,
 )
+from harmoclip_mm.apis.checkpoint import load_checkpoint_file
 from harmoclip_mm.models.checkpoints import HEADS
+from harmoclip_mm.models.checkpoints.blending import blend_state_dicts
 from harmoclip_mm.registry import MODELS
 
 # Figure of the results: metric of the evaluation.
@@ -169,6 +172,39 @@ def evaluate(
     return figures
 
 
+def measure(runner: Runner, spec: Dict[str, Any], ending: str) -> None:
+    """Write the figures of both splits.
+
+    Args:
+        runner (Runner): After its training.
+        spec (dict): What the JSON file holds.
+        ending (str): Of the files' names.
+    """
+    for split, loop in (('val', runner.val_loop), ('test', runner.test_loop)):
+        figures = evaluate(runner, loop, spec['crop_context'], spec['modes'])
+        path = Path(spec['work_dir']) / f'figures_{split}{ending}.json'
+        save_metrics(figures, str(path))
+
+
+def blend_with_start(model: nn.Module, start: str, share: float) -> None:
+    """Move the weights of a model back towards its start, in place.
+
+    Args:
+        model (nn.Module): After its training.
+        start (str): Checkpoint that it began with.
+        share (float): Share of the trained weights, in [0, 1].
+    """
+    initial = load_checkpoint_file(start)['state_dict']
+    shares = {
+        'backbone.': share,
+        'text_encoder.': share,
+        'logit_scale.': share,
+    }
+    model.load_state_dict(
+        blend_state_dicts(initial, model.state_dict(), shares)
+    )
+
+
 def main() -> None:
     """Train, evaluate, write ``figures_SPLIT.json`` and ``about.json``."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -183,15 +219,10 @@ def main() -> None:
     )
     runner.train()
     times = runner.message_hub.get_scalar('train/time').data[0]
-    figures = {
-        split: evaluate(runner, loop, spec['crop_context'], spec['modes'])
-        for split, loop in (
-            ('val', runner.val_loop),
-            ('test', runner.test_loop),
-        )
-    }
-    for split, values in figures.items():
-        save_metrics(values, str(work_dir / f'figures_{split}.json'))
+    measure(runner, spec, '')
+    if spec.get('blend') is not None:
+        blend_with_start(runner.model, spec['load_from'], spec['blend'])
+        measure(runner, spec, '_blended')
     about = {
         'seconds_per_step': round(float(np.median(times)), 4),
         'device': get_device(),

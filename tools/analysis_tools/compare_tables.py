@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from compare_plan import (
+    BLENDED,
     DEFAULT,
     METHOD_NAMES,
     PRETRAINING,
@@ -172,10 +173,9 @@ def main_table(records: Sequence[Record]) -> TextTable:
     for start in STARTS:
         sections.append(len(rows) - 1)
         for method, name in METHOD_NAMES.items():
-            add(
-                f'{name}, {start}',
-                select(records, method=method, start=start, variant=DEFAULT),
-            )
+            of_both = select(records, method=method, start=start)
+            add(f'{name}, {start}', select(of_both, variant=DEFAULT))
+            add(f'{name} blended, {start}', select(of_both, variant=BLENDED))
     images = records[0]['images']
     title = (
         f'Shapes, {images} {records[0]["split"]} images, percent; mean and '
