@@ -8,10 +8,11 @@ that the file lacks shifts the labels of all behind it.
 import hashlib
 import json
 import os.path as osp
+import pickle
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import mmengine.fileio as fileio
-from mmdet.datasets import CocoDataset, LVISV05Dataset
+from mmdet.datasets import CocoDataset, LVISV05Dataset, LVISV1Dataset
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -25,8 +26,8 @@ def check_annotations(cfg: Config) -> Dict[str, Any]:
     """Check the annotation file that a test reads.
 
     Data sets of mmdet's COCO family are checked: ids of images, the classes
-    against those of the file and of the model's classifier, and, with
-    ``LoadCaptions``, that its file lists all images.
+    against those of the file and of the model's classifier, and that the
+    files of ``LoadCaptions`` and of proposals have all images.
 
     Args:
         cfg (Config): The config, with ``test_dataloader``.
@@ -57,6 +58,8 @@ def check_annotations(cfg: Config) -> Dict[str, Any]:
     for step in dataset.get('pipeline', ()):
         if _is(step, 'LoadCaptions'):
             _check_captions(step, ids)
+    if dataset.get('proposal_file'):
+        _check_proposals(dataset, content['images'], kind)
     return {'ann_file': path, 'ann_sha256': content['sha256']}
 
 
@@ -200,4 +203,46 @@ def _check_captions(step: dict, ids: Sequence[Any]) -> None:
             f'image {missing[0]} is not in {path} ({len(missing)} of '
             f'{len(ids)} images are missing): give LoadCaptions the captions '
             'of the same split, or list the images there, without captions'
+        )
+
+
+def _check_proposals(
+    dataset: dict, images: Sequence[dict], kind: type
+) -> None:
+    """mmdet looks proposals up by the image's folder and file name."""
+    root = dataset.get('data_root') or ''
+    path = dataset['proposal_file']
+    if '://' not in path and not osp.isabs(path):
+        path = osp.join(root, path)
+    try:
+        proposals = fileio.load(path, backend_args=dataset.get('backend_args'))
+        found = frozenset(proposals)
+    except (OSError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise DataError(
+            f'proposals {path} cannot be read ({reason}): write them with '
+            'mmdet.DumpProposals in the test_evaluator of a detector, and '
+            'give that file as test_dataloader.dataset.proposal_file'
+        ) from error
+    prefix = osp.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
+    missing = []
+    for image in images:
+        # LVIS v1 goes by the address, which ends with COCO's folder and name
+        by_address = issubclass(kind, LVISV1Dataset)
+        name = image['coco_url' if by_address else 'file_name']
+        name = osp.join(prefix, name)
+        key = f'{osp.basename(osp.dirname(name))}/{osp.basename(name)}'
+        if key not in found:
+            missing.append(key)
+    if missing:
+        raise DataError(
+            f'image {missing[0]} is not in the proposals {path} '
+            f'({len(missing)} of {len(images)} images are missing): the '
+            'detector must be run on the same annotations, from a folder of '
+            'the same name'
+        )
+    if len(found) > len(images):
+        raise DataError(
+            f'proposals {path} have {len(found)} images, the annotations only '
+            f'{len(images)}: mmdet takes proposals of the same images alone'
         )

@@ -2,10 +2,17 @@
 
 import hashlib
 import json
+import pickle
 
 import pytest
+from mmdet.datasets import LVISV1Dataset
 
-from harmoclip_mm.apis import UsageError, check_annotations, load_config
+from harmoclip_mm.apis import (
+    UsageError,
+    annotations,
+    check_annotations,
+    load_config,
+)
 
 CLASSES = ['cat', 'dog', 'bird']
 CONFIG = """
@@ -147,3 +154,56 @@ def test_other_data_sets_are_left_alone(project):
     project.write()
     options = {'test_dataloader.dataset.type': 'RegionPhraseDataset'}
     assert check_annotations(load_config(str(project.config), options)) == {}
+
+
+@pytest.fixture
+def proposals(project, tmp_path):
+    """Writes proposals of these images; gives the config that reads them."""
+
+    def write(content):
+        project.write()
+        path = tmp_path / 'proposals.pkl'
+        if isinstance(content, dict):
+            path.write_bytes(pickle.dumps(content))
+        elif content is not None:
+            path.write_text(content)
+        options = {
+            'test_dataloader.dataset.proposal_file': 'proposals.pkl',
+            'test_dataloader.dataset.data_prefix.img': 'val/',
+        }
+        return load_config(str(project.config), options)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, r'proposals .*proposals.pkl cannot be read \(No such file'),
+        ('no pickle', r'proposals .*proposals.pkl cannot be read \('),
+        ({'val/0.jpg': 0, 'train/1.jpg': 0}, r'image val/1.jpg is not in the '
+         r'proposals .*proposals.pkl \(2 of 3 images are missing\)'),
+        ({f'val/{i}.jpg': 0 for i in range(4)},
+         'have 4 images, the annotations only 3'),
+    ],
+)  # fmt: skip
+def test_proposals_that_do_not_fit(proposals, content, message):
+    with pytest.raises(UsageError, match=message):
+        check_annotations(proposals(content))
+
+
+def test_proposals_that_fit(proposals):
+    cfg = proposals({f'val/{i}.jpg': 0 for i in range(3)})
+    assert 'ann_sha256' in check_annotations(cfg)
+
+
+def test_proposals_of_lvis_are_named_by_the_address(tmp_path):
+    path = tmp_path / 'proposals.pkl'
+    path.write_bytes(pickle.dumps({'val2017/1.jpg': 0}))
+    data = {'proposal_file': str(path), 'data_prefix': {'img': 'coco/'}}
+    url = 'http://images.cocodataset.org/val2017/1.jpg'
+    image = {'file_name': '1.jpg', 'coco_url': url}
+    annotations._check_proposals(data, [image], LVISV1Dataset)
+    with pytest.raises(UsageError, match=r'image val2017/2.jpg is not in'):
+        image['coco_url'] = url.replace('1.jpg', '2.jpg')
+        annotations._check_proposals(data, [image], LVISV1Dataset)
