@@ -1,5 +1,6 @@
 """What docs/comparison.md shows is what the results say."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from compare_case import tools
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / 'docs' / 'results' / 'compare_methods.jsonl'
 PAGE = (ROOT / 'docs' / 'comparison.md').read_text()
+METHOD = (ROOT / 'docs' / 'method.md').read_text()
+README = (ROOT / 'README.md').read_text()
 
 
 @pytest.fixture(scope='module')
@@ -43,6 +46,30 @@ def test_the_verdict_is_that_of_the_results(records):
         *tools.claims.judge(tests),
     ]:
         assert sentence in words, sentence
+
+
+def test_the_readme_tells_the_same(records):
+    tests = tools.tables.select(records, split='test')
+    pareto, *novel, recall = tools.claims.judge(tests)
+    words = ' '.join(README.split())
+    for sentence in (pareto, *novel[-1:], recall):
+        assert sentence in words, sentence
+
+
+def test_figures_of_the_method_page(records):
+    vals = tools.tables.select(
+        records, split='val', start='pretrained', method='harmoclip', seed=0
+    )
+    found = re.findall(
+        r'`([\w.-]+)` (\d+\.\d / \d+\.\d / \d+\.\d)',
+        ' '.join(METHOD.split()),
+    )
+    assert len(found) > 10
+    for variant, figures in found:
+        (each,) = tools.tables.select(vals, variant=variant)
+        names = ('box_top1', 'box_top1_novel', 'retrieval_mean_r1')
+        expected = ' / '.join(f'{each[name]:.1f}' for name in names)
+        assert figures == expected, variant
 
 
 def test_no_run_stands_twice(records):
