@@ -39,8 +39,15 @@ def test_main_table():
     )
     console = Console(width=200)
     with console.capture() as shown:
-        console.print(table.rich())
+        console.print(table.rich(200))
     assert '61.0 ± 1.4' in shown.get()
+    # a plain terminal: folded at spaces, nothing cut off
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(table.rich(80))
+    assert '…' not in shown.get()
+    words = shown.get().split()
+    assert {'HarmoCLIP,', '61.0', 'step', '0.25'} <= set(words)
 
 
 def test_ablation_table_compares_the_same_seeds():
@@ -191,6 +198,13 @@ def test_verdicts(ours, front, above, kept):
         assert ('not clearly above' not in sentence) == above, sentence
     assert ('retrieval is kept' in recall) == kept
     assert tools.claims.judge(records[:4]) == []
+
+
+def test_one_seed_gives_no_verdict():
+    records = [each for each in results_of((60, 50, 45)) if not each['seed']]
+    _, *novel, recall = tools.claims.judge(records)
+    for sentence in (*novel, recall):
+        assert sentence.endswith(': one seed does not tell.'), sentence
 
 
 def test_gaps_are_those_of_the_same_seed():

@@ -95,7 +95,8 @@ def judge(records: Sequence[Record]) -> List[str]:
     """Hold the results against the claim, one sentence a part of it.
 
     A difference counts where it is larger than the larger of the two
-    standard deviations over the seeds.
+    standard deviations over the seeds; of one seed there is none, and no
+    verdict.
 
     Args:
         records (Sequence[dict]): Of one recipe and split.
@@ -117,20 +118,25 @@ def judge(records: Sequence[Record]) -> List[str]:
             continue
         theirs = _spread([each[NOVEL] for each in found[method]])
         gap = ours[0] - theirs[0]
-        clear = gap > max(ours[1], theirs[1])
+        verdict = 'one seed does not tell'
+        if min(len(found[OURS]), len(found[method])) > 1:
+            clear = gap > max(ours[1], theirs[1])
+            verdict = 'clearly above' if clear else 'not clearly above'
         by_seed = gaps_by_seed(found[OURS], found[method])
         sentences.append(
             f'Box Top-1 (novel): HarmoCLIP {ours[0]:.1f}, {name} '
             f'{theirs[0]:.1f}, {gap:+.1f} (by seed '
-            f'{", ".join(f"{each:+.1f}" for each in by_seed)}): '
-            f'{"clearly above" if clear else "not clearly above"}.'
+            f'{", ".join(f"{each:+.1f}" for each in by_seed)}): {verdict}.'
         )
     ours = _spread([each[GLOBAL] for each in found[OURS]])
     control = _spread([each[GLOBAL] for each in found[CONTROL]])
     gap = ours[0] - control[0]
-    kept = gap >= -max(ours[1], control[1])
+    verdict = 'one seed does not tell'
+    if min(len(found[OURS]), len(found[CONTROL])) > 1:
+        kept = gap >= -max(ours[1], control[1])
+        verdict = f'retrieval is {"kept" if kept else "not kept"}'
     sentences.append(
         f'Mean R@1: HarmoCLIP {ours[0]:.1f}, CLIP {control[0]:.1f}, '
-        f'{gap:+.1f}: retrieval is {"kept" if kept else "not kept"}.'
+        f'{gap:+.1f}: {verdict}.'
     )
     return sentences

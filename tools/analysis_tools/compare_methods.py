@@ -368,7 +368,7 @@ def main() -> None:
         ),
     )
     for table in tables:
-        console.print(table.rich())
+        console.print(table.rich(console.width))
     for sentence in [check_start(tests), *judge(tests)]:
         console.print(sentence, highlight=False)
     if args.markdown:

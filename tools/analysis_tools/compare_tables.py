@@ -14,6 +14,7 @@ from compare_plan import (
     STARTS,
     Variant,
 )
+from rich import box
 from rich.table import Table
 
 from harmoclip_mm.apis import UsageError
@@ -27,11 +28,13 @@ COLUMNS = {
     'novel': 'box_top1_novel',
     'I2T R@1': 'retrieval_i2t_r1',
     'T2I R@1': 'retrieval_t2i_r1',
-    'Harmonic mean': 'harmonic_mean',
+    'HM': 'harmonic_mean',
     'Crop Top-1': 'crop_top1',
 }
 # A start below this is no CLIP, and no trade-off could be seen.
 LEAST_CROP_TOP1, LEAST_R1 = 60.0, 30.0
+# Characters of a line that the main table fits in.
+NARROW = 130
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,21 @@ class TextTable:
     rows: Sequence[Sequence[str]]
     sections: Sequence[int] = ()
 
-    def rich(self) -> Table:
-        """The table for the terminal."""
-        table = Table(title=self.title)
-        for index, name in enumerate(self.header):
-            table.add_column(name, justify='right' if index else 'left')
+    def rich(self, width: int) -> Table:
+        """The table for the terminal.
+
+        Args:
+            width (int): Characters of a line. In a narrow terminal a number
+                and its deviation stand on two lines.
+
+        Returns:
+            Table: The table.
+        """
+        table = Table(title=self.title, box=box.SIMPLE_HEAD, padding=0)
+        table.add_column(self.header[0], overflow='fold')
+        most = 6 if width < NARROW else None  # "11.9 ±"
+        for name in self.header[1:]:
+            table.add_column(name, justify='right', max_width=most)
         for index, row in enumerate(self.rows):
             table.add_row(*row, end_section=index in self.sections)
         return table
