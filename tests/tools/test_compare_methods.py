@@ -46,7 +46,7 @@ def test_main_runs_are_equally_long_for_all_methods():
 
 def test_ablations_run_each_variant_once():
     recipe = tools.plan.RECIPES['full']
-    runs = tools.ablations.ablation_runs(recipe, 0, True)
+    runs = tools.ablations.ablation_runs(recipe, 0)
     names = [run.variant.name for run in runs]
     assert len(names) == len(set(names)) > 15
     assert not {'gc', 'default'} & set(names)
@@ -69,7 +69,7 @@ def test_ablations_run_each_variant_once():
 
 def test_the_losses_are_ablated_from_every_start():
     recipe = tools.plan.RECIPES['full']
-    runs = tools.ablations.ablation_runs(recipe, 2, False)
+    runs = tools.ablations.ablation_runs(recipe, 2)
     assert [run.variant.name for run in runs] == ['lrc', 'gr', 'both']
     assert {run.seed for run in runs} == {2}
 
@@ -77,8 +77,7 @@ def test_the_losses_are_ablated_from_every_start():
 def test_variants_change_what_they_name(harmoclip_scope):
     recipe = tools.plan.RECIPES['full']
     runs = {
-        r.variant.name: r
-        for r in tools.ablations.ablation_runs(recipe, 0, True)
+        r.variant.name: r for r in tools.ablations.ablation_runs(recipe, 0)
     }
     built = {}
     for name, run in runs.items():
@@ -119,7 +118,7 @@ def test_variants_build(harmoclip_scope, name):
     recipe = tools.plan.RECIPES['full']
     (run,) = [
         each
-        for each in tools.ablations.ablation_runs(recipe, 0, True)
+        for each in tools.ablations.ablation_runs(recipe, 0)
         if each.variant.name == name
     ]
     model = MODELS.build(tools.run.make_config(spec_of(run)).model)

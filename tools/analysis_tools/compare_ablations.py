@@ -38,6 +38,7 @@ BOTH = Variant(
 LRC_ALONE = Variant('lrc', without=['gr'], text='GC + LRC')
 # What the method stands on is measured from every start, the rest from one.
 EVERY_SEED = [GC, LRC_ALONE, GR_ALONE, BOTH, ALL]
+ABLATED_SEED = 0
 ABLATIONS: Dict[str, List[Variant]] = {
     'Losses, every start': EVERY_SEED,
     'Losses': [
@@ -170,14 +171,13 @@ ABLATIONS: Dict[str, List[Variant]] = {
 }  # fmt: skip
 
 
-def ablation_runs(recipe: Recipe, seed: int, first: bool) -> List[Run]:
+def ablation_runs(recipe: Recipe, seed: int) -> List[Run]:
     """The fine-tunings of the ablations, each once, without those of the
     main table.
 
     Args:
         recipe (Recipe): The recipe.
-        seed (int): Seed of the start.
-        first (bool): Whether it is the seed that all ablations are run on;
+        seed (int): Seed of the start. ``ABLATED_SEED`` has all ablations,
             others have ``EVERY_SEED`` only.
 
     Returns:
@@ -185,7 +185,8 @@ def ablation_runs(recipe: Recipe, seed: int, first: bool) -> List[Run]:
     """
     seen = {GC.name, DEFAULT}
     runs = []
-    for variants in ABLATIONS.values() if first else [EVERY_SEED]:
+    everything = seed == ABLATED_SEED
+    for variants in ABLATIONS.values() if everything else [EVERY_SEED]:
         for variant in variants:
             if variant.name in seen:
                 continue

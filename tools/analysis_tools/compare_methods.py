@@ -83,7 +83,7 @@ def parse_args() -> argparse.Namespace:
         '--ablations',
         action='store_true',
         help='the ablations of HarmoCLIP too: those of its losses for every '
-        'seed, the rest for the first one',
+        'seed, the rest for seed 0',
     )
     parser.add_argument(
         '--methods',
@@ -335,7 +335,7 @@ def plan(args: argparse.Namespace, recipe: Recipe) -> List[Run]:
         runs += main_runs(recipe, seed, args.methods, args.starts)
     if args.ablations:
         for seed in args.seeds:
-            runs += ablation_runs(recipe, seed, first=seed == args.seeds[0])
+            runs += ablation_runs(recipe, seed)
     return runs
 
 
