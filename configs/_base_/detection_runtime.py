@@ -15,10 +15,10 @@ default_hooks = dict(
     visualization=dict(type='DetVisualizationHook', score_thr=0.3),
 )
 custom_hooks = [dict(type='harmoclip_mm.VocabularyHook')]
+# Named by the Runner after its run: of two runs in one process that share a
+# name the second would draw into the folder of the first.
 visualizer = dict(
-    type='DetLocalVisualizer',
-    name='visualizer',
-    vis_backends=[dict(type='LocalVisBackend')],
+    type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')]
 )
 env_cfg = dict(
     cudnn_benchmark=False,

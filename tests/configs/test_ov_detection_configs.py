@@ -290,3 +290,11 @@ def test_a_step_and_a_prediction(config):
     found = found.pred_instances
     assert len(found.bboxes) == len(found.scores) <= 300
     assert len(found.bboxes) and ('masks' in found) == ('lvis' in config.name)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_runs_name_their_own_visualizer(name):
+    """Two runs in one process that share a name would share a folder."""
+    cfg = load_config(str(FOLDER / name))
+    assert cfg.visualizer.type == 'DetLocalVisualizer'
+    assert 'name' not in cfg.visualizer
