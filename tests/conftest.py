@@ -1,5 +1,7 @@
 """Fixtures that several tests share."""
 
+import ctypes
+import gc
 import importlib.util
 import json
 import os
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from mmdet.datasets import CocoPanopticDataset
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
@@ -26,6 +29,26 @@ def no_scope_of_other_files():
     """Begin each file without the default scope that another file's runner
     left: which files came before depends on the number of workers."""
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def memory_is_given_back():
+    """Give a file's models back to the system at its end; the allocator would
+    keep gigabytes of them in each worker."""
+    yield
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, 'malloc_trim'):  # of glibc
+        libc.malloc_trim(0)
+
+
+@pytest.fixture
+def much_memory(tmp_path_factory):
+    """Let one test at a time have several gigabytes: the workers share one
+    machine, and the system kills a worker when it is full."""
+    shared = tmp_path_factory.getbasetemp().parent
+    with FileLock(shared / 'much_memory.lock'):
+        yield
 
 
 @pytest.fixture(scope='session')

@@ -15,7 +15,7 @@ import mmengine
 import pytest
 from processes import free_port, tool_environment
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('much_memory')]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / 'configs' / 'harmoclip_vitb16_coco.py'

@@ -73,6 +73,7 @@ def test_figures_of_one_run_fit_together(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('much_memory')
 def test_the_default_models_give_all_ratios(tmp_path):
     """open_clip's ViT-B/16 and ours, one image, once."""
     out = tmp_path / 'training.json'
