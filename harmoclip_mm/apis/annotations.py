@@ -89,10 +89,14 @@ def _annotation_file(cfg: Config) -> Tuple[Optional[type], str]:
         kind = DATASETS.get(kind)
     if not (isinstance(kind, type) and issubclass(kind, CocoDataset)):
         return None, ''
-    path = dataset.get('ann_file', '')
+    return kind, _path(dataset, dataset.get('ann_file', ''))
+
+
+def _path(dataset: dict, path: str) -> str:
+    """A path of a data set, which may be relative to its root."""
     if path and '://' not in path and not osp.isabs(path):
-        path = osp.join(dataset.get('data_root') or '', path)
-    return kind, path
+        return osp.join(dataset.get('data_root') or '', path)
+    return path
 
 
 def _read(path: str, backend_args: Any) -> dict:
@@ -210,10 +214,7 @@ def _check_proposals(
     dataset: dict, images: Sequence[dict], kind: type
 ) -> None:
     """mmdet looks proposals up by the image's folder and file name."""
-    root = dataset.get('data_root') or ''
-    path = dataset['proposal_file']
-    if '://' not in path and not osp.isabs(path):
-        path = osp.join(root, path)
+    path = _path(dataset, dataset['proposal_file'])
     try:
         proposals = fileio.load(path, backend_args=dataset.get('backend_args'))
         found = frozenset(proposals)
@@ -224,13 +225,15 @@ def _check_proposals(
             'mmdet.DumpProposals in the test_evaluator of a detector, and '
             'give that file as test_dataloader.dataset.proposal_file'
         ) from error
+    root = dataset.get('data_root') or ''
     prefix = osp.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
+    # LVIS v1 goes by the address, which ends with COCO's folder and name
+    key_of_name = (
+        'coco_url' if issubclass(kind, LVISV1Dataset) else 'file_name'
+    )
     missing = []
     for image in images:
-        # LVIS v1 goes by the address, which ends with COCO's folder and name
-        by_address = issubclass(kind, LVISV1Dataset)
-        name = image['coco_url' if by_address else 'file_name']
-        name = osp.join(prefix, name)
+        name = osp.join(prefix, image[key_of_name])
         key = f'{osp.basename(osp.dirname(name))}/{osp.basename(name)}'
         if key not in found:
             missing.append(key)

@@ -18,6 +18,20 @@ def _weights(**weights: float) -> Dict[str, float]:
 WEIGHTS, LRC_WEIGHT, GR_WEIGHT = (0.25, 0.5, 1.0, 2.0), 0.5, 1.0
 
 
+def _weight_rows(head: str, chosen: float) -> List[Variant]:
+    """The weights of a head that are tried; the config has the chosen one."""
+    return [
+        Variant(DEFAULT, text=f'{weight:g}')
+        if weight == chosen
+        else Variant(
+            f'{head}-weight-{weight:g}',
+            _weights(**{head: weight}),
+            text=f'{weight:g}',
+        )
+        for weight in WEIGHTS
+    ]
+
+
 def _crops(mode: str, encoder: str) -> Dict[str, Any]:
     """Options that let GR read crops, whose context is FineCLIP's."""
     return {
@@ -130,22 +144,8 @@ ABLATIONS: Dict[str, List[Variant]] = {
             text='text tower frozen',
         ),
     ],
-    'Weight of LRC': [
-        Variant(
-            DEFAULT if w == LRC_WEIGHT else f'lrc-weight-{w:g}',
-            {} if w == LRC_WEIGHT else _weights(lrc=w),
-            text=f'{w:g}',
-        )
-        for w in WEIGHTS
-    ],
-    'Weight of GR': [
-        Variant(
-            DEFAULT if w == GR_WEIGHT else f'gr-weight-{w:g}',
-            {} if w == GR_WEIGHT else _weights(gr=w),
-            text=f'{w:g}',
-        )
-        for w in WEIGHTS
-    ],
+    'Weight of LRC': _weight_rows('lrc', LRC_WEIGHT),
+    'Weight of GR': _weight_rows('gr', GR_WEIGHT),
     'Regions linked wrongly': [
         replace(ALL, text='0 %'),
         *(

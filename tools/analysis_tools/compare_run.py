@@ -220,7 +220,7 @@ def main() -> None:
     runner.train()
     times = runner.message_hub.get_scalar('train/time').data[0]
     measure(runner, spec, '')
-    if spec.get('blend') is not None:
+    if spec['blend'] is not None:
         blend_with_start(runner.model, spec['load_from'], spec['blend'])
         measure(runner, spec, '_blended')
     about = {
