@@ -10,9 +10,9 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 max_iters = 300
-
 # 14 x 14 cells: in the base's grid too many boxes share one.
-model = dict(backbone=dict(img_size=224, patch_size=16), heads=_base_.heads)
+clip = dict(vision_cfg=dict(image_size=224, patch_size=16))
+model = dict(clip=clip, heads=_base_.heads)
 
 train_dataloader = dict(
     batch_size=27,

@@ -35,6 +35,10 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'engine')
 STRATEGIES = _child('STRATEGIES', 'engine')
 VISUALIZERS = _child('VISUALIZERS', 'visualization')
 
+# What the name of a CLIP says. Data transforms ask here for the image size and
+# the tokenizer of a CLIP, so that they need not know who describes it.
+CLIPS = Registry('clip', scope=SCOPE, locations=[f'{SCOPE}.models.towers'])
+
 # We add no members to these. They exist so that mmengine, which looks for a
 # registry of the default scope, finds one and does not warn.
 RUNNERS = _child('RUNNERS')

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from harmoclip_mm.apis import load_config
 from harmoclip_mm.datasets import RegionPhraseDataset
 from harmoclip_mm.models.utils import CLIPFeatures
 from harmoclip_mm.registry import DATASETS, METRICS, MODELS, TRANSFORMS
@@ -85,11 +85,11 @@ def test_links_inside_the_repository():
 
 
 def test_example_of_a_loss(examples):
-    loss = MODELS.build(dict(type='SigmoidRegionLoss', bias=0.0))
+    loss = MODELS.build(dict(type='SigmoidRegionLoss'))
     eye, keys = torch.eye(2), torch.arange(2)
     # logits [[1, 0], [0, 1]], signs [[1, -1], [-1, 1]]: twice
     # log(1 + e^-1) + log 2, over two regions
-    value = loss(eye, eye, keys, torch.tensor(1.0))
+    value = loss(eye, eye, keys, torch.tensor(1.0), torch.tensor(0.0))
     assert value == pytest.approx(0.313262 + 0.693147, abs=1e-5)
 
 
@@ -97,7 +97,7 @@ def test_example_of_a_head(examples, harmoclip_scope):
     head = MODELS.build(dict(type='LexemePhraseHead'))
     eye = torch.eye(2)
     features = CLIPFeatures(
-        logit_scale=torch.tensor(1.0),
+        scale=torch.tensor(1.0),
         lexemes=eye,
         phrases=eye,
         phrase_keys=torch.arange(2),
@@ -116,7 +116,7 @@ def test_example_of_a_data_set(examples, tiny_data):
         dict(type='LoadImageFromFile'),
         dict(type='mmdet.LoadAnnotations', with_bbox=True),
         dict(type='RandomDropCaption', prob=1.0),
-        dict(type='TokenizeRegionText'),
+        dict(type='TokenizeRegionText', clip='ViT-B-16'),
         dict(type='PackRegionTextInputs'),
     ]
     dataset = DATASETS.build(
@@ -196,7 +196,7 @@ def test_own_data_of_the_readme(tiny_data, tmp_path):
     assert './harmoclip_vitb16_coco.py' in code
     code = code.replace('./harmoclip_vitb16_coco.py', str(base))
     config.write_text(code.replace('data/mine/', f'{tiny_data.root}/'))
-    cfg = Config.fromfile(str(config)).train_dataloader.dataset
+    cfg = load_config(str(config)).train_dataloader.dataset
     dataset = DATASETS.build(cfg)
     assert isinstance(dataset, RegionPhraseDataset)
     sample = dataset[0]['data_samples']

@@ -19,16 +19,11 @@ LAYERS: Tuple[Tuple[str, ...], ...] = (
     ('version', 'compat', 'errors', 'registry', 'structures'),
     ('text',),
     ('datasets', 'evaluation.functional'),
+    ('models.utils', 'models.layers', 'models.losses'),
     # Checkpoints are names and tensors: towers load themselves from there.
+    ('models.checkpoints',),
+    ('models.towers',),
     (
-        'models.utils',
-        'models.layers',
-        'models.losses',
-        'models.checkpoints',
-    ),
-    (
-        'models.backbones',
-        'models.text_encoders',
         'models.region_extractors',
         'models.necks',
         'models.data_preprocessors',
@@ -42,6 +37,9 @@ LAYERS: Tuple[Tuple[str, ...], ...] = (
 STRANGERS = (('models', 'datasets'),)
 # Text is data: it has no layers.
 NO_TORCH_NN = ('text',)
+# The CLIP is a guest: only these rooms know its family.
+GUESTS = ('open_clip', 'timm')
+HOSTS = ('models.towers', 'models.checkpoints')
 
 
 def covers(name: str, module: str) -> bool:
@@ -131,6 +129,10 @@ def find_violations(package: Path) -> List[str]:
                 'torch.nn', name
             ):
                 found.append(f'{here}, but has no torch.nn')
+            if not any(covers(host, module) for host in HOSTS) and any(
+                covers(guest, name) for guest in GUESTS
+            ):
+                found.append(f'{here}, which only {" and ".join(HOSTS)} may')
             if not covers(PACKAGE, name):
                 continue
             target = name[len(PACKAGE) + 1 :]
@@ -195,6 +197,8 @@ def test_package_keeps_the_order():
         ('text/a.py', 'from torch import nn', 'but has no torch.nn'),
         ('text/a.py', 'import torch.nn.functional as F', 'has no torch.nn'),
         ('text/a.py', 'import torch\nx = torch.nn', 'but has no torch.nn'),
+        ('models/heads/b.py', 'from open_clip.loss import L', 'which only'),
+        ('apis/e.py', 'import timm', 'which only models.towers and'),
         ('odd/a.py', 'import os', 'odd.a has no place in LAYERS'),
     ],
 )

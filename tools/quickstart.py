@@ -35,6 +35,7 @@ from harmoclip_mm.apis.child_process import (
     run_child,
 )
 from harmoclip_mm.apis.shapes_data import child_environment, draw_shapes
+from harmoclip_mm.models.towers import clip_spec
 from harmoclip_mm.visualization.shapes_report import (
     METHOD_NAMES,
     collect_figures,
@@ -131,7 +132,7 @@ class Quickstart:
                 f'{self.batch_size}: give more by --train, or a smaller '
                 '--batch-size'
             )
-        self.image_size = config.model.backbone.img_size
+        self.image_size = clip_spec(config.clip).img_size[0]
 
     def run(self) -> None:
         """Draw, train, test and report."""

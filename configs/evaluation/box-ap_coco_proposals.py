@@ -1,6 +1,6 @@
 # AP on COCO, 80 classes, of proposals read from a file (PROPOSALS):
 # coco/bbox_mAP. The boxes of a detector, named by the CLIP alone.
-# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
+# Another CLIP: --cfg-options clip=NAME.
 _base_ = [
     '../_base_/evaluation/proposals.py',
     '../_base_/datasets/coco_regions.py',

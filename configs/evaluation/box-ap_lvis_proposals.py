@@ -2,7 +2,7 @@
 # bbox_APr, APc, APf of rare, common and frequent classes. The boxes of a
 # detector, named by the CLIP alone; LVIS counts 300 detections an image.
 # Folders and the package lvis as for box-cls_lvis.py.
-# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
+# Another CLIP: --cfg-options clip=NAME.
 _base_ = [
     '../_base_/evaluation/proposals.py',
     '../_base_/datasets/lvis_regions.py',

@@ -1,7 +1,7 @@
 # AP of the given boxes of OV-COCO with their first class, base and novel
 # apart: ov_coco/base_ap50, ov_coco/novel_ap50. How well the regions are named
 # when their boxes are known; a detector is judged otherwise.
-# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
+# Another CLIP: --cfg-options clip=NAME.
 _base_ = [
     '../_base_/evaluation/clip_images.py',
     '../_base_/datasets/coco_ov.py',
@@ -15,7 +15,7 @@ test_dataloader = dict(
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
-            *_base_.longest_side_and_pad,
+            _base_.longest_side_and_pad,
             dict(type='PackRegionTextInputs'),
         ]
     ),

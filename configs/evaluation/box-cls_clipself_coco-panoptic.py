@@ -6,7 +6,7 @@
 #     --cfg-options model.region_extractor.type=CropFeatureExtractor
 #         model.region_extractor.keep_ratio=True
 #         model.region_extractor.context=1.5   # things; stuff: 1.0
-# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
+# Another CLIP: --cfg-options clip=NAME.
 # Unlike the published code, means of classes are not rounded to fp16, the
 # tight box of a segment includes its last pixel row and column, a cell counts
 # in mask pooling with the share that is covered, crops are cut from the
@@ -22,7 +22,7 @@ test_dataloader = dict(
     dataset=dict(
         pipeline=[
             *_base_.load_regions,
-            *_base_.longest_side_and_pad,
+            _base_.longest_side_and_pad,
             dict(type='PackRegionTextInputs'),
         ]
     )

@@ -2,7 +2,7 @@
 # instances_val2017, crowds too, 80 classes scored, images squashed to the size
 # of the CLIP (224 or 336 px), accuracy as mean over boxes: box_cls/top1,
 # box_cls/top5. The map is not normalised before RoIAlign; 80 templates.
-# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
+# Another CLIP: --cfg-options clip=NAME.
 # Unlike the published code, mmdet's data set leaves out boxes thinner than
 # 1 px. coco/bbox_mAP is the AP of the same boxes with their first class.
 _base_ = [

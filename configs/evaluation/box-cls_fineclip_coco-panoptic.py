@@ -1,10 +1,11 @@
 # Protocol `fineclip` (FineCLIP, NeurIPS 2024): the boxes of `clipself`, 133
 # classes scored, images squashed to the size of the CLIP (224 or 336 px),
 # accuracy as mean over all classes: box_cls/macro_top1, box_cls/macro_top5.
-# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
-# Unlike the published code, means of classes are not rounded to fp16, the
-# tight box of a segment includes its last pixel row and column, and a crowd
-# has the box of its segment.
+# Another CLIP: --cfg-options clip=NAME.
+# Unlike the published code, images are resized as the CLIP was trained with
+# (there always bilinear), means of classes are not rounded to fp16, the tight
+# box of a segment includes its last pixel row and column, and a crowd has the
+# box of its segment.
 _base_ = [
     '../_base_/evaluation/clip_images.py',
     '../_base_/datasets/coco_panoptic_regions.py',
@@ -17,11 +18,7 @@ test_dataloader = dict(
     dataset=dict(
         pipeline=[
             *_base_.load_regions,
-            dict(
-                type='mmdet.Resize',
-                scale=(_base_.image_size, _base_.image_size),
-                backend='pillow',
-            ),
+            _base_.squash,
             dict(type='PackRegionTextInputs'),
         ]
     ),

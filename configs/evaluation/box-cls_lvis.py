@@ -3,7 +3,7 @@
 # box_cls/top1, also box_cls/rare_top1, common_top1 and frequent_top1.
 # Needs `pip install lvis`. LVIS_ROOT/annotations/lvis_v1_val.json; the images
 # are COCO's, in COCO_ROOT/train2017 and COCO_ROOT/val2017.
-# Another architecture: CLIP_MODEL=NAME of a file in configs/_base_/models/.
+# Another CLIP: --cfg-options clip=NAME.
 # FG-CLIP's code for LVIS skips images that are not in the image folder it is
 # given (by default val2017); here a missing image is an error.
 # lvis/bbox_AP is the AP of the same boxes with their first class.

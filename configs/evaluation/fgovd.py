@@ -1,9 +1,9 @@
 # FG-OVD (arXiv 2311.17518) with given boxes, as FG-CLIP (arXiv 2505.05071)
 # evaluates it: one right expression against 10 hard negatives, Top-1 of each
-# set; images squashed (bicubic); the values of the last block, pooled by
+# set; images squashed; the values of the last block, pooled by
 # RoIAlign without normalising them before. Against FG-CLIP's code: a tie is a
 # miss (there a hit), and nothing is rounded to bfloat16.
-# CLIP_MODEL names the towers, a file of configs/_base_/models/.
+# Another CLIP: --cfg-options clip=NAME.
 _base_ = '../_base_/evaluation/clip_images.py'
 model = dict(classifier=None, region_extractor=dict(normalise_map=False))
 
@@ -18,10 +18,10 @@ test_dataloader = dict(
         data_prefix=dict(img=''),
         test_mode=True,
         pipeline=[
-            _base_.load_image,
+            dict(type='LoadImageFromFile'),
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
             _base_.squash,
-            dict(type='TokenizeCandidates'),
+            dict(type='TokenizeCandidates', clip=_base_.clip),
             dict(type='PackRegionTextInputs'),
         ],
     ),

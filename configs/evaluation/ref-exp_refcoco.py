@@ -4,7 +4,7 @@
 # COCO's annotations, or proposals, if REFEXP_BOXES names a file of COCO
 # results. A protocol of our own: detectors find the boxes themselves, and
 # CLIP is mostly tested on crops, so figures of other papers do not compare.
-# CLIP_MODEL names the towers, a file of configs/_base_/models/.
+# Another CLIP: --cfg-options clip=NAME.
 _base_ = '../_base_/evaluation/clip_images.py'
 data_root = '{{$COCO_ROOT:data/coco/}}'  # train2014/
 # validation of all three; finetune_refcoco_testA.json ... are the others
@@ -27,14 +27,14 @@ test_dataloader = dict(
         data_prefix=dict(img='train2014/'),
         test_mode=True,
         pipeline=[
-            _base_.load_image,
+            dict(type='LoadImageFromFile'),
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
             _base_.squash,
             dict(
                 type='LoadCandidateBoxes',
                 ann_file=boxes_file,
             ),
-            dict(type='TokenizeCandidates'),
+            dict(type='TokenizeCandidates', clip=_base_.clip),
             dict(type='PackRegionTextInputs'),
         ],
     ),

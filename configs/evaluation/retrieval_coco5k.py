@@ -1,8 +1,9 @@
 # Image-text retrieval on COCO's 5k test images of Karpathy and Fei-Fei
 # (arXiv 1412.2306): 5000 images of val2014, the first 5 captions of each.
-# Images as in CLIP: shorter side bicubic, centre crop; captions as they are,
-# without a prompt. Against published code: a tie is a miss.
-# CLIP_MODEL names the towers, a file of configs/_base_/models/.
+# Images as the CLIP was trained with (OpenAI: shorter side bicubic, centre
+# crop); captions as they are, without a prompt. Against published code: a tie
+# is a miss.
+# Another CLIP: --cfg-options clip=NAME.
 _base_ = '../_base_/evaluation/clip_images.py'
 model = dict(classifier=None)
 
@@ -20,9 +21,9 @@ test_dataloader = dict(
         max_captions=5,
         test_mode=True,
         pipeline=[
-            _base_.load_image,
-            *_base_.shorter_side_and_centre_crop,
-            dict(type='TokenizeRegionText'),
+            dict(type='LoadImageFromFile'),
+            _base_.native,
+            dict(type='TokenizeRegionText', clip=_base_.clip),
             dict(type='PackRegionTextInputs'),
         ],
     ),

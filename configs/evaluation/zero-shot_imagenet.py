@@ -1,8 +1,9 @@
 # Zero-shot classification of ImageNet-1k's 50 000 validation images (CLIP,
 # arXiv 2103.00020, section 3.1): open_clip's 1000 class names in 80 templates,
-# images as in CLIP: shorter side bicubic, centre crop. Two names stand there
-# twice (missile, sunglasses): see docs/evaluation.md.
-# CLIP_MODEL names the towers, a file of configs/_base_/models/.
+# images as the CLIP was trained with (OpenAI: shorter side bicubic, centre
+# crop). Two names stand there twice (missile, sunglasses): see
+# docs/evaluation.md.
+# Another CLIP: --cfg-options clip=NAME.
 _base_ = '../_base_/evaluation/clip_images.py'
 model = dict(classifier=dict(vocabulary='imagenet1000', templates='openai80'))
 
@@ -16,8 +17,8 @@ test_dataloader = dict(
         split='val',
         test_mode=True,
         pipeline=[
-            _base_.load_image,
-            *_base_.shorter_side_and_centre_crop,
+            dict(type='LoadImageFromFile'),
+            _base_.native,
             dict(type='mmpretrain.PackInputs'),
         ],
     ),

@@ -8,12 +8,14 @@ _base_ = [
     '../_base_/schedules/fvit_tiny.py',
     '../_base_/detection_runtime.py',
 ]
-clip = '{{$CLIP_CHECKPOINT:work_dirs/harmoclip_tiny_photos/iter_300.pth}}'
+weights = '{{$CLIP_CHECKPOINT:work_dirs/harmoclip_tiny_photos/iter_300.pth}}'
+clip = dict(vision_cfg=dict(image_size=224, patch_size=16))
 strides = [8, 16, 32]
 model = dict(
-    data_preprocessor=dict(pad_size_divisor=320),
-    init_cfg=dict(checkpoint=clip),
-    backbone=dict(img_size=224, patch_size=16),
+    data_preprocessor=dict(clip=clip, pad_size_divisor=320),
+    init_cfg=dict(checkpoint=weights),
+    backbone=dict(clip=clip),
+    text_encoder=dict(clip=clip),
     rpn_head=dict(anchor_generator=dict(strides=strides)),
     roi_head=dict(
         bbox_roi_extractor=dict(featmap_strides=strides, finest_scale=56),

@@ -3,6 +3,7 @@
 from harmoclip_mm.errors import CheckpointError, UsageError
 
 from .annotations import annotation_checksum, check_annotations
+from .blending import blend_state_dicts
 from .checkpoint import CheckpointGuard, use_safe_loading
 from .class_names import (
     classes_of_annotations,
@@ -10,8 +11,13 @@ from .class_names import (
     classes_of_results,
     metainfo_of_config,
 )
-from .clip import add_reading_options, export_clip, load_clip
-from .config import load_config
+from .clip import (
+    EXPORT_FORMATS,
+    add_reading_options,
+    export_clip,
+    load_clip,
+)
+from .config import load_config, set_clip
 from .errors import run_command
 from .launch import LAUNCHERS, close_launcher, setup_launcher
 from .metrics_file import save_metrics
@@ -20,6 +26,7 @@ from .resume import setup_resume
 from .runner import build_runner
 
 __all__ = [
+    'EXPORT_FORMATS',
     'LAUNCHERS',
     'CheckpointError',
     'CheckpointGuard',
@@ -27,6 +34,7 @@ __all__ = [
     'UsageError',
     'add_reading_options',
     'annotation_checksum',
+    'blend_state_dicts',
     'build_runner',
     'check_annotations',
     'classes_of_annotations',
@@ -39,6 +47,7 @@ __all__ = [
     'metainfo_of_config',
     'run_command',
     'save_metrics',
+    'set_clip',
     'setup_launcher',
     'setup_resume',
     'use_safe_loading',

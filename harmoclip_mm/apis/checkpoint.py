@@ -7,7 +7,6 @@ names but our own. Here CLIP checkpoints of every format are read, only
 weights are read, and a file that does not fit is an error that says where.
 """
 
-import os.path as osp
 import re
 from typing import Any, Dict, Optional, Sequence
 
@@ -19,18 +18,17 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import (
+    OWN,
+    SCHEMES,
     TEACHER,
-    CLIPCheckpoint,
-    check_activation,
+    Checkpoint,
+    check_clip,
     load_matching,
     load_weights_only,
     read_checkpoint,
-    recognise,
 )
-from harmoclip_mm.models.checkpoints.hub import HUB_PREFIX, fetch, is_remote
-from harmoclip_mm.models.checkpoints.key_maps import OWN
 
-# Where a Runner's checkpoint keeps what was recognised of a foreign one.
+# Where a Runner's checkpoint keeps what is known of the CLIP in it.
 _CLIP = 'harmoclip_mm_clip'
 
 
@@ -40,8 +38,8 @@ def load_checkpoint_file(
     """Read a checkpoint as mmengine's Runner wants it.
 
     Args:
-        filename (str): File, folder or ``hf-hub:`` name; a CLIP of any
-            format, or any file of weights.
+        filename (str): File, folder or address; a CLIP of any format, or any
+            file of weights.
         map_location (Any): As in :func:`torch.load`, for files that are no
             foreign CLIP. Defaults to 'cpu'.
 
@@ -53,35 +51,27 @@ def load_checkpoint_file(
         CheckpointError: If the file does not exist, is damaged, or holds
             objects that need code to be run.
     """
-    raw = read_checkpoint(fetch(filename) if is_remote(filename) else filename)
-    clip = recognise(raw)
-    if clip is not None and clip.form.name != OWN:
-        clip.check_complete()
-        return {'state_dict': clip.state_dict, _CLIP: clip}
-    if raw.container is None:
-        checkpoint = {'state_dict': raw.state_dict}
-    else:
+    found = read_checkpoint(filename)
+    container = found.container
+    if found.format in (None, OWN) and 'state_dict' in (container or {}):
         # Read again rather than mapped: an optimizer keeps the tensors that
         # it is given, and the file may be overwritten by the training.
-        del raw
-        checkpoint = load_weights_only(
-            osp.expanduser(filename), map_location or 'cpu'
-        )
-    if clip is not None and isinstance(checkpoint, dict):
-        if 'state_dict' not in checkpoint:
-            checkpoint = {'state_dict': checkpoint}
-        checkpoint[_CLIP] = clip._replace(state_dict={}, raw=None)
+        checkpoint = load_weights_only(found.path, map_location or 'cpu')
+    else:
+        checkpoint = {'state_dict': found.own_weights}
+    if found.format is not None:
+        checkpoint[_CLIP] = found
     return checkpoint
 
 
 def use_safe_loading() -> None:
-    """Make mmengine read local files by our loader in this process.
+    """Make mmengine read files and addresses by our loader in this process.
 
     Resuming, ``load_from`` and ``init_cfg`` of type Pretrained all go
     through mmengine's ``CheckpointLoader``.
     """
     CheckpointLoader.register_scheme(
-        ['', HUB_PREFIX], load_checkpoint_file, force=True
+        ['', *SCHEMES], load_checkpoint_file, force=True
     )
 
 
@@ -93,8 +83,9 @@ class CheckpointGuard(Hook):
 
     Args:
         strict (bool): True: every key and shape must fit, as a test or a
-            resumed training needs. False: something must fit, for
-            ``load_from`` at the start of a training. Defaults to True.
+            resumed training needs. False, for ``load_from`` at the start of
+            a training: towers must fit, of anything else something must.
+            Defaults to True.
         source (str, optional): Name of the file for messages. Defaults to
             None: ``load_from`` of the Runner.
         optional (Sequence[str]): Prefixes of weights that may be missing or
@@ -131,23 +122,20 @@ class CheckpointGuard(Hook):
             model, FullyShardedDataParallel
         ):  # which alone knows its weights in one piece
             model = model.module
-        if not isinstance(checkpoint, dict):
-            raise CheckpointError(f'checkpoint {source} holds no state dict')
-        state_dict = checkpoint.get('state_dict', checkpoint)
+        # taken out: no checkpoint that is saved later shall hold it
+        clip: Optional[Checkpoint] = checkpoint.pop(_CLIP, None)
+        if clip is not None:
+            check_clip(model, clip)
+        loaded = checkpoint.get('state_dict', checkpoint)
         # the revision that mmengine makes by default
         state_dict = {
             re.sub(r'^module\.', '', key): value
-            for key, value in state_dict.items()
+            for key, value in loaded.items()
         }
-        # taken out: no checkpoint that is saved later shall hold it
-        clip: Optional[CLIPCheckpoint] = checkpoint.pop(_CLIP, None)
-        if clip is not None:
-            check_activation(model, clip)
         if self.strict:
             load_matching(model, state_dict, source, self.optional)
             return
         # A new training has its own start, hence its own teacher.
-        loaded = checkpoint.get('state_dict', checkpoint)
         for key in [k for k in loaded if k.startswith(TEACHER)]:
             del loaded[key]
         own = model.state_dict()

@@ -1,135 +1,216 @@
 """CLIP checkpoints of all formats as models, and models as checkpoints."""
 
 import argparse
-from typing import Any, Mapping, Optional, Union
+import copy
+import json
+import os
+import os.path as osp
+from typing import Any, Callable, Dict, Mapping, Optional, Union
 
 import torch
 from mmengine.logging import print_log
+from safetensors.torch import save_file
 
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models import HarmoCLIP
 from harmoclip_mm.models.checkpoints import (
-    activation_of,
-    architecture_name,
+    clip_of,
+    export,
     load_clip_weights,
-    read_clip,
+    read_checkpoint,
 )
-from harmoclip_mm.models.checkpoints.architecture import ARCHITECTURES
-from harmoclip_mm.models.checkpoints.exporting import export_state_dict
 from harmoclip_mm.registry import MODELS
 
-_QUICK = '-quickgelu'
+EXPORT_FORMATS = ('open_clip', 'huggingface')
+_FILE_SUFFIXES = ('.pt', '.bin', '.pth', '.safetensors')
 
 
 def load_clip(
     checkpoint: str,
     arch: Union[str, Mapping, None] = None,
     device: Union[str, torch.device, None] = None,
-    activation: Optional[str] = None,
+    backbone: Optional[Dict[str, Any]] = None,
     trust_pickle: bool = False,
 ) -> HarmoCLIP:
     """Loads a CLIP of any format.
 
-    The format is recognised by what the file holds, and the architecture
-    by the shapes of the weights. A sentence in the log says what was found,
-    and which activation was decided for and why.
+    The format is recognised by what the file holds. Which CLIP it is says a
+    config in the file or beside it, or ``arch``; or the shapes of the
+    weights, where only one CLIP of open_clip's list has them. It is never
+    guessed: weights of ViT-B-16 are as well those of ViT-B-16-quickgelu.
 
     Args:
         checkpoint (str): A file or folder of OpenAI (``.pt``), open_clip,
             Hugging Face, EVA-CLIP, CLIPSelf, FineCLIP, mmpretrain or of our
             own, an ``hf-hub:OWNER/NAME`` or an ``http(s)://`` address.
-        arch (str | Mapping, optional): Name of the architecture as in
-            open_clip (``'ViT-B-16'``), which is checked; with the suffix
-            ``-quickgelu`` it decides the activation. Or settings that
-            replace inferred ones, by their place in a config, e.g.
-            ``dict(backbone=dict(dense_mode='token'))``.
+        arch (str | Mapping, optional): The CLIP: a name of open_clip's list
+            (``'ViT-B-16-quickgelu'``), a dict in the schema of its model
+            files, or a folder with an ``open_clip_config.json``. Defaults to
+            what the file tells.
         device (str | torch.device, optional): Where the model is put.
             Defaults to the CPU.
-        activation (str, optional): ``'quick_gelu'`` or ``'gelu'``, if it is
-            known better than the file tells. Defaults to what it tells.
+        backbone (dict, optional): Arguments of :class:`HarmoCLIPBackbone`,
+            e.g. ``dict(img_size=448, dense_mode='token')``. Defaults to
+            those of the training that made the file, if it was ours.
         trust_pickle (bool): Whether to run the code of a file that holds
             more than weights. Defaults to False.
 
     Returns:
         HarmoCLIP: The model in evaluation mode, in float32, without heads.
-        Its ``checkpoint_info`` is a dict of ``path``, ``format``, ``arch``,
-        ``activation`` and ``activation_reason``.
+        Its ``checkpoint_info`` is a dict of ``path``, ``format`` and
+        ``clip``.
 
     Raises:
-        CheckpointError: If the file cannot be read, is no CLIP, or is not of
-            the architecture named.
+        CheckpointError: If the file cannot be read, is no CLIP, or not the
+            one named; says which ones its weights fit.
 
     Examples:
         >>> model = harmoclip_mm.load_clip('ViT-B-16.pt')
         >>> texts = model.encode_text(['a photo of a dog'])
     """
-    changes: Mapping[str, Any] = {}
-    if isinstance(arch, str):
-        if arch.endswith(_QUICK) and activation is None:
-            activation = 'quick_gelu'
-    elif arch is not None:
-        changes = arch
-    found = read_clip(checkpoint, activation, trust_pickle)
-    cfg = found.model_cfg(changes)
-    name = architecture_name(cfg)
-    if isinstance(arch, str):
-        _check_arch(arch, name, found.path)
-    model = MODELS.build(cfg)
+    found = read_checkpoint(checkpoint, trust_pickle)
+    clip = clip_of(found) if arch is None else arch
+    towers = copy.deepcopy(dict(found.towers))
+    vision = towers.setdefault('backbone', {})
+    if any('.dense_pool.' in name for name in found.weights):
+        vision['dense_head'] = 'copy'
+    vision.update(backbone or {})
+    model = MODELS.build(
+        dict(
+            type='harmoclip_mm.HarmoCLIP',
+            clip=clip,
+            region_extractor=dict(type='harmoclip_mm.RoIFeatureExtractor'),
+            **towers,
+        )
+    )
     load_clip_weights(model, found)
-    print_log(found.describe(cfg), logger='current')
-    vision = activation_of(model.backbone)
-    text = activation_of(model.text_encoder)
     model.checkpoint_info = dict(
-        path=found.path,
-        format=found.form.name,
-        arch=name,
-        activation=vision if vision == text else f'{vision} / {text}',
-        activation_reason=found.activation.reason,
+        path=found.path, format=found.format, clip=clip
+    )
+    print_log(
+        f'{found.path}: {model.spec.name} in the format {found.format}.',
+        logger='current',
     )
     return model.to(device or 'cpu').eval()
 
 
-def _check_arch(asked: str, found: Optional[str], path: str) -> None:
-    wanted = asked[: -len(_QUICK)] if asked.endswith(_QUICK) else asked
-    if wanted not in ARCHITECTURES:
-        raise CheckpointError(
-            f'arch {asked!r} is not known; choose one of '
-            f'{", ".join(ARCHITECTURES)}, or leave it out.'
-        )
-    if wanted != found:
-        raise CheckpointError(
-            f'checkpoint {path} is of the architecture '
-            f'{found or "of a width without a name"}, not {wanted}.'
-        )
-
-
 def export_clip(
-    model: HarmoCLIP, path: str, format: str = 'open_clip'
+    model: HarmoCLIP,
+    path: str,
+    format: str = 'open_clip',
+    dense_head: bool = False,
 ) -> None:
     """Writes a model as a CLIP that other libraries load.
 
     Heads and the settings of dense maps and regions stay behind: what is
-    left are the two towers and the temperature.
+    left are the two towers and the scores' scale and bias.
 
     Args:
         model (HarmoCLIP): The model.
-        path (str): Folder to write, which is made; or, for ``'open_clip'``
-            and ``'harmoclip_mm'``, a file, told by its suffix.
+        path (str): Folder to write, which is made; or, for ``'open_clip'``,
+            a file, told by its suffix.
         format (str): One of
 
             - ``'open_clip'``: a folder for
               ``open_clip.create_model('local-dir:PATH')``, or a file
               (``.pt``, ``.bin``, ``.safetensors``) for its ``pretrained``;
             - ``'huggingface'``: a folder for
-              ``transformers.CLIPModel.from_pretrained(PATH)``, with
-              tokenizer and preprocessor;
-            - ``'harmoclip_mm'``: a ``.pth`` of ours.
+              ``transformers.CLIPModel.from_pretrained(PATH)``, or
+              ``SiglipModel``, with tokenizer and preprocessor.
+        dense_head (bool): Whether to keep the second pool of
+            ``dense_head='copy'``, as ``visual.dense_pool`` of an open_clip
+            file, which :func:`load_clip` reads. Defaults to False.
 
     Raises:
         CheckpointError: If the format is not known or has no place for the
             model.
     """
-    export_state_dict(model, path, format)
+    path = osp.expanduser(path)
+    is_file = path.endswith(_FILE_SUFFIXES)
+    if format not in EXPORT_FORMATS:
+        raise CheckpointError(
+            f'format {format!r} is not known; choose one of '
+            f'{", ".join(EXPORT_FORMATS)}.'
+        )
+    if format == 'huggingface' and is_file:
+        raise CheckpointError(
+            f'{path} is a file, but transformers loads a folder: leave the '
+            'suffix out.'
+        )
+    weights, files, complaint = export(model, format, dense_head)
+    if is_file:
+        _save_weights(weights, path)
+        print_log(
+            f'{path} holds weights alone: whoever loads it has to name the '
+            f'CLIP, {model.spec.name}.',
+            logger='current',
+        )
+        return
+    if complaint:
+        raise CheckpointError(
+            f'open_clip would load no folder {path}, since {complaint}: '
+            'export to a file (.pt or .safetensors), which needs no config.'
+        )
+    os.makedirs(path, exist_ok=True)
+    source = model.text_encoder.tokenizer.source
+    if source is not None:
+        _save_tokenizer(source, path)
+    for name, content in files.items():
+        _save_text(content, osp.join(path, name))
+    name = 'open_clip_model' if format == 'open_clip' else 'model'
+    _save_weights(weights, osp.join(path, f'{name}.safetensors'))
+
+
+def _save_weights(weights: Dict[str, torch.Tensor], path: str) -> None:
+    # their own storage each: safetensors refuses shared ones
+    weights = {
+        name: value.clone(memory_format=torch.contiguous_format)
+        for name, value in weights.items()
+    }
+    if path.endswith('.safetensors'):
+        # transformers refuses files that do not say what wrote them
+        _replace(path, lambda p: save_file(weights, p, dict(format='pt')))
+    else:
+        _replace(path, lambda target: torch.save(weights, target))
+
+
+def _save_text(content: Any, path: str) -> None:
+    if not isinstance(content, str):
+        content = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+
+    def write(target: str) -> None:
+        with open(target, 'w', encoding='utf-8') as file:
+            file.write(content)
+
+    _replace(path, write)
+
+
+def _save_tokenizer(source: str, folder: str) -> None:
+    try:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, local_files_only=True
+        )
+        tokenizer.save_pretrained(folder)
+    except (ImportError, OSError, ValueError) as error:
+        print_log(
+            f'{folder} gets no tokenizer, since that of {source} is not at '
+            f'hand ({type(error).__name__}): put its files there.',
+            logger='current',
+        )
+
+
+def _replace(path: str, write: Callable[[str], Any]) -> None:
+    """Writes beside the file and renames: nobody ever reads half of it."""
+    os.makedirs(osp.dirname(path) or '.', exist_ok=True)
+    part = f'{path}.part'
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        if osp.exists(part):
+            os.remove(part)
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -137,13 +218,14 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 
     Args:
         parser (argparse.ArgumentParser): Parser of the tool's command line;
-            its result has ``activation`` and ``trust_pickle``, arguments of
+            its result has ``arch`` and ``trust_pickle``, arguments of
             :func:`load_clip`.
     """
     parser.add_argument(
-        '--activation',
-        choices=('quick_gelu', 'gelu'),
-        help='activation of the checkpoint, where it does not say so itself',
+        '--arch',
+        help="the CLIP that the checkpoint is, a name of open_clip's list or "
+        'a folder with its open_clip_config.json, where it does not say so '
+        'itself',
     )
     parser.add_argument(
         '--trust-pickle',

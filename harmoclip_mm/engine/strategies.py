@@ -27,9 +27,9 @@ class CLIPFSDPStrategy(FSDPStrategy):
     Parameters, gradients and the optimizer's state are sharded over all
     ranks. What CLIP needs beside mmengine's strategy:
 
-    - Every block of the towers is a unit of its own. The last block of the
-      vision tower, which branches and is not called as a module, belongs to
-      the unit of the rest.
+    - The MLP of every block of the towers, two thirds of its weights, is a
+      unit of its own. All else is one unit: the towers open their blocks at
+      attention and do not call them as modules, which FSDP waits for.
     - Temperatures are scalars, which FSDP refuses: they stay whole on every
       rank, and their gradients are averaged before each optimizer step.
     - Without a GPU the units live on the CPU (gloo), for tests.
@@ -79,18 +79,18 @@ class CLIPFSDPStrategy(FSDPStrategy):
                 'tools/dist_train.sh (with 1 GPU too), or use the config '
                 'without its runner_type and strategy'
             )
-        blocks = {
-            *model.backbone.layers[:-1],
-            *model.text_encoder.layers,
-        }
+        named = model.named_modules()
+        units = {module for name, module in named if name.endswith('.mlp')}
 
         def policy(module: nn.Module, recurse: bool, **kwargs) -> bool:
-            return recurse or module in blocks
+            return recurse or module in units
 
         scales = [m for m in model.modules() if isinstance(m, LogitScale)]
         for scale in scales:
             scale.to(get_device())
-        self._whole: List[nn.Parameter] = [m.log_scale for m in scales]
+        self._whole: List[nn.Parameter] = [
+            parameter for scale in scales for parameter in scale.parameters()
+        ]
         settings = dict(
             type='MMFullyShardedDataParallel',
             use_orig_params=True,

@@ -1,6 +1,5 @@
 """Towers, region extractors, heads, losses and their assembly."""
 
-from .backbones import *  # noqa: F403
 from .classifiers import *  # noqa: F403
 from .clip import *  # noqa: F403
 from .data_preprocessors import *  # noqa: F403
@@ -9,4 +8,4 @@ from .heads import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .necks import *  # noqa: F403
 from .region_extractors import *  # noqa: F403
-from .text_encoders import *  # noqa: F403
+from .towers import *  # noqa: F403

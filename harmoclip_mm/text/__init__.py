@@ -1,9 +1,8 @@
-"""Text as data: tokenizer, prompt templates, vocabularies (no torch.nn)."""
+"""Text as data: phrases, prompt templates, vocabularies (no torch)."""
 
 from .phrase_linking import PhraseFinder, link_caption
 from .phrases import normalise_phrase, phrase_key
 from .templates import fill_templates, get_templates, list_templates
-from .tokenizer import CLIPTokenizer, Encoding, find_vocab_file, read_bpe
 from .vocabularies import (
     Vocabulary,
     class_to_prompt,
@@ -12,13 +11,10 @@ from .vocabularies import (
 )
 
 __all__ = [
-    'CLIPTokenizer',
-    'Encoding',
     'PhraseFinder',
     'Vocabulary',
     'class_to_prompt',
     'fill_templates',
-    'find_vocab_file',
     'get_templates',
     'link_caption',
     'list_templates',
@@ -26,5 +22,4 @@ __all__ = [
     'load_vocabulary',
     'normalise_phrase',
     'phrase_key',
-    'read_bpe',
 ]

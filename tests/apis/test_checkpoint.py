@@ -9,11 +9,10 @@ from torch import nn
 
 from harmoclip_mm.apis.checkpoint import load_checkpoint_file
 from harmoclip_mm.errors import CheckpointError
-from harmoclip_mm.models.checkpoints import load_matching, load_weights_only
-
-needs_allow_list = pytest.mark.skipif(
-    not hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'),
-    reason='torch < 2.6 reads by full unpickling',
+from harmoclip_mm.models.checkpoints import (
+    load_matching,
+    load_weights_only,
+    unpickling,
 )
 
 
@@ -27,7 +26,11 @@ class _Attack:
         return os.mkdir, (str(self.path),)
 
 
-def test_a_checkpoint_of_the_runner(tmp_path):
+@pytest.mark.parametrize('can_allow', [True, False])
+def test_a_checkpoint_of_the_runner(tmp_path, monkeypatch, can_allow):
+    """On a torch that can be told what to allow, and on older ones."""
+    if not can_allow:
+        monkeypatch.setattr(unpickling, 'CAN_ALLOW', False)
     hub = MessageHub.get_instance('test_checkpoint')
     hub.update_scalar('train/loss', 0.25)
     hub.update_info('array', np.arange(3, dtype=np.float32))
@@ -52,17 +55,19 @@ def test_a_checkpoint_of_the_runner(tmp_path):
     np.testing.assert_array_equal(array, [0, 1, 2])
 
 
-@needs_allow_list
 def test_code_of_a_file_is_never_run(tmp_path):
     path = str(tmp_path / 'bad.pth')
     torch.save({'state_dict': {}, 'x': _Attack(tmp_path / 'made')}, path)
-    with pytest.raises(CheckpointError, match=r'bad\.pth.*mkdir.*If you trus'):
+    with pytest.raises(CheckpointError, match=r'bad\.pth.*mkdir.*if you trus'):
         load_checkpoint_file(path)
     assert not (tmp_path / 'made').exists()
 
 
-@needs_allow_list
-def test_getattr_serves_log_buffers_alone(tmp_path):
+@pytest.mark.parametrize('can_allow', [True, False])
+def test_getattr_serves_log_buffers_alone(tmp_path, monkeypatch, can_allow):
+    if not can_allow:
+        monkeypatch.setattr(unpickling, 'CAN_ALLOW', False)
+
     class Getattr:
         def __init__(self, *args):
             self.args = args
@@ -110,31 +115,23 @@ def test_what_does_not_fit_is_named():
     lacking['head.bias'] = torch.zeros(1)
     with pytest.raises(CheckpointError) as error:
         load_matching(model, lacking, 'x.pth')
-    lines = str(error.value).split('\n')
-    assert 'x.pth is of another model' in lines[0]
-    assert lines[1:] == [
-        '  1 in the model but not in the file:',
-        '    0.bias',
-        '  1 in the file but not in the model:',
-        '    head.bias',
-    ]
+    text = str(error.value)
+    assert 'x.pth is of another model' in text
+    assert '1 weights are missing (0.bias)' in text
+    assert '1 weights are left over (head.bias)' in text
 
     lacking['0.weight'] = torch.zeros(3, 5)
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(CheckpointError, match=r'size mismatch for 0\.weight'):
         load_matching(model, lacking, 'x.pth')
-    lines = str(error.value).split('\n')
-    assert lines[-2:] == [
-        '  1 of another shape:',
-        '    0.weight (3, 5) in the file, (3, 2) in the model',
-    ]
-    assert '    0.bias' in lines and '    head.bias' in lines
 
 
 def test_long_lists_are_cut():
     model = nn.Sequential(*(nn.Linear(1, 1) for _ in range(20)))
-    with pytest.raises(CheckpointError, match=r'40 in the model') as error:
+    with pytest.raises(
+        CheckpointError, match='40 weights are missing'
+    ) as error:
         load_matching(model, {}, 'x.pth')
-    assert str(error.value).endswith('... and 30 more')
+    assert str(error.value).endswith(' ...).')
 
 
 def test_hooks_of_the_model_may_make_it_fit():

@@ -87,39 +87,26 @@ def test_strict_and_lenient(tmp_path):
         ).load_or_resume()
 
 
-def _clip_runner(tmp_path, source, **guard):
+CLIP = dict(
+    embed_dim=16,
+    vision_cfg=dict(image_size=32, layers=1, width=64, patch_size=16),
+    text_cfg=dict(width=64, heads=1, layers=1),
+)
+HEAD = dict(
+    type='harmoclip_mm.RegionPhraseHead',
+    temperature='own',
+    loss=dict(type='harmoclip_mm.ContrastiveLoss'),
+)
+
+
+def _clip_runner(tmp_path, source, clip=CLIP, **guard):
     """A Runner of a small HarmoCLIP with a head, as tools/test.py has it."""
     model = MODELS.build(
         dict(
             type='harmoclip_mm.HarmoCLIP',
-            backbone=dict(
-                type='harmoclip_mm.HarmoCLIPViT',
-                arch=dict(
-                    embed_dims=64,
-                    num_layers=1,
-                    num_heads=1,
-                    feedforward_channels=256,
-                ),
-                img_size=32,
-                out_dims=16,
-                act_cfg=dict(type='GELU'),
-            ),
-            text_encoder=dict(
-                type='harmoclip_mm.CLIPTextTransformer',
-                embed_dims=64,
-                num_layers=1,
-                num_heads=1,
-                out_dims=16,
-                act_cfg=dict(type='GELU'),
-            ),
+            clip=clip,
             region_extractor=dict(type='harmoclip_mm.RoIFeatureExtractor'),
-            heads=dict(
-                lrc=dict(
-                    type='harmoclip_mm.RegionPhraseHead',
-                    temperature='own',
-                    loss=dict(type='harmoclip_mm.LexemeRegionContrastiveLoss'),
-                )
-            ),
+            heads=dict(lrc=HEAD),
         )
     )
     runner = Runner(
@@ -132,24 +119,20 @@ def _clip_runner(tmp_path, source, **guard):
     return runner
 
 
-def _open_clip(quick_gelu):
-    model = pytest.importorskip('open_clip.model')
-    return model.CLIP(
-        embed_dim=16,
-        vision_cfg=dict(image_size=32, layers=1, width=64, patch_size=16),
-        text_cfg=dict(width=64, heads=1, layers=1),
-        quick_gelu=quick_gelu,
-    )
+def _open_clip(**changes):
+    from open_clip.model import CLIP as Model
+
+    return Model(**{**CLIP, **changes})
 
 
 def test_a_foreign_clip_is_loaded_and_lacks_the_heads(tmp_path):
-    clip = _open_clip(quick_gelu=False)
+    clip = _open_clip()
     torch.save(clip.state_dict(), tmp_path / 'clip.pt')
     runner = _clip_runner(tmp_path, tmp_path / 'clip.pt', optional=HEADS)
     runner.load_or_resume()
-    assert torch.equal(runner.model.backbone.proj.weight, clip.visual.proj.t())
+    assert torch.equal(runner.model.backbone.visual.proj, clip.visual.proj)
     log = next(tmp_path.rglob('*.log')).read_text()
-    assert 'left as initialised' in log and 'heads.lrc.logit_scale' in log
+    assert 'missing, as they may: heads.lrc.logit_scale' in log
     # a training that goes on may lack nothing
     with pytest.raises(CheckpointError, match=r'heads\.lrc\.logit_scale'):
         _clip_runner(tmp_path, tmp_path / 'clip.pt').load_or_resume()
@@ -162,16 +145,74 @@ def test_heads_of_a_training_are_tolerated_and_logged(tmp_path):
     torch.save({'state_dict': state_dict}, tmp_path / 'epoch_1.pth')
     runner.load_or_resume()
     log = max(tmp_path.rglob('*.log')).read_text()
-    assert 'not used: heads.gr.logit_scale.log_scale' in log
+    assert 'left over, as they may: heads.gr.logit_scale.log_scale' in log
 
 
-def test_a_foreign_clip_of_another_activation_is_refused(tmp_path):
-    clip = _open_clip(quick_gelu=True)
-    state_dict = dict(clip.state_dict(), input_resolution=torch.tensor(32))
-    torch.save(state_dict, tmp_path / 'openai.pt')  # OpenAI's, for certain
-    runner = _clip_runner(tmp_path, tmp_path / 'openai.pt', optional=HEADS)
-    with pytest.raises(CheckpointError, match='trained with quick_gelu'):
+@pytest.mark.parametrize('strict', [True, False])
+def test_a_foreign_clip_of_another_kind_is_refused(tmp_path, strict):
+    """By load_from of a training as by a test, and as by init_cfg."""
+    small = dict(CLIP['vision_cfg'], patch_size=8)
+    deep = dict(CLIP['vision_cfg'], layers=2)
+    resnet = dict(layers=[1, 1, 1, 1], width=16, image_size=64)
+    for clip in (
+        _open_clip(vision_cfg=small),
+        _open_clip(vision_cfg=deep),
+        _open_clip(vision_cfg=resnet),
+        _open_clip(init_logit_bias=-10),
+    ):
+        torch.save(clip.state_dict(), tmp_path / 'clip.pt')
+        runner = _clip_runner(tmp_path, tmp_path / 'clip.pt', strict=strict)
+        with pytest.raises(CheckpointError, match='is not of the CLIP custom'):
+            runner.load_or_resume()
+    # our own of another kind is no better
+    other = dict(CLIP, vision_cfg=small)
+    model = _clip_runner(tmp_path, 'none', clip=other).model
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'own.pth')
+    runner = _clip_runner(tmp_path, tmp_path / 'own.pth', strict=strict)
+    with pytest.raises(CheckpointError, match='is not of the CLIP custom'):
         runner.load_or_resume()
+
+
+@pytest.mark.parametrize('strict', [True, False])
+def test_a_foreign_clip_of_another_activation_is_refused(tmp_path, strict):
+    state_dict = _open_clip(quick_gelu=True).state_dict()
+    state_dict['input_resolution'] = torch.tensor(32)
+    torch.save(state_dict, tmp_path / 'openai.pt')  # OpenAI's, for certain
+    runner = _clip_runner(tmp_path, tmp_path / 'openai.pt', strict=strict)
+    with pytest.raises(CheckpointError, match=r"activation \['quick_gelu'\]"):
+        runner.load_or_resume()
+
+
+def test_a_clip_of_another_grid_starts_a_training(tmp_path):
+    large = dict(CLIP['vision_cfg'], image_size=64)
+    clip = _open_clip(vision_cfg=large)
+    torch.save(clip.state_dict(), tmp_path / 'clip.pt')
+    runner = _clip_runner(tmp_path, tmp_path / 'clip.pt', strict=False)
+    runner.load_or_resume()
+    visual = runner.model.backbone.visual
+    assert torch.equal(visual.conv1.weight, clip.visual.conv1.weight)
+    assert visual.positional_embedding.shape == (5, 64)
+    assert torch.equal(
+        visual.positional_embedding[0], clip.visual.positional_embedding[0]
+    )
+
+
+def test_an_address_takes_the_same_road(tmp_path, monkeypatch):
+    """Read by our loader, cached under the whole address."""
+    fetched = []
+
+    def download(address, target):
+        fetched.append((address, target))
+        torch.save(_open_clip().state_dict(), target)
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    addresses = [f'https://example.org/{x}/model.pt?token=1' for x in 'abb']
+    for address in addresses:
+        runner = _clip_runner(tmp_path, address, optional=HEADS)
+        runner.load_or_resume()
+    assert [address for address, _ in fetched] == addresses[:2]
+    assert fetched[0][1] != fetched[1][1]
 
 
 def test_an_optimizer_is_not_mapped_from_the_file(tmp_path):

@@ -1,61 +1,48 @@
 """What ``export_clip`` writes is loaded by the libraries it is for."""
 
-import copy
 import json
+import os
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-from mmengine.registry import init_default_scope
+from open_clip.factory import (
+    create_model,
+    create_model_and_transforms,
+    get_tokenizer,
+    load_checkpoint,
+)
 
 import harmoclip_mm
 from harmoclip_mm import export_clip, load_clip
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.registry import MODELS
 
+sys.path.append(str(Path(__file__).parents[1] / 'models' / 'checkpoints'))
+from references import EVA, OPEN_CLIP, QUICK, SIGLIP
+
 TEXTS = ['a dog', "a photo of a red star, isn't it?", '', 'word ' * 100]
-IMAGE_SIZE = 64
-VISION = dict(
-    type='HarmoCLIPViT',
-    arch=dict(
-        embed_dims=96, num_layers=2, num_heads=3, feedforward_channels=200
-    ),
-    img_size=IMAGE_SIZE,
-    patch_size=16,
-    out_dims=24,
-)
-EVA = dict(VISION, type='HarmoCLIPEVA02')
+PREPROCESS = dict(mean=[0.5, 0.5, 0.5], std=[0.2, 0.2, 0.2])
+VISION, TEXT = OPEN_CLIP['vision_cfg'], OPEN_CLIP['text_cfg']
 
 
-def build(vision=None, acts=('harmoclip_mm.QuickGELU',) * 2, **kwargs):
-    init_default_scope('harmoclip_mm')
-    vision = copy.deepcopy(vision or VISION)
-    if vision['type'] == 'HarmoCLIPViT':
-        vision['act_cfg'] = dict(type=acts[0])
+def build(clip, **backbone):
     model = MODELS.build(
         dict(
-            type='HarmoCLIP',
-            data_preprocessor=dict(
-                type='mmdet.DetDataPreprocessor',
-                mean=[127.5, 127.5, 127.5],
-                std=[51.0, 51.0, 51.0],
-            ),
-            backbone=vision,
-            text_encoder=dict(
-                type='CLIPTextTransformer',
-                embed_dims=48,
-                num_layers=2,
-                num_heads=3,
-                feedforward_channels=100,
-                out_dims=24,
-                act_cfg=dict(type=acts[1]),
-            ),
+            type='harmoclip_mm.HarmoCLIP',
+            clip=dict(clip, preprocess_cfg=PREPROCESS),
+            backbone=backbone,
+            region_extractor=dict(type='harmoclip_mm.RoIFeatureExtractor'),
             heads=dict(
-                lrc=dict(type='RegionPhraseHead', temperature='own'),
+                lrc=dict(
+                    type='harmoclip_mm.RegionPhraseHead',
+                    temperature='own',
+                    loss=dict(type='harmoclip_mm.ContrastiveLoss'),
+                )
             ),
-            **kwargs,
         )
     )
-    model.init_weights()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
@@ -66,57 +53,91 @@ def relative(one, other):
     return ((one - other).abs().max() / other.abs().max()).item()
 
 
+def normalised(x):
+    return x / x.norm(dim=-1, keepdim=True)
+
+
+def weights(model):
+    return {
+        name: value
+        for name, value in model.state_dict().items()
+        if not name.startswith('heads.')
+    }
+
+
 @pytest.fixture
 def img():
-    return torch.randn(2, 3, IMAGE_SIZE, IMAGE_SIZE)
+    return torch.randn(2, 3, 64, 64)
 
 
-@pytest.mark.parametrize('act', ['harmoclip_mm.QuickGELU', 'GELU'])
+def ids_for(model):
+    return torch.randint(1, 500, (3, model.text_encoder.context_length))
+
+
+@pytest.mark.parametrize(
+    'clip',
+    [OPEN_CLIP, QUICK, dict(OPEN_CLIP, custom_text=True), EVA, SIGLIP],
+    ids=['gelu', 'quick_gelu', 'custom_text', 'eva02', 'siglip'],
+)
 @torch.no_grad()
-def test_open_clip_loads_the_folder(tmp_path, img, act):
-    open_clip = pytest.importorskip('open_clip')
-    model = build(acts=(act, act))
+def test_open_clip_loads_the_folder(tmp_path, img, clip):
+    model = build(clip)
     path = str(tmp_path / 'out')
     export_clip(model, path)
-    theirs, _, preprocess = open_clip.create_model_and_transforms(
-        f'local-dir:{path}'
-    )
+    theirs, _, preprocess = create_model_and_transforms(f'local-dir:{path}')
     theirs.eval()
-    ids = open_clip.get_tokenizer(f'local-dir:{path}')(TEXTS)
+    ids = ids_for(model)
     image = theirs.encode_image(img, normalize=True)
     text = theirs.encode_text(ids, normalize=True)
     assert relative(model.encode_image(img), image) < 1e-5
-    assert relative(model.encode_text(TEXTS), text) < 1e-5
-    scale = theirs.logit_scale.exp().clamp(max=100)
-    assert relative(model.logit_scale(), scale) < 1e-5
+    pooled = normalised(model.text_encoder(ids).pooled)
+    assert relative(pooled, text) < 1e-5
+    assert theirs.logit_scale == model.logit_scale.log_scale
+    assert theirs.logit_bias == getattr(model.logit_scale, 'bias', None)
     normalise = preprocess.transforms[-1]
-    assert list(normalise.mean) == [0.5] * 3
-    assert list(normalise.std) == [0.2] * 3
+    assert list(normalise.mean) == PREPROCESS['mean']
+    assert list(normalise.std) == PREPROCESS['std']
+    if 'hf_tokenizer_name' not in clip['text_cfg'] and clip is not SIGLIP:
+        ids = get_tokenizer(f'local-dir:{path}')(TEXTS)
+        text = theirs.encode_text(ids, normalize=True)
+        assert relative(model.encode_text(TEXTS), text) < 1e-5
 
 
 @pytest.mark.parametrize('suffix', ['pt', 'safetensors'])
 @torch.no_grad()
 def test_open_clip_loads_the_file(tmp_path, img, suffix):
-    factory = pytest.importorskip('open_clip.factory')
-    model = build()
+    model = build(QUICK)
     path = str(tmp_path / f'weights.{suffix}')
     export_clip(model, path)
     export_clip(model, str(tmp_path / 'folder'))
-    theirs = factory.create_model(
+    theirs = create_model(
         f'local-dir:{tmp_path / "folder"}', load_weights=False
     ).eval()
-    factory.load_checkpoint(theirs, path)
+    load_checkpoint(theirs, path)
     image = theirs.encode_image(img, normalize=True)
     assert relative(model.encode_image(img), image) < 1e-5
 
 
 @pytest.mark.parametrize(
-    'acts', [('harmoclip_mm.QuickGELU', 'GELU'), ('GELU', 'GELU')]
+    'clip',
+    [
+        OPEN_CLIP,
+        QUICK,
+        dict(
+            OPEN_CLIP,
+            vision_cfg=dict(VISION, head_width=32, norm_kwargs=dict(eps=1e-3)),
+            text_cfg=dict(
+                TEXT, heads=4, mlp_ratio=2, act_kwargs=dict(approximate='tanh')
+            ),
+        ),
+    ],
+    ids=['gelu', 'quick_gelu', 'other'],
 )
 @torch.no_grad()
-def test_transformers_loads_the_folder(tmp_path, img, acts):
-    transformers = pytest.importorskip('transformers')
-    model = build(acts=acts)
+def test_transformers_loads_the_folder(tmp_path, img, clip):
+    import transformers
+
+    model = build(clip)
     path = str(tmp_path / 'out')
     export_clip(model, path, format='huggingface')
     theirs, info = transformers.CLIPModel.from_pretrained(
@@ -127,70 +148,77 @@ def test_transformers_loads_the_folder(tmp_path, img, acts):
     ids = processor.tokenizer(
         TEXTS, padding=True, truncation=True, return_tensors='pt'
     )
-    image = theirs.get_image_features(img)
-    text = theirs.get_text_features(**ids)
-    assert (
-        relative(
-            model.encode_image(img), image / image.norm(dim=-1, keepdim=True)
-        )
-        < 1e-5
-    )
-    assert (
-        relative(
-            model.encode_text(TEXTS), text / text.norm(dim=-1, keepdim=True)
-        )
-        < 1e-5
-    )
-    assert processor.image_processor.image_mean == [0.5] * 3
-    assert processor.image_processor.crop_size == dict(height=64, width=64)
+    image = normalised(theirs.get_image_features(img))
+    text = normalised(theirs.get_text_features(**ids))
+    assert relative(model.encode_image(img), image) < 1e-5
+    assert relative(model.encode_text(TEXTS), text) < 1e-5
+    prepare = processor.image_processor
+    assert prepare.image_mean == PREPROCESS['mean']
+    assert prepare.crop_size == dict(height=64, width=64)
+    assert prepare.do_center_crop
 
 
-@pytest.mark.parametrize('format', ['open_clip', 'huggingface'])
-def test_there_and_back_is_exact(tmp_path, format):
-    model = build()
+@torch.no_grad()
+def test_transformers_loads_a_siglip(tmp_path, img):
+    import transformers
+
+    model = build(SIGLIP)
+    path = str(tmp_path / 'out')
+    export_clip(model, path, format='huggingface')
+    theirs, info = transformers.SiglipModel.from_pretrained(
+        path, output_loading_info=True
+    )
+    assert not any(info.values()), info
+    ids = ids_for(model)
+    image, text = theirs.get_image_features(img), theirs.get_text_features(ids)
+    assert relative(model.backbone.encode(img).pooled, image) < 1e-5
+    assert relative(model.text_encoder(ids).pooled, text) < 1e-5
+    assert theirs.logit_scale == model.logit_scale.log_scale
+    assert theirs.logit_bias == model.logit_scale.bias
+
+
+@pytest.mark.parametrize(
+    'format, clip',
+    [
+        ('open_clip', OPEN_CLIP),
+        ('open_clip', QUICK),
+        ('open_clip', EVA),
+        ('open_clip', SIGLIP),
+        ('huggingface', OPEN_CLIP),
+        ('huggingface', QUICK),
+        ('huggingface', SIGLIP),
+    ],
+)
+def test_there_and_back_is_exact(tmp_path, format, clip):
+    model = build(clip)
     export_clip(model, str(tmp_path / 'out'), format=format)
-    back = load_clip(str(tmp_path / 'out'))
-    expected = {
-        name: value
-        for name, value in model.state_dict().items()
-        if not name.startswith('heads.')
-    }
+    arch = clip if (format, clip) == ('huggingface', SIGLIP) else None
+    back = load_clip(str(tmp_path / 'out'), arch)
     torch.testing.assert_close(
-        dict(back.state_dict()), expected, rtol=0, atol=0
+        dict(back.state_dict()), weights(model), rtol=0, atol=0
     )
-    assert back.checkpoint_info['activation'] == 'quick_gelu'
-    torch.testing.assert_close(
-        back.data_preprocessor.mean, model.data_preprocessor.mean
-    )
+    if arch is None:
+        torch.testing.assert_close(
+            back.data_preprocessor.mean, model.data_preprocessor.mean
+        )
+    assert not list(tmp_path.rglob('*.part'))
 
 
-@pytest.mark.parametrize('vision', [VISION, EVA], ids=['vit', 'eva02'])
-def test_own_files_keep_what_shapes_do_not_say(tmp_path, img, vision):
-    vision = dict(vision, img_size=(32, 64), dense_mode='token')
-    if vision['type'] == 'HarmoCLIPEVA02':
-        vision['arch'] = dict(vision['arch'], embed_dims=96, num_heads=6)
-    model = build(vision, acts=('GELU', 'harmoclip_mm.QuickGELU'))
-    path = str(tmp_path / 'own.pth')
-    export_clip(model, path, format='harmoclip_mm')
-    back = load_clip(path)
-    with torch.no_grad():
-        one, other = back.encode_dense(img), model.encode_dense(img)
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
-        one, other = back.encode_text(TEXTS), model.encode_text(TEXTS)
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
+@pytest.mark.parametrize('size', [96, (32, 96)])
+@torch.no_grad()
+def test_the_config_says_the_size_trained_at(tmp_path, size):
+    model = build(QUICK, img_size=size)
+    export_clip(model, str(tmp_path / 'out'))
+    theirs = create_model(f'local-dir:{tmp_path / "out"}').eval()
+    sides = (size, size) if isinstance(size, int) else size
+    assert tuple(theirs.visual.image_size) == sides
+    img = torch.randn(1, 3, *sides)
+    image = theirs.encode_image(img, normalize=True)
+    assert relative(model.encode_image(img), image) < 1e-5
+    assert tuple(load_clip(str(tmp_path / 'out')).spec.img_size) == sides
 
 
-def test_a_checkpoint_of_the_runner_knows_its_config(tmp_path):
-    """Read as text: heads, activation; nothing of it is run or built."""
-    model = build(acts=('GELU', 'GELU'))
-    text = (
-        'import os\nwork_dir = os.mkdir("never")\n'
-        "model = dict(type='HarmoCLIP', backbone=dict(arch=dict(num_heads=3), "
-        "act_cfg=dict(type='GELU'), out_indices=range(3)), "
-        "text_encoder=dict(num_heads=3, act_cfg=dict(type='GELU')), "
-        "classifier=dict(type='os.mkdir', path='never'))\n"
-    )
-    path = str(tmp_path / 'epoch_1.pth')
+def runner_checkpoint(path, model, text):
     torch.save(
         dict(
             meta=dict(cfg=text, epoch=1),
@@ -199,32 +227,141 @@ def test_a_checkpoint_of_the_runner_knows_its_config(tmp_path):
         ),
         path,
     )
+
+
+@pytest.mark.parametrize('at', ['model', 'towers'])
+def test_a_checkpoint_of_the_runner_knows_its_config(tmp_path, img, at):
+    """Read as text: the CLIP and its towers; nothing of it is run."""
+    model = build(SIGLIP, dense_mode='token', window_size=2, dense_head='copy')
+    clip = dict(SIGLIP, preprocess_cfg=PREPROCESS)
+    spelt = f'dict({", ".join(f"{k}={v!r}" for k, v in clip.items())})'
+    inner = f'clip={spelt}, ' if at == 'towers' else ''
+    outer = f'clip={spelt}, ' if at == 'model' else ''
+    text = (
+        'import os\nwork_dir = os.mkdir("never")\n'
+        f"model = dict({outer}type='HarmoCLIP', backbone=dict({inner}"
+        "type='os.mkdir', dense_mode='token', window_size=2, with_cp=True, "
+        "init_cfg=dict(type='Pretrained', checkpoint='gone.pt'), "
+        f"dense_head='copy'), text_encoder=dict({inner}frozen=True), "
+        "classifier=dict(type='os.mkdir', path=os.mkdir('never')))\n"
+    )
+    path = str(tmp_path / 'epoch_1.pth')
+    runner_checkpoint(path, model, text)
     back = load_clip(path)
-    assert back.checkpoint_info['activation'] == 'gelu'
+    assert back.checkpoint_info['format'] == 'harmoclip_mm'
+    assert back.backbone.window_size == 2 and back.backbone.with_cp
+    assert back.text_encoder.frozen and back.classifier is None
     with torch.no_grad():
-        one, other = back.encode_text(TEXTS), model.encode_text(TEXTS)
+        one, other = back.encode_dense(img), model.encode_dense(img)
     torch.testing.assert_close(one, other, rtol=0, atol=0)
-    assert back.classifier is None
+    assert not os.path.exists('never')
+    other = load_clip(path, backbone=dict(window_size=0))
+    assert other.backbone.window_size == 0
 
 
-def test_what_a_format_has_no_place_for(tmp_path):
-    path = str(tmp_path / 'out')
-    with pytest.raises(CheckpointError, match='no EVA-02 tower'):
-        export_clip(build(EVA), path, 'huggingface')
-    with pytest.raises(CheckpointError, match='from timm, which has B/16'):
-        export_clip(build(EVA), path)
-    with pytest.raises(CheckpointError, match='one activation for both'):
-        export_clip(build(acts=('GELU', 'harmoclip_mm.QuickGELU')), path)
-    odd = build(dict(VISION, img_size=(32, 64)))
-    with pytest.raises(CheckpointError, match='square images only'):
-        export_clip(odd, path, 'huggingface')
-    with pytest.raises(CheckpointError, match='choose one of open_clip'):
-        export_clip(odd, path, 'onnx')
-    with pytest.raises(CheckpointError, match='leave the suffix out'):
-        export_clip(odd, path + '.pt', 'huggingface')
+@pytest.mark.parametrize('text', ['model = ', 'x = 1', 'model = f()', None])
+def test_without_a_config_an_own_file_needs_a_name(tmp_path, text):
+    model, path = build(OPEN_CLIP), str(tmp_path / 'epoch_1.pth')
+    runner_checkpoint(path, model, text)
+    with pytest.raises(CheckpointError, match='does not say which CLIP'):
+        load_clip(path)
+    load_clip(path, arch=OPEN_CLIP)
+
+
+def test_a_second_pool_stays_behind_or_is_kept(tmp_path, img):
+    model = build(SIGLIP, dense_head='copy')
+    assert not torch.equal(
+        model.backbone.dense_pool.kv.weight,
+        model.backbone.visual.trunk.attn_pool.kv.weight,
+    )
+    export_clip(model, str(tmp_path / 'plain'))
+    create_model(f'local-dir:{tmp_path / "plain"}')
+    assert load_clip(str(tmp_path / 'plain')).backbone.dense_pool is None
+    export_clip(model, str(tmp_path / 'kept.pt'), dense_head=True)
+    back = load_clip(str(tmp_path / 'kept.pt'), arch=SIGLIP)
+    with torch.no_grad():
+        one, other = back.encode_dense(img), model.encode_dense(img)
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+    with pytest.raises(CheckpointError, match=r'dense_pool\.\S+'):
+        export_clip(model, str(tmp_path / 'hf'), 'huggingface', True)
+    with pytest.raises(CheckpointError, match=r'dense_pool\.\S+'):
+        export_clip(model, str(tmp_path / 'folder'), dense_head=True)
+
+
+@pytest.mark.parametrize(
+    'clip, complaint',
+    [
+        (EVA, r'visual\.trunk'),
+        (
+            dict(OPEN_CLIP, custom_text=True, text_cfg=SIGLIP['text_cfg']),
+            'text',
+        ),
+        (dict(OPEN_CLIP, vision_cfg=dict(VISION, no_ln_pre=True)), 'ln_pre'),
+        (dict(OPEN_CLIP, vision_cfg=dict(VISION, pool_type='avg')), 'pool'),
+        (dict(OPEN_CLIP, text_cfg=dict(TEXT, pool_type='last')), 'pool'),
+        (dict(OPEN_CLIP, text_cfg=dict(TEXT, no_causal_mask=True)), 'causal'),
+        (
+            dict(OPEN_CLIP, vision_cfg=dict(VISION, image_size=(32, 64))),
+            '32 x 64',
+        ),
+        (
+            dict(OPEN_CLIP, vision_cfg=dict(VISION, ls_init_value=0.1)),
+            r'ls_1\.gamma',
+        ),
+    ],
+    ids=[
+        'eva02',
+        'siglip_text',
+        'no_ln_pre',
+        'average_pool',
+        'last_token',
+        'no_causal_mask',
+        'not_square',
+        'layer_scale',
+    ],
+)
+def test_what_transformers_has_no_place_for(tmp_path, clip, complaint):
+    if clip['text_cfg'] is SIGLIP['text_cfg']:
+        clip = dict(clip, embed_dim=64)
+    with pytest.raises(CheckpointError, match=complaint) as error:
+        export_clip(build(clip), str(tmp_path / 'out'), 'huggingface')
+    assert '\n' not in str(error.value)
     assert not (tmp_path / 'out').exists()
-    export_clip(build(EVA), path + '.pt')  # weights alone have a place
+
+
+def test_what_else_is_refused(tmp_path):
+    path, model = str(tmp_path / 'out'), build(EVA, img_size=96)
+    with pytest.raises(CheckpointError, match=r'pos_embed is \(1, 37, 128\)'):
+        export_clip(model, path)  # timm's tower has its own size in open_clip
+    with pytest.raises(CheckpointError, match='choose one of open_clip'):
+        export_clip(model, path, 'onnx')
+    with pytest.raises(CheckpointError, match='leave the suffix out'):
+        export_clip(model, path + '.pt', 'huggingface')
+    assert not (tmp_path / 'out').exists()
+    export_clip(model, path + '.pt')  # weights alone have a place
     assert 'visual.trunk.head.bias' in torch.load(path + '.pt')
+
+
+def test_the_tokenizer_goes_with_the_folder(tmp_path):
+    """That of Hugging Face, from a folder or the cache."""
+    import tokenizers
+    import transformers
+
+    toy = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({'a': 0, 'u': 1}, 'u')
+    )
+    toy = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=toy, pad_token='u'
+    )
+    toy.save_pretrained(tmp_path / 'toy')
+    text = dict(SIGLIP['text_cfg'], hf_tokenizer_name=str(tmp_path / 'toy'))
+    model = build(dict(SIGLIP, text_cfg=text))
+    for format in 'open_clip', 'huggingface':
+        export_clip(model, str(tmp_path / format), format)
+        found = transformers.AutoTokenizer.from_pretrained(tmp_path / format)
+        assert found('a u').input_ids == toy('a u').input_ids
+    ids = get_tokenizer(f'local-dir:{tmp_path / "open_clip"}')(['a'])
+    assert ids.shape == (1, 16)
 
 
 def test_the_names_at_the_top():
@@ -236,7 +373,6 @@ def test_the_names_at_the_top():
 
 def test_nothing_of_a_model_is_imported_before_it_is_asked_for():
     import subprocess
-    import sys
 
     code = (
         'import sys, harmoclip_mm; '
@@ -247,7 +383,9 @@ def test_nothing_of_a_model_is_imported_before_it_is_asked_for():
 
 
 def test_configs_are_readable(tmp_path):
-    export_clip(build(), str(tmp_path), 'huggingface')
+    model = build(dict(QUICK, text_cfg=dict(TEXT, heads=4)))
+    export_clip(model, str(tmp_path), 'huggingface')
     config = json.loads((tmp_path / 'config.json').read_text())
-    assert config['vision_config']['num_attention_heads'] == 3
+    assert config['text_config']['num_attention_heads'] == 4
+    assert config['vision_config']['hidden_act'] == 'quick_gelu'
     assert not list(tmp_path.glob('*.part'))

@@ -17,3 +17,65 @@ def test_work_dir_of_argument_then_config_then_name(tmp_path):
 def test_missing_file():
     with pytest.raises(UsageError, match=r'config file no\.py does not exist'):
         load_config('no.py')
+
+
+CONFIG = """
+clip = 'ViT-B-16'
+model = dict(clip=None, parts=[dict(clip='RN50'), dict(other=1)])
+data = dict(pipeline=(dict(type='A', clip=clip), dict(type='B')))
+"""
+TINY = dict(
+    embed_dim=8,
+    vision_cfg=dict(image_size=32, patch_size=8, width=64, layers=1),
+    text_cfg=dict(width=64, heads=1, layers=1),
+)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def test_the_clip_is_written_into_every_part_that_has_one(config):
+    cfg = load_config(config)
+    assert cfg.model == dict(
+        clip='ViT-B-16', parts=[dict(clip='ViT-B-16'), dict(other=1)]
+    )
+    assert [each.get('clip') for each in cfg.data.pipeline] == [
+        'ViT-B-16',
+        None,
+    ]
+    cfg = load_config(config, {'clip': 'RN50', 'model.parts.1.other': 2})
+    assert cfg.clip == cfg.model.clip == cfg.data.pipeline[0].clip == 'RN50'
+    assert cfg.model.parts[1] == dict(other=2)
+
+
+def test_a_clip_may_be_a_dict(config):
+    """It takes the place of a name, and its settings can be changed."""
+    cfg = load_config(config, {'clip': TINY})
+    assert cfg.clip == cfg.model.clip == TINY
+    # no part shares it with another
+    cfg.model.clip.embed_dim = 9
+    assert cfg.model.parts[0].clip.embed_dim == 8
+    with open(config, 'w') as file:
+        file.write(f'clip = {TINY!r}\nmodel = dict(clip=clip)\n')
+    cfg = load_config(config, {'clip.vision_cfg.layers': 3})
+    assert cfg.model.clip.vision_cfg.layers == 3
+    assert cfg.model.clip.vision_cfg.width == 64
+    assert load_config(config, {'clip': 'RN50'}).model.clip == 'RN50'
+
+
+def test_an_unknown_clip_is_told_at_once(config):
+    with pytest.raises(UsageError, match=r'ViT-B-61.*ViT-B-16'):
+        load_config(config, {'clip': 'ViT-B-61'})
+    with pytest.raises(UsageError, match='text_cfg'):
+        load_config(config, {'clip': dict(embed_dim=8)})
+
+
+def test_a_config_without_a_clip_is_left_alone(tmp_path):
+    path = tmp_path / 'plain.py'
+    path.write_text("model = dict(clip='anything', teacher=dict(clip=1))\n")
+    model = load_config(str(path)).model
+    assert model == dict(clip='anything', teacher=dict(clip=1))

@@ -6,19 +6,38 @@ import uuid
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
+@pytest.fixture(scope='session')
+def tiny_clip(tmp_path_factory):
+    """Make folders that hold the tiny CLIP of the configs, for ``clip=``,
+    with other settings of its ``vision_cfg``."""
+
+    def make(**vision_cfg) -> str:
+        path = CONFIGS / '_base_' / 'models' / 'tiny_clip.py'
+        model_cfg = Config.fromfile(path).tiny_clip.to_dict()
+        model_cfg['vision_cfg'].update(vision_cfg)
+        folder = tmp_path_factory.mktemp('clip')
+        content = json.dumps(dict(model_cfg=model_cfg))
+        (folder / 'open_clip_config.json').write_text(content)
+        return str(folder)
+
+    return make
+
+
 @pytest.fixture
-def evaluate_boxes(panoptic_photos, run_tool, tmp_path, monkeypatch):
+def evaluate_boxes(
+    panoptic_photos, run_tool, tmp_path, monkeypatch, tiny_clip
+):
     """Run a box evaluation of a tiny CLIP by tools/test.py on a few photos;
     gives metrics and predictions."""
     monkeypatch.setenv('COCO_ROOT', str(panoptic_photos))
     monkeypatch.setenv('LVIS_ROOT', str(panoptic_photos))
-    monkeypatch.setenv('CLIP_MODEL', 'clip_tiny')
 
-    def run(name, *options, images=3, checkpoint='none'):
+    def run(name, *options, images=3, checkpoint='none', layers=4):
         # The stack keeps loggers by experiment and second: a second run
         # within one second would write into the first one's file.
         experiment = f'{tmp_path.name}_{uuid.uuid4().hex}'
@@ -28,6 +47,7 @@ def evaluate_boxes(panoptic_photos, run_tool, tmp_path, monkeypatch):
             '--metrics-out', tmp_path / 'metrics.json',
             '--out', tmp_path / 'out.pkl',
             '--cfg-options',
+            f'clip={tiny_clip(layers=layers)}',
             f'experiment_name={experiment}',
             'test_dataloader.num_workers=0',
             'test_dataloader.batch_size=2',

@@ -17,19 +17,16 @@ NAMES = sorted(path.name for path in FOLDER.glob('*.py'))
 # Narrow and without a checkpoint; photos of 160 pixels; one step.
 TINY = """
 _base_ = {base!r}
-model = dict(
-    backbone=dict(
-        arch=dict(
-            _delete_=True,
-            embed_dims=32,
-            num_layers=4,
-            num_heads=2,
-            feedforward_channels=64,
-        ),
-        img_size=64,
-        window_size=3,
-        init_cfg=None,
+clip = dict(
+    _delete_=True,
+    embed_dim=16,
+    vision_cfg=dict(
+        image_size=64, patch_size=16, width=32, head_width=16, layers=4
     ),
+    text_cfg=dict(width=32, heads=2, layers=1),
+)
+model = dict(
+    backbone=dict(img_size=64, window_size=3, init_cfg=None),
     neck=dict(in_channels=32),
     {heads}
 )

@@ -9,6 +9,8 @@ from mmengine.optim import build_optim_wrapper
 
 from harmoclip_mm.registry import MODELS
 
+VISION, TEXT = 'backbone.visual', 'text_encoder.text'
+BLOCKS = 'transformer.resblocks'
 BASE = Path(__file__).resolve().parents[2] / 'configs' / '_base_'
 
 
@@ -33,22 +35,22 @@ def test_each_depth_has_its_rate(cfg):
     assert len(found) == len(list(model.parameters()))
     expected = {
         # vision: embeddings 5 steps below the projection, blocks 4 to 1
-        'backbone.cls_token': 0.75**5,
-        'backbone.pos_embed': 0.75**5,
-        'backbone.patch_embed.projection.weight': 0.75**5,
-        'backbone.pre_norm.weight': 0.75**5,
-        'backbone.layers.0.ln1.weight': 0.75**4,
-        'backbone.layers.2.attn.qkv.weight': 0.75**2,
-        'backbone.layers.3.ffn.layers.1.bias': 0.75,
-        'backbone.ln1.bias': 1,
-        'backbone.proj.weight': 1,
+        f'{VISION}.class_embedding': 0.75**5,
+        f'{VISION}.positional_embedding': 0.75**5,
+        f'{VISION}.conv1.weight': 0.75**5,
+        f'{VISION}.ln_pre.weight': 0.75**5,
+        f'{VISION}.{BLOCKS}.0.ln_1.weight': 0.75**4,
+        f'{VISION}.{BLOCKS}.2.attn.in_proj_weight': 0.75**2,
+        f'{VISION}.{BLOCKS}.3.mlp.c_proj.bias': 0.75,
+        f'{VISION}.ln_post.bias': 1,
+        f'{VISION}.proj': 1,
         # text: embeddings 3 steps below, blocks 2 and 1
-        'text_encoder.token_embedding.weight': 0.75**3,
-        'text_encoder.pos_embed': 0.75**3,
-        'text_encoder.layers.0.qkv.weight': 0.75**2,
-        'text_encoder.layers.1.fc2.bias': 0.75,
-        'text_encoder.ln_final.weight': 1,
-        'text_encoder.proj.weight': 1,
+        f'{TEXT}.token_embedding.weight': 0.75**3,
+        f'{TEXT}.positional_embedding': 0.75**3,
+        f'{TEXT}.{BLOCKS}.0.attn.in_proj_weight': 0.75**2,
+        f'{TEXT}.{BLOCKS}.1.mlp.c_proj.bias': 0.75,
+        f'{TEXT}.ln_final.weight': 1,
+        f'{TEXT}.text_projection': 1,
         'logit_scale.log_scale': 1,
         'heads.lrc.logit_scale.log_scale': 1,
     }
@@ -56,22 +58,28 @@ def test_each_depth_has_its_rate(cfg):
         assert found[name]['lr'] == pytest.approx(1e-5 * scale), name
     for name, group in found.items():
         # as in adamw_10e.py: norms, biases, temperatures and the class token
-        plain = group['params'][0].dim() < 2 or 'cls_token' in name
+        # are vectors or numbers
+        plain = group['params'][0].dim() < 2
         assert group['weight_decay'] == (0 if plain else 0.1), name
 
 
 def test_frozen_parts_are_left_out(cfg):
     """Frozen as in FineCLIP: the text tower; and the first vision blocks."""
-    cfg.model.text_encoder.frozen = True
-    cfg.model.backbone.frozen_stages = 2
+    cfg.model.text_encoder = dict(frozen=True)
+    cfg.model.backbone = dict(frozen_stages=2)
     model = MODELS.build(cfg.model)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     trained = {id(g['params'][0]) for g in optimizer.param_groups}
     for name, weight in model.named_parameters():
         frozen = name.startswith(
-            ('text_encoder', 'backbone.layers.0.', 'backbone.layers.1.')
-        ) or name.startswith(
-            ('backbone.cls', 'backbone.pos', 'backbone.pat', 'backbone.pre')
+            (
+                'text_encoder',
+                *(f'{VISION}.{BLOCKS}.{index}.' for index in (0, 1)),
+                *(
+                    f'{VISION}.{part}'
+                    for part in ('cl', 'pos', 'conv', 'ln_pr')
+                ),
+            )
         )
         assert (id(weight) in trained) != frozen, name
         assert weight.requires_grad != frozen, name

@@ -23,22 +23,10 @@ METHODS = {
     'harmoclip': 'harmoclip_vitb16_coco.py',
 }
 STEPS = int(os.environ.get('HARMOCLIP_PHOTO_STEPS', 3))
-# The width of clip_tiny in the grid of ViT-B/16, for few steps.
+# The tiny CLIP in the grid of ViT-B/16, for few steps.
 TINY = """
 _base_ = {base!r}
-model = dict(
-    backbone=dict(
-        arch=dict(
-            _delete_=True,
-            embed_dims=128,
-            num_layers=4,
-            num_heads=4,
-            feedforward_channels=512,
-        ),
-        out_dims=128,
-    ),
-    text_encoder=dict(embed_dims=128, num_layers=2, num_heads=4, out_dims=128),
-)
+clip = {clip!r}
 train_dataloader = dict(
     batch_size={batch},
     num_workers=0,
@@ -59,8 +47,6 @@ default_hooks = dict(
 )
 """
 FGOVD = (
-    'model.backbone.img_size=224',
-    'model.backbone.patch_size=16',
     'test_dataloader.num_workers=0',
     'test_dataloader.persistent_workers=False',
 )
@@ -80,7 +66,6 @@ def phrases(coco_photos, tmp_path_factory, run_tool):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('COCO_ROOT', str(coco_photos))
         patch.setenv('COCO_PHRASES', str(path))
-        patch.setenv('CLIP_MODEL', 'clip_tiny')
         patch.setenv('FGOVD_FILES', 'fgovd/region_phrases.jsonl')
         yield path
 
@@ -98,13 +83,17 @@ def read_losses(folder: Path) -> list:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('method', METHODS)
-def test_trains_and_is_tested(method, phrases, run_tool, tmp_path):
+def test_trains_and_is_tested(method, phrases, run_tool, tmp_path, tiny_clip):
+    clip = tiny_clip(image_size=224, patch_size=16)
     config = tmp_path / f'{method}.py'
     text = (CONFIGS / METHODS[method]).read_text()
     batch = 2 if re.search('8 GPUs x 2 images', text) else 16
     config.write_text(
         TINY.format(
-            base=str(CONFIGS / METHODS[method]), batch=batch, steps=STEPS
+            base=str(CONFIGS / METHODS[method]),
+            clip=clip,
+            batch=batch,
+            steps=STEPS,
         )
     )
     run_tool('train.py', config, '--work-dir', tmp_path / 'train')
@@ -126,7 +115,7 @@ def test_trains_and_is_tested(method, phrases, run_tool, tmp_path):
     assert has_teacher is (method in ('regionclip', 'clipself'))
     for name, options in (
         (config, ['model.classifier.templates=simple']),
-        (CONFIGS / 'evaluation' / 'fgovd.py', list(FGOVD)),
+        (CONFIGS / 'evaluation' / 'fgovd.py', [f'clip={clip}', *FGOVD]),
     ):
         out = tmp_path / f'{Path(name).stem}.json'
         run_tool(

@@ -1,11 +1,13 @@
 """Open-vocabulary detectors, as configs/ov_detection/ has them."""
 
+import copy
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_clips
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -13,12 +15,14 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from PIL import Image
+from timm.models import register_model
 
-from harmoclip_mm.apis import load_config
+from harmoclip_mm.apis import load_config, set_clip
 from harmoclip_mm.models import (
     FederatedCrossEntropyLoss,
     OpenVocabularyDetector,
 )
+from harmoclip_mm.models.towers import CLIPSpec, clip_spec
 from harmoclip_mm.registry import DATASETS, METRICS, MODELS
 from harmoclip_mm.text import load_vocabulary
 
@@ -125,25 +129,55 @@ def config(request) -> Config:
     return config
 
 
+# Depth and patch size of the next thin tower of timm's.
+DEEP = {}
+
+
+@register_model
+def deep_eva02(pretrained=False, **kwargs):
+    return tiny_clips.tiny_eva02(**DEEP, **kwargs)
+
+
+@register_model
+def deep_siglip(pretrained=False, **kwargs):
+    return tiny_clips.tiny_siglip(**DEEP, **kwargs)
+
+
+def thin_clip(spec: CLIPSpec, depth: int) -> dict:
+    """A CLIP of the family and the cells of another, with so many blocks."""
+    timm_name = spec.model_cfg['vision_cfg'].get('timm_model_name', '')
+    family = next(
+        (x for x in ('eva02', 'siglip', 'convnext') if x in timm_name), 'vit'
+    )
+    clip = copy.deepcopy(tiny_clips.ALL[family])
+    vision = clip['vision_cfg']
+    vision['image_size'] = 4 * spec.patch_size
+    if family == 'vit':
+        vision.update(patch_size=spec.patch_size, layers=depth)
+    elif family != 'convnext':
+        vision['timm_model_name'] = f'deep_{family}'
+        DEEP.update(patch_size=spec.patch_size, depth=depth)
+    return clip
+
+
 def narrow(config: Config) -> Config:
     """The same detector with thin towers and heads, on small pictures."""
     config = config.copy()
     model = config.model
     model.init_cfg = None
+    cell = clip_spec(config.clip).patch_size
     depth = max(model.backbone.out_indices) + 1
-    model.backbone.arch = dict(
-        embed_dims=32,
-        num_layers=depth,
-        num_heads=2,
-        feedforward_channels=32,
+    config.clip = thin_clip(clip_spec(config.clip), depth)
+    set_clip(config)
+    channels = MODELS.build(model.backbone).block_dims
+    model.neck.in_channels = (
+        list(channels) if model.neck.type == 'FPN' else channels[-1]
     )
-    model.backbone.out_dims = model.roi_head.bbox_head.embed_dims = 16
-    model.text_encoder.update(
-        embed_dims=16, num_layers=1, num_heads=2, out_dims=16
-    )
-    model.neck.in_channels = 32
+    # 1203 classes in 63 templates take a CPU minutes
+    model.roi_head.bbox_head.vocabulary.templates = 'simple'
+    model.roi_head.bbox_head.embed_dims = config.clip.embed_dim
     model.roi_head.bbox_head.fc_out_channels = 16
-    model.data_preprocessor.pad_size_divisor = 4 * model.backbone.patch_size
+    model.data_preprocessor.pad_size_divisor = 4 * cell
     model.test_cfg.rcnn.score_thr = 0.0  # nothing is certain yet
     loaders = (config.train_dataloader, config.test_dataloader)
     for step in [x for each in loaders for x in each.dataset.pipeline]:
@@ -156,7 +190,10 @@ def narrow(config: Config) -> Config:
 
 
 def test_the_configs_exist():
-    towers = ('vitb16', 'vitl14', 'eva02-vitb16', 'eva02-vitl14')
+    towers = (
+        *('vitb16', 'vitl14', 'eva02-vitb16', 'eva02-vitl14'),
+        *('siglip2-vitb16', 'convnext-large'),
+    )
     assert set(FULL) == {
         f'fvit_{tower}_{benchmark}.py'
         for tower in towers
@@ -218,7 +255,7 @@ def test_images_fill_the_square_that_is_padded_to(config):
     if 'tiny' in config.name:
         pytest.skip('the pictures are as they are')
     square = config.model.data_preprocessor.pad_size_divisor
-    assert square % config.model.backbone.patch_size == 0
+    assert square % clip_spec(config.clip).patch_size == 0
     sizes = [
         step[key]
         for loader in (config.train_dataloader, config.test_dataloader)

@@ -8,6 +8,7 @@ import torch
 from harmoclip_mm.models.checkpoints import load_weights_only
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+VISION = 'backbone.visual'
 CONFIG = """
 _base_ = {base!r}
 model = dict(
@@ -50,7 +51,11 @@ def test_options_train_together(tmp_path, run_tool, monkeypatch):
     ]
     for name, average in first['state_dict'].items():
         frozen = name.startswith(
-            ('text_encoder.', 'backbone.layers.0.', 'backbone.cls_token')
+            (
+                'text_encoder.',
+                f'{VISION}.transformer.resblocks.0.',
+                f'{VISION}.class_embedding',
+            )
         )
         one, two, three = (each[name] for each in trained)
         if frozen:
@@ -63,9 +68,7 @@ def test_options_train_together(tmp_path, run_tool, monkeypatch):
         torch.testing.assert_close(
             third['state_dict'][name], 0.75 * expected + 0.25 * three
         )
-    moved = (
-        trained[2]['backbone.proj.weight'] - trained[1]['backbone.proj.weight']
-    )
+    moved = trained[2][f'{VISION}.proj'] - trained[1][f'{VISION}.proj']
     assert moved.abs().max() > 0
     groups = third['optimizer']['param_groups']
     rates = sorted({group['lr'] for group in groups})

@@ -11,7 +11,7 @@ from harmoclip_mm.structures import PackedList
 PIPELINE = [
     {'type': 'LoadImageFromFile'},
     {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
-    {'type': 'TokenizeRegionText'},
+    {'type': 'TokenizeRegionText', 'clip': 'ViT-B-16'},
     {'type': 'PackRegionTextInputs'},
 ]
 

@@ -7,7 +7,7 @@ from harmoclip_mm.datasets import FGOVDDataset
 PIPELINE = [
     {'type': 'LoadImageFromFile'},
     {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
-    {'type': 'TokenizeCandidates'},
+    {'type': 'TokenizeCandidates', 'clip': 'ViT-B-16'},
     {'type': 'PackRegionTextInputs'},
 ]
 

@@ -16,7 +16,7 @@ SPLIT_SHA256 = (
 )
 PIPELINE = [
     {'type': 'LoadImageFromFile'},
-    {'type': 'TokenizeRegionText'},
+    {'type': 'TokenizeRegionText', 'clip': 'ViT-B-16'},
     {'type': 'PackRegionTextInputs'},
 ]
 COCO = {

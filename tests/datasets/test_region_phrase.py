@@ -18,7 +18,7 @@ PIPELINE = [
     {'type': 'TextAwareRandomFlip', 'prob': 0.5},
     {'type': 'mmdet.Resize', 'scale': (32, 32)},
     {'type': 'SampleRegions', 'max_regions': 20, 'min_size': 2},
-    {'type': 'TokenizeRegionText'},
+    {'type': 'TokenizeRegionText', 'clip': 'ViT-B-16'},
     {'type': 'PackRegionTextInputs'},
 ]
 DOG = {'bbox': [4, 4, 30, 30], 'phrase': 'dog', 'tokens_positive': [[2, 5]]}

@@ -1,14 +1,16 @@
-"""Trains a sharded and a whole model: ``fsdp_worker.py FOLDER PORT``.
+"""Trains a sharded and a whole model: ``fsdp_worker.py FOLDER PORT CLIP``.
 
 Run by ``test_strategies.py`` in a fresh process, which imports the stack once
 and forks the ranks. Everything is float64.
 """
 
+import copy
 import math
 import os
 import sys
 from pathlib import Path
 
+import tiny_clips
 import torch
 import torch.distributed as dist
 from mmengine.optim import build_optim_wrapper
@@ -42,14 +44,14 @@ def optim_wrapper():
     )
 
 
-def build_model(with_cp):
+def build_model(clip, with_cp=False):
     """A tiny HarmoCLIP of one seed whose temperature is at its bound."""
     init_default_scope('harmoclip_mm')
     torch.manual_seed(0)
-    cfg = dict(TINY, classifier=None)
-    cfg['backbone'] = dict(cfg['backbone'], with_cp=with_cp)
-    cfg['backbone']['arch'] = dict(cfg['backbone']['arch'], num_layers=3)
-    model = MODELS.build(cfg)
+    clip = copy.deepcopy(getattr(tiny_clips, clip))
+    clip['text_cfg']['context_length'] = 77  # that of the samples
+    parts = dict(backbone=dict(with_cp=with_cp), classifier=None)
+    model = MODELS.build(dict(TINY, clip=clip, **parts))
     model.init_weights()
     model.logit_scale.log_scale.data.fill_(math.log(99.9))
     model.init_weights = lambda: None  # the strategy would draw again
@@ -85,7 +87,7 @@ def train(model, wrapper, part):
     return history
 
 
-def run_rank(rank, folder, port, with_cp):
+def run_rank(rank, folder, port, clip):
     """One rank of sharded training; rank 0 writes what came out."""
     torch.set_num_threads(1)
     os.environ.update(
@@ -97,7 +99,9 @@ def run_rank(rank, folder, port, with_cp):
         env_kwargs=dict(launcher='pytorch', randomness=dict(seed=0)),
         log_kwargs=dict(log_level='ERROR'),
     )
-    strategy.prepare(build_model(with_cp), optim_wrapper=optim_wrapper())
+    strategy.prepare(
+        build_model(clip, with_cp=True), optim_wrapper=optim_wrapper()
+    )
     model = strategy.model
     units = [
         name.replace('_fsdp_wrapped_module.', '')
@@ -119,7 +123,9 @@ def run_rank(rank, folder, port, with_cp):
         env_kwargs=dict(launcher='pytorch', randomness=dict(seed=0)),
         log_kwargs=dict(log_level='ERROR'),
     )
-    again.prepare(build_model(with_cp), optim_wrapper=optim_wrapper())
+    again.prepare(
+        build_model(clip, with_cp=True), optim_wrapper=optim_wrapper()
+    )
     checkpoint = again.load_checkpoint(f'{folder}/sharded.pth')
     again.load_optim_state_dict(checkpoint['optimizer'])
     losses = train(again.model, again.optim_wrapper, part)
@@ -129,20 +135,20 @@ def run_rank(rank, folder, port, with_cp):
     dist.destroy_process_group()
 
 
-def run_whole(folder):
+def run_whole(folder, clip):
     """The same training in one process on the global batch."""
-    model = build_model(with_cp=False)
+    model = build_model(clip)
     wrapper = build_optim_wrapper(model, optim_wrapper())
     torch.save(train(model, wrapper, slice(None)), f'{folder}/losses.pt')
     torch.save(model.state_dict(), f'{folder}/whole.pt')
 
 
 if __name__ == '__main__':
-    folder, port, with_cp = sys.argv[1:]
+    folder, port, clip = sys.argv[1:]
     multiprocessing.start_processes(
         run_rank,
-        args=(folder, port, with_cp == 'with_cp'),
+        args=(folder, port, clip),
         nprocs=RANKS,
         start_method='fork',
     )
-    run_whole(folder)
+    run_whole(folder, clip)

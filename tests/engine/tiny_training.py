@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Dict, Optional
 
+import tiny_clips
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_rank
@@ -30,6 +31,8 @@ from harmoclip_mm.apis import (
 )
 from harmoclip_mm.models.checkpoints import load_weights_only
 
+CLIP = copy.deepcopy(tiny_clips.EVA02)
+CLIP['vision_cfg']['timm_drop_path'] = 0.3
 IMAGES, BATCH = 22, 4  # 5 iterations an epoch, 2 images left over
 WORDS = 'red dog', 'blue car', 'tree on the left', 'old man', 'green bird'
 
@@ -119,31 +122,12 @@ def make_config(root: Path, work_dir: str, **changes) -> Config:
             randomness=dict(seed=5),
             model=dict(
                 type='HarmoCLIP',
+                clip=CLIP,
                 data_preprocessor=dict(
                     type='mmdet.DetDataPreprocessor',
                     mean=[120.0] * 3,
                     std=[60.0] * 3,
                     bgr_to_rgb=True,
-                ),
-                backbone=dict(
-                    type='HarmoCLIPViT',
-                    arch=dict(
-                        embed_dims=32,
-                        num_layers=2,
-                        num_heads=2,
-                        feedforward_channels=64,
-                    ),
-                    img_size=32,
-                    patch_size=8,
-                    out_dims=16,
-                    drop_path_rate=0.3,
-                ),
-                text_encoder=dict(
-                    type='CLIPTextTransformer',
-                    embed_dims=32,
-                    num_layers=1,
-                    num_heads=2,
-                    out_dims=16,
                 ),
                 region_extractor=dict(type='RoIFeatureExtractor'),
                 heads=dict(
@@ -171,7 +155,7 @@ def make_config(root: Path, work_dir: str, **changes) -> Config:
                             type='mmdet.Resize', scale=scale, keep_ratio=False
                         ),
                         dict(type='SampleRegions', max_regions=2),
-                        dict(type='TokenizeRegionText'),
+                        dict(type='TokenizeRegionText', clip=CLIP),
                         dict(type='PackRegionTextInputs'),
                     ],
                 ),

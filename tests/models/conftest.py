@@ -9,8 +9,8 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from processes import free_port
 
+from harmoclip_mm.models.towers import clip_spec
 from harmoclip_mm.registry import MODELS
-from harmoclip_mm.text import CLIPTokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -19,25 +19,23 @@ def _scope():
     torch.manual_seed(0)
 
 
+CLIP = dict(
+    embed_dim=16,
+    quick_gelu=True,
+    vision_cfg=dict(
+        image_size=32,
+        layers=2,
+        width=32,
+        head_width=16,
+        mlp_ratio=2,
+        patch_size=8,
+    ),
+    text_cfg=dict(width=32, heads=2, layers=2),
+)
 TINY = dict(
     type='HarmoCLIP',
+    clip=CLIP,
     data_preprocessor=dict(type='mmdet.DetDataPreprocessor'),
-    backbone=dict(
-        type='HarmoCLIPViT',
-        arch=dict(
-            embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64
-        ),
-        img_size=32,
-        patch_size=8,
-        out_dims=16,
-    ),
-    text_encoder=dict(
-        type='CLIPTextTransformer',
-        embed_dims=32,
-        num_layers=2,
-        num_heads=2,
-        out_dims=16,
-    ),
     heads=dict(
         gc=dict(type='GlobalContrastiveHead'),
         lrc=dict(type='RegionPhraseHead'),
@@ -53,7 +51,7 @@ TINY = dict(
 
 def make_sample(caption, regions, scale_factor=(1.0, 1.0)):
     """A training sample; regions are (box, phrase, linked to the caption)."""
-    tokenizer = CLIPTokenizer()
+    tokenizer = clip_spec(CLIP).tokenizer
     phrases = [phrase for _, phrase, _ in regions]
     sample = DetDataSample(
         metainfo=dict(
@@ -62,7 +60,7 @@ def make_sample(caption, regions, scale_factor=(1.0, 1.0)):
             scale_factor=scale_factor,
         )
     )
-    encoding = tokenizer.encode_with_offsets(caption)
+    encoding = tokenizer.encode(caption)
     masks = []
     for _, phrase, linked in regions:
         start = caption.find(phrase)
@@ -72,9 +70,14 @@ def make_sample(caption, regions, scale_factor=(1.0, 1.0)):
             else torch.zeros(77, dtype=torch.bool)
         )
     sample.caption_ids = encoding.ids[None][: 1 if caption else 0]
-    sample.phrase_ids = (
-        tokenizer(phrases) if phrases else torch.zeros(0, 77).long()
-    )
+    alone = [tokenizer.encode(phrase) for phrase in phrases]
+    sample.phrase_ids = torch.zeros(0, 77).long()
+    sample.phrase_text_masks = torch.zeros(0, 77).bool()
+    if alone:
+        sample.phrase_ids = torch.stack([each.ids for each in alone])
+        sample.phrase_text_masks = torch.stack(
+            [tokenizer.text_mask(each) for each in alone]
+        )
     sample.phrase_masks = (
         torch.stack(masks) if masks else torch.zeros(0, 77).bool()
     )

@@ -16,7 +16,7 @@ train_dataloader = dict(dataset=dict(
         dict(type='mmdet.LoadAnnotations', with_bbox=True),
         dict(type='TextAwareRandomFlip', prob=0.5),
         dict(type='mmdet.Resize', scale=(96, 96)),
-        dict(type='TokenizeRegionText'),
+        dict(type='TokenizeRegionText', clip='ViT-B-16'),
         dict(type='PackRegionTextInputs')]))
 """
 
@@ -79,7 +79,7 @@ def test_real_photos_of_mmdets_coco(coco_photos, tmp_path, run_tool):
                 'type': 'LoadCaptions',
                 'ann_file': str(annotations / 'captions_val2017.json'),
             },
-            {'type': 'TokenizeRegionText'},
+            {'type': 'TokenizeRegionText', 'clip': 'ViT-B-16'},
             {'type': 'PackRegionTextInputs'},
         ],
     }

@@ -38,7 +38,7 @@ def test_the_seed_decides(tmp_path, run_tool):
         run_tool(TOOL, CLIP, '--out', tmp_path / name, '--seed', seed)
     a, b, c = (_weights(tmp_path / name) for name in 'abc')
     assert all(torch.equal(a[key], b[key]) for key in a)
-    key = 'backbone.layers.0.attn.qkv.weight'
+    key = 'backbone.visual.transformer.resblocks.0.attn.in_proj_weight'
     assert not torch.equal(a[key], c[key])
 
 
@@ -46,11 +46,11 @@ def test_other_towers_are_refused(tmp_path, run_tool):
     other = tmp_path / 'other.py'
     other.write_text(
         f'_base_ = {str(HARMOCLIP)!r}\n'
-        'model = dict(backbone=dict(patch_size=16))\n'
+        'clip = dict(vision_cfg=dict(patch_size=16))\n'
     )
     out = tmp_path / 'start.pth'
     with pytest.raises(UsageError) as error:
         run_tool(TOOL, CLIP, other, '--out', out)
     text = str(error.value)
     assert str(other) in text and 'cannot share a start' in text
-    assert 'backbone.p' in text and not out.exists()
+    assert 'backbone.visual.p' in text and not out.exists()

@@ -1,5 +1,6 @@
 """The converters as users run them."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from harmoclip_mm.apis import blend_state_dicts
 from harmoclip_mm.errors import CheckpointError, UsageError
-from harmoclip_mm.models.checkpoints.blending import blend_state_dicts
 from harmoclip_mm.models.classifiers import TextEmbeddings
 
 open_clip_model = pytest.importorskip('open_clip.model')
@@ -37,32 +38,31 @@ def run(run_tool, capsys):
     return start
 
 
+@pytest.fixture
+def arch(tmp_path):
+    """``--arch`` of the CLIP that ``save`` saves."""
+    (tmp_path / 'arch').mkdir()
+    config = dict(model_cfg=dict(CFG, quick_gelu=True))
+    (tmp_path / 'arch' / 'open_clip_config.json').write_text(
+        json.dumps(config)
+    )
+    return ['--arch', tmp_path / 'arch']
+
+
 def save(path, quick_gelu=True):
     model = open_clip_model.CLIP(**CFG, quick_gelu=quick_gelu).eval()
     torch.save(model.state_dict(), path)
     return model
 
 
-def test_export_there_and_back(tmp_path, run):
+def test_export_there_and_back(tmp_path, run, arch):
     model = save(tmp_path / 'in.pt')
-    act = ['--activation', 'quick_gelu']
-    out = run(
-        'export_clip.py',
-        tmp_path / 'in.pt',
-        tmp_path / 'own.pth',
-        '--format',
-        'harmoclip_mm',
-        *act,
-    )
-    assert 'own.pth in the format harmoclip_mm' in out
-    run(
-        'export_clip.py',
-        tmp_path / 'own.pth',
-        tmp_path / 'hf',
-        '--format',
-        'huggingface',
-    )
-    run('export_clip.py', tmp_path / 'hf', tmp_path / 'back.pt')
+    tool = 'export_clip.py'
+    out = run(tool, tmp_path / 'in.pt', tmp_path / 'folder', *arch)
+    assert 'folder in the format open_clip' in out
+    hugging = ['--format', 'huggingface']
+    run(tool, tmp_path / 'folder', tmp_path / 'hf', *hugging)
+    run(tool, tmp_path / 'hf', tmp_path / 'back.pt')
     back = torch.load(tmp_path / 'back.pt')
     expected = model.state_dict()
     assert set(back) == set(expected)
@@ -83,7 +83,7 @@ def test_export_errors_are_sentences(tmp_path, run):
         text=True,
         check=False,
     )
-    assert done.returncode and 'no checkpoint but text' in done.stderr
+    assert done.returncode and "b'Not found'" in done.stderr
     assert 'Traceback' not in done.stderr
     torch.save(
         dict(state_dict={}, args=CFG, path=Path('x')), tmp_path / 'objects.pt'
@@ -94,36 +94,28 @@ def test_export_errors_are_sentences(tmp_path, run):
     assert 'pathlib' in error and '--trust-pickle' in error
 
 
-def test_export_takes_heads_from_a_config(tmp_path, run):
+def test_export_takes_the_clip_from_a_config(tmp_path, run):
     import harmoclip_mm
 
     save(tmp_path / 'in.pt')
-    heads = dict(arch=dict(num_heads=2)), dict(num_heads=4)
-    model = harmoclip_mm.load_clip(
-        str(tmp_path / 'in.pt'),
-        arch=dict(backbone=heads[0], text_encoder=heads[1]),
-        activation='gelu',
-    )
-    torch.save(model.state_dict(), tmp_path / 'bare.pth')
     (tmp_path / 'config.py').write_text(
-        'model = dict(backbone=dict(arch=dict(num_heads=2),'
-        "act_cfg=dict(type='GELU')), text_encoder=dict(num_heads=4,"
-        "act_cfg=dict(type='GELU')))\n"
+        f'clip = {dict(CFG, quick_gelu=True)!r}\n'
+        "model = dict(clip=clip, backbone=dict(type='HarmoCLIPBackbone', "
+        "clip=clip, img_size=64, init_cfg=dict(type='Pretrained')))\n"
     )
     run(
         'export_clip.py',
-        tmp_path / 'bare.pth',
+        tmp_path / 'in.pt',
         tmp_path / 'out',
         '--config',
         tmp_path / 'config.py',
     )
     back = harmoclip_mm.load_clip(str(tmp_path / 'out'))
-    assert back.backbone.arch_settings['num_heads'] == 2
-    assert back.text_encoder.layers[0].num_heads == 4
-    assert back.checkpoint_info['activation'] == 'gelu'
+    assert back.backbone.img_size == (64, 64)
+    assert back.spec.model_cfg['quick_gelu']
 
 
-def test_blend(tmp_path, run):
+def test_blend(tmp_path, run, arch):
     old = save(tmp_path / 'old.pt').state_dict()
     new = save(tmp_path / 'new.pt').state_dict()
     out = run(
@@ -135,8 +127,7 @@ def test_blend(tmp_path, run):
         '0.25',
         '--alpha-text',
         '0',
-        '--format',
-        'open_clip',
+        *arch,
     )
     assert 'backbone. 0.25, text_encoder. 0' in out
     found = torch.load(tmp_path / 'out.pt')
@@ -149,17 +140,20 @@ def test_blend(tmp_path, run):
     assert torch.equal(found['text_projection'], old['text_projection'])
 
 
-def test_blend_errors(tmp_path, run):
-    save(tmp_path / 'old.pt')
-    save(tmp_path / 'old-quickgelu.pt')
-    error = run(
-        'blend_checkpoints.py',
-        tmp_path / 'old.pt',
-        tmp_path / 'old-quickgelu.pt',
-        tmp_path / 'out.pth',
-        fails=True,
+def test_blend_errors(tmp_path, run, arch):
+    save(tmp_path / 'new.pt')
+    state = save(tmp_path / 'old.pt', quick_gelu=False).state_dict()
+    paths = [tmp_path / name for name in ('old.pt', 'new.pt', 'out.pt')]
+    assert 'does not say which CLIP' in run(
+        'blend_checkpoints.py', *paths, fails=True
     )
-    assert 'say --activation' in error
+    config = dict(model_cfg=CFG)
+    (tmp_path / 'hub').mkdir()
+    (tmp_path / 'hub' / 'open_clip_config.json').write_text(json.dumps(config))
+    torch.save(state, tmp_path / 'hub' / 'open_clip_pytorch_model.bin')
+    paths[0] = tmp_path / 'hub'
+    error = run('blend_checkpoints.py', *paths, *arch, fails=True)
+    assert "trained with activation ['gelu']" in error
     error = run(
         'blend_checkpoints.py', 'a', 'b', 'c', '--alpha', '1.5', fails=True
     )
@@ -182,12 +176,11 @@ def test_blending_by_hand():
         blend_state_dicts(old, new, dict(a=0.5))
 
 
-def test_text_embeddings_are_those_of_the_reference(tmp_path, run):
+def test_text_embeddings_are_those_of_the_reference(tmp_path, run, arch):
     """Of open_clip's text tower; each way to name classes and templates."""
     open_clip = pytest.importorskip('open_clip')
     model = save(tmp_path / 'in.pt')
     tool = 'dump_text_embeddings.py'
-    act = ['--activation', 'quick_gelu']
     asked = [
         (['red_car', 'dog'], ['simple']),
         ([tmp_path / 'names.txt'], ['a {}', 'the {}']),
@@ -204,7 +197,7 @@ def test_text_embeddings_are_those_of_the_reference(tmp_path, run):
             tool,
             tmp_path / 'in.pt',
             *('--vocabulary', *names, '--templates', *templates),
-            *('--out', tmp_path / 'out' / 'a.npz', *act),
+            *('--out', tmp_path / 'out' / 'a.npz', *arch),
         )
         assert f'2 classes, {len(templates)} templates, mode eot' in out
     found = TextEmbeddings.load(tmp_path / 'out' / 'a.npz')
@@ -213,9 +206,9 @@ def test_text_embeddings_are_those_of_the_reference(tmp_path, run):
         torch.testing.assert_close(row, expected[name], rtol=0, atol=1e-5)
 
 
-def test_text_embeddings_say_what_is_wrong(tmp_path, run):
+def test_text_embeddings_say_what_is_wrong(tmp_path, run, arch):
     save(tmp_path / 'in.pt')
-    tool, start = 'dump_text_embeddings.py', [tmp_path / 'in.pt']
+    tool, start = 'dump_text_embeddings.py', [tmp_path / 'in.pt', *arch]
     for words, complaint in (
         (['--vocabulary', 'none', '--out', 'a.npz'], 'neither a file nor'),
         (['--vocabulary', 'a', 'a', '--out', 'a.npz'], 'Duplicate class'),

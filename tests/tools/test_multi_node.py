@@ -14,8 +14,8 @@ OPTIONS = (
     'train_cfg.max_epochs=1',
     'train_cfg.val_begin=2',
     'train_dataloader.batch_size=2',
-    'model.backbone.arch.num_layers=2',
-    'model.text_encoder.num_layers=1',
+    'clip.vision_cfg.layers=2',
+    'clip.text_cfg.layers=1',
     'default_hooks.logger.interval=1',
     'log_processor.window_size=1',
 )

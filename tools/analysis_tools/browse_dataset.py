@@ -16,6 +16,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
+from harmoclip_mm.apis import load_config, run_command
 from harmoclip_mm.datasets.transforms import BadImageError
 from harmoclip_mm.registry import DATASETS, VISUALIZERS
 
@@ -83,7 +84,12 @@ def build_dataset(config: Config, split: str):
 def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
     """Draw a sample as its annotations have it."""
     info = dataset.get_data_info(index)
-    image = mmcv.imread(info['img_path'], channel_order='rgb')
+    image = mmcv.imread(
+        info['img_path'],
+        flag='color_ignore_orientation',
+        channel_order='rgb',
+        backend='pillow',
+    )
     captions = info.get('captions') or [info.get('caption', '')]
     names = info.get('phrases') or dataset.metainfo.get('classes', ())
     instances = info.get('instances', [])
@@ -127,9 +133,7 @@ def draw(
 
 def main() -> None:
     args = parse_args()
-    config = Config.fromfile(args.config)
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
+    config = load_config(args.config, args.cfg_options)
     init_default_scope(config.get('default_scope', 'harmoclip_mm'))
     np.random.seed(args.seed)
     dataset = build_dataset(config, args.split)
@@ -148,4 +152,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

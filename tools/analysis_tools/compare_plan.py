@@ -82,8 +82,8 @@ class Recipe:
     def model(self) -> Dict[str, Any]:
         """dict: Options of the configs that every run shares."""
         return {
-            'model.backbone.img_size': self.size,
-            'model.backbone.patch_size': self.patch,
+            'clip.vision_cfg.image_size': self.size,
+            'clip.vision_cfg.patch_size': self.patch,
             'train_dataloader.batch_size': self.batch_size,
         }
 

@@ -27,9 +27,9 @@ from harmoclip_mm.apis import (
     run_command,
     save_metrics,
 )
+from harmoclip_mm.apis.blending import blend_state_dicts
 from harmoclip_mm.apis.checkpoint import load_checkpoint_file
 from harmoclip_mm.models.checkpoints import HEADS
-from harmoclip_mm.models.checkpoints.blending import blend_state_dicts
 from harmoclip_mm.registry import MODELS
 
 # Figure of the results: metric of the evaluation.

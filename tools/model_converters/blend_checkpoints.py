@@ -3,20 +3,20 @@
 
 Weights become alpha * FINETUNED + (1 - alpha) * INITIAL, as CLIPSelf does
 after training (arXiv 2310.01403; its code takes alpha 0.7 for B/16 and 0.95
-for L/14). Both may be of any format.
+for L/14). Both may be of any format; the fine-tuned one says which CLIP it is,
+or --arch does.
 """
 
 import argparse
 
 from harmoclip_mm.apis import (
+    EXPORT_FORMATS,
     add_reading_options,
+    blend_state_dicts,
     export_clip,
     load_clip,
     run_command,
 )
-from harmoclip_mm.errors import UsageError
-from harmoclip_mm.models.checkpoints.blending import blend_state_dicts
-from harmoclip_mm.models.checkpoints.exporting import EXPORT_FORMATS
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,8 +47,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--format',
         choices=EXPORT_FORMATS,
-        default='harmoclip_mm',
-        help='what to write (default: harmoclip_mm, a .pth)',
+        default='open_clip',
+        help='what to write (default: open_clip)',
     )
     add_reading_options(parser)
     return parser.parse_args()
@@ -65,15 +65,9 @@ def share(text: str) -> float:
 def main() -> None:
     """Load both, blend, export."""
     args = parse_args()
-    options = dict(activation=args.activation, trust_pickle=args.trust_pickle)
-    model = load_clip(args.finetuned, **options)
-    initial = load_clip(args.initial, **options)
-    acts = [each.checkpoint_info['activation'] for each in (initial, model)]
-    if acts[0] != acts[1]:
-        raise UsageError(
-            f'{args.initial} has {acts[0]}, but {args.finetuned} has '
-            f'{acts[1]}: if one is a guess, say --activation.'
-        )
+    trust = dict(trust_pickle=args.trust_pickle)
+    model = load_clip(args.finetuned, args.arch, **trust)
+    initial = load_clip(args.initial, model.checkpoint_info['clip'], **trust)
     alphas = {
         'backbone.': args.alpha_vision,
         'text_encoder.': args.alpha_text,

@@ -80,7 +80,7 @@ def main() -> None:
     model = load_clip(
         args.checkpoint,
         device=args.device,
-        activation=args.activation,
+        arch=args.arch,
         trust_pickle=args.trust_pickle,
     )
     found = encode_vocabulary(

@@ -4,6 +4,7 @@
 import argparse
 
 from harmoclip_mm.apis import (
+    EXPORT_FORMATS,
     add_reading_options,
     export_clip,
     load_clip,
@@ -11,7 +12,6 @@ from harmoclip_mm.apis import (
     run_command,
 )
 from harmoclip_mm.errors import UsageError
-from harmoclip_mm.models.checkpoints.exporting import EXPORT_FORMATS
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,12 +21,12 @@ def parse_args() -> argparse.Namespace:
         'checkpoint',
         help='a training of ours (.pth), or a CLIP of OpenAI, open_clip, '
         'Hugging Face, EVA-CLIP, CLIPSelf, FineCLIP or mmpretrain: file, '
-        'folder or hf-hub:OWNER/NAME',
+        'folder or address',
     )
     parser.add_argument(
         'out',
         help='folder to write; for open_clip also a file (.pt, .bin, '
-        '.safetensors), for harmoclip_mm a file (.pth)',
+        '.safetensors)',
     )
     parser.add_argument(
         '--format',
@@ -38,6 +38,11 @@ def parse_args() -> argparse.Namespace:
         '--config',
         help='config file of the model, for a .pth that does not hold it',
     )
+    parser.add_argument(
+        '--dense-head',
+        action='store_true',
+        help="keep the second pool of dense_head='copy' (open_clip files)",
+    )
     add_reading_options(parser)
     return parser.parse_args()
 
@@ -45,29 +50,26 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load and export."""
     args = parse_args()
-    arch = None
+    arch, backbone = args.arch, {}
     if args.config:
-        cfg = load_config(args.config)
-        if not isinstance(cfg.get('model'), dict):
-            raise UsageError(f'config {args.config} has no model')
-        # what shapes do not say; whatever else the config builds stays out
-        model = cfg.model.to_dict()
-        arch = {
-            tower: {
-                key: value
-                for key, value in model.get(tower, {}).items()
-                if key in ('arch', 'num_heads', 'img_size', 'act_cfg')
-                and not isinstance(value, str)
-            }
-            for tower in ('backbone', 'text_encoder')
+        model = load_config(args.config).get('model')
+        if not isinstance(model, dict) or not model.get('clip'):
+            raise UsageError(f'config {args.config} has no model with a clip')
+        model = model.to_dict()
+        arch = arch or model['clip']
+        # how it is initialised does not matter any more
+        backbone = {
+            key: value
+            for key, value in model.get('backbone', {}).items()
+            if key not in ('type', 'clip', 'init_cfg')
         }
     model = load_clip(
         args.checkpoint,
-        arch=arch,
-        activation=args.activation,
+        arch,
+        backbone=backbone,
         trust_pickle=args.trust_pickle,
     )
-    export_clip(model, args.out, args.format)
+    export_clip(model, args.out, args.format, args.dense_head)
     print(f'Wrote {args.out} in the format {args.format}.')
 
 

@@ -1,30 +1,30 @@
 # COCO 2017: captions with linked phrases to train on (coco2phrases.py makes
 # the ODVG file), boxes and captions of val2017 in one pass to evaluate on.
+# `clip` is filled in from the config's own line, by the tools' load_config.
 data_root = '{{$COCO_ROOT:data/coco/}}'
 # Relative to data_root; an absolute path lets the images be read-only.
 phrases_file = '{{$COCO_PHRASES:annotations/phrases_train2017.jsonl}}'
-image_size = (224, 224)  # (width, height) in pixels, squashed
 max_regions = 20
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='TextAwareRandomFlip', prob=0.5),
-    dict(type='mmdet.Resize', scale=image_size, keep_ratio=False),
+    dict(type='CLIPResize', clip=None),
     dict(type='SampleRegions', max_regions=max_regions, min_size=1),
-    dict(type='TokenizeRegionText'),
+    dict(type='TokenizeRegionText', clip=None),
     dict(type='PackRegionTextInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
-    dict(type='mmdet.Resize', scale=image_size, keep_ratio=False),
+    dict(type='CLIPResize', clip=None),
     dict(
         type='LoadCaptions',
         ann_file=data_root + '/annotations/captions_val2017.json',
         max_captions=5,
     ),
-    dict(type='TokenizeRegionText'),
+    dict(type='TokenizeRegionText', clip=None),
     dict(type='PackRegionTextInputs'),
 ]
 

@@ -1,12 +1,14 @@
 # Shapes, drawn by tools/dataset_converters/shapes.py into SHAPES_ROOT: 80
 # categories = 8 colours x 10 shapes, 12 of them (novel) not in training.
-# Images have the size of the network input: nothing is resized.
+# `clip` is filled in from the config's own line, by the tools' load_config;
+# images that already have its size are not resized.
 data_root = '{{$SHAPES_ROOT:data/shapes/}}'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
-    dict(type='TokenizeRegionText'),
+    dict(type='CLIPResize', clip=None),
+    dict(type='TokenizeRegionText', clip=None),
     dict(type='PackRegionTextInputs'),
 ]
 val_pipeline = [

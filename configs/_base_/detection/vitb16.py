@@ -4,25 +4,26 @@ custom_imports = dict(imports=['harmoclip_mm'], allow_failed_imports=False)
 # The final norm and the projection to the joint space have no part in a plain
 # detector; DistributedDataParallel has to expect that.
 find_unused_parameters = True
+clip = 'ViT-B-16-quickgelu'
 coco_root = '{{$COCO_ROOT:data/coco/}}'
 coco_loader = dict(dataset=dict(data_root=coco_root))
 coco_metric = dict(ann_file=coco_root + 'annotations/instances_val2017.json')
 
 clip_preprocessor = dict(
-    # CLIP's mean and standard deviation (openai/CLIP, clip/clip.py) x 255
-    mean=[122.7709383, 116.7460125, 104.09373615],
-    std=[68.5005327, 66.6321579, 70.32316305],
+    type='harmoclip_mm.RegionTextDataPreprocessor',
+    clip=clip,
+    # in place of ImageNet's, which mmdet's config has
+    mean=None,
+    std=None,
 )
 clip_backbone = dict(
     _delete_=True,
-    type='harmoclip_mm.HarmoCLIPViT',
-    arch='base',
+    type='harmoclip_mm.HarmoCLIPBackbone',
+    clip=clip,
     img_size=1024,
-    patch_size=16,
     # ViTDet-B (arXiv 2203.16527): windows as large as the grid of the
-    # pre-training, four global blocks, drop path 0.1
+    # pre-training, four global blocks; not its drop path of 0.1
     window_size=14,
-    drop_path_rate=0.1,
     with_cp=True,
     # any format of docs/checkpoints.md
     init_cfg=dict(
@@ -41,9 +42,8 @@ vit_optim_wrapper = dict(
         layer_decay_rate=0.7,
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
-        custom_keys=dict(
-            cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)
-        ),
+        flat_decay_mult=0.0,  # the class token too
+        custom_keys=dict(positional_embedding=dict(decay_mult=0.0)),
     ),
     clip_grad=dict(max_norm=0.1, norm_type=2),
 )

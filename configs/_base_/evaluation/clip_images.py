@@ -1,47 +1,16 @@
-# What evaluations of a CLIP share: the towers, chosen by CLIP_MODEL among
-# configs/_base_/models/, and images at the size that fits them, prepared as
-# Pillow does, which CLIP was trained with. A config puts these pieces into
-# its pipeline.
-_base_ = [
-    '../models/{{$CLIP_MODEL:clip_vitb16}}.py',
-    '../default_runtime.py',
-]
-image_size = _base_.model.backbone.img_size
-map_image_size = 64 * _base_.model.backbone.patch_size  # 64 x 64 cells
+# What evaluations of a CLIP share: the CLIP, chosen by its line or by
+# `--cfg-options clip=NAME`, and images at its size, resized as it was trained
+# with. A config puts these pieces into its pipeline.
+_base_ = ['../models/clip.py', '../default_runtime.py']
 
 loader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
-load_image = dict(
-    type='LoadImageFromFile',
-    imdecode_backend='pillow',
-    color_type='color_ignore_orientation',
+native = dict(type='CLIPResize', clip=_base_.clip, mode='native')
+squash = dict(type='CLIPResize', clip=_base_.clip, mode='squash')
+# for a dense map of 64 x 64 cells: 1024 px with patches of 16
+longest_side_and_pad = dict(
+    type='CLIPResize', clip=_base_.clip, mode='longest', map_cells=64
 )
-shorter_side_and_centre_crop = [
-    dict(
-        type='mmpretrain.ResizeEdge',
-        scale=image_size,
-        backend='pillow',
-        interpolation='bicubic',
-    ),
-    dict(type='mmpretrain.CenterCrop', crop_size=image_size),
-]
-squash = dict(
-    type='mmdet.Resize',
-    scale=(image_size, image_size),
-    keep_ratio=False,
-    backend='pillow',
-    interpolation='bicubic',
-)
-longest_side_and_pad = [
-    dict(
-        type='mmdet.Resize',
-        scale=(map_image_size, map_image_size),
-        keep_ratio=True,
-        backend='pillow',
-        interpolation='bicubic',
-    ),
-    dict(type='mmdet.Pad', size=(map_image_size, map_image_size)),
-]

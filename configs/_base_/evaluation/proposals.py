@@ -12,7 +12,7 @@ load_proposals = [
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(
         type='mmdet.ProposalBroadcaster',
-        transforms=_base_.longest_side_and_pad,
+        transforms=[_base_.longest_side_and_pad],
     ),
     dict(type='PackRegionTextInputs'),
 ]

@@ -10,7 +10,7 @@ heads = dict(
     gr=dict(type='RegionAlignmentHead', mode='crop', crop_encoder='teacher')
 )
 crop_extractor = dict(type='CropFeatureExtractor', keep_ratio=True)
-frozen = ['text_encoder', 'logit_scale', r'backbone\.(?!layers\.)']
+frozen = ['text_encoder', 'logit_scale', r'backbone\.(?!.*blocks\.)']
 grid_regions = dict(type='SampleGridRegions', max_splits=6, max_regions=20)
 # The dense map does not use the queries and keys of the last block, which are
 # parameters of their own in EVA-02's towers; DDP has to be told.

@@ -1,16 +1,18 @@
 _base_ = './clip.py'
 # L = L_GC + 0.5 L_LRC + L_GR; a reconstruction, see docs/method.md, which
-# has the measurements that these settings follow from.
+# has the measurements that these settings follow from. The losses are of the
+# kind that the CLIP was trained with; `type='ContrastiveLoss'` (InfoNCE) or
+# `'SigmoidContrastiveLoss'` (SigLIP) in a `loss` chooses another.
 heads = dict(
     lrc=dict(
         type='RegionPhraseHead',
-        loss=dict(type='LexemeRegionContrastiveLoss', loss_weight=0.5),
+        loss=dict(loss_weight=0.5),
         temperature='own',
     ),
     gr=dict(
         type='RegionAlignmentHead',
         mode='text',
-        loss=dict(type='GlobalRegionAlignmentLoss', loss_weight=1.0),
+        loss=dict(loss_weight=1.0),
         temperature='own',
     ),
 )

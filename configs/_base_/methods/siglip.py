@@ -1,8 +1,12 @@
 _base_ = './clip.py'
-# GC and LRC by SigLIP's pairwise sigmoid loss (arXiv 2303.15343), without GR;
-# docs/add_a_method.md tells how it was added. SigLIP's temperature starts at
-# 10, here at CLIP's 1 / 0.07; equal phrases are positives of each other.
+# GC and LRC by SigLIP's pairwise sigmoid loss (arXiv 2303.15343), whatever the
+# CLIP was trained with, without GR; docs/add_a_method.md tells how it was
+# added. On a CLIP without a bias each loss gets one, -10 at the start.
+# SigLIP's temperature starts at 10, here at the CLIP's; equal phrases are
+# positives of each other.
 heads = dict(
-    gc=dict(loss=dict(type='GlobalSigmoidLoss')),
-    lrc=dict(type='RegionPhraseHead', loss=dict(type='RegionSigmoidLoss')),
+    gc=dict(loss=dict(type='SigmoidContrastiveLoss')),
+    lrc=dict(
+        type='RegionPhraseHead', loss=dict(type='SigmoidContrastiveLoss')
+    ),
 )

@@ -1,26 +1,15 @@
-_base_ = './ov_fvit_vitb16.py'
-# F-ViT on the tiny CLIP of configs/_base_/models/clip_tiny.py, for a CPU: 128
-# wide, patches of 10 px, a pyramid of strides 5, 10 and 20.
-clip = '{{$CLIP_CHECKPOINT:work_dirs/harmoclip_tiny_shapes/epoch_3.pth}}'
+_base_ = ['./ov_fvit_vitb16.py', './tiny_clip.py']
+# F-ViT on the tiny CLIP, for a CPU: patches of 10 px, a pyramid of strides 5,
+# 10 and 20.
+clip = dict(_delete_=True, **_base_.tiny_clip)
+weights = '{{$CLIP_CHECKPOINT:work_dirs/harmoclip_tiny_shapes/epoch_3.pth}}'
 conv_norm = dict(type='GN', num_groups=8)
 strides = [5, 10, 20]
 model = dict(
-    data_preprocessor=dict(pad_size_divisor=10),
-    init_cfg=dict(checkpoint=clip),
-    backbone=dict(
-        arch=dict(
-            _delete_=True,
-            embed_dims=128,
-            num_layers=4,
-            num_heads=4,
-            feedforward_channels=512,
-        ),
-        img_size=80,
-        patch_size=10,
-        out_dims=128,
-        out_indices=(1, 2, 3),
-    ),
-    text_encoder=dict(embed_dims=128, num_layers=2, num_heads=4, out_dims=128),
+    data_preprocessor=dict(clip=dict(**clip), pad_size_divisor=10),
+    init_cfg=dict(checkpoint=weights),
+    backbone=dict(clip=dict(**clip), out_indices=(1, 2, 3)),
+    text_encoder=dict(clip=dict(**clip)),
     neck=dict(
         in_channels=128,
         out_channels=64,

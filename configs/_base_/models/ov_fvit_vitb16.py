@@ -3,35 +3,31 @@ _base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
 # CLIP frozen: blocks 3, 5, 7, 11 by 4, 2, 1, 1/2 are a pyramid of strides 4 to
 # 64; RPN and box head are mmdet's, the classes text embeddings. Weights,
 # scales and thresholds are those of F-ViT's configs. CLIP_CHECKPOINT names the
-# CLIP, of any format of docs/checkpoints.md, for both towers.
-clip = '{{$CLIP_CHECKPOINT:ViT-B-16.pt}}'
+# weights, of any format of docs/checkpoints.md, for both towers.
+clip = 'ViT-B-16-quickgelu'
 conv_norm = dict(type='SyncBN', requires_grad=True)
 model = dict(
     type='harmoclip_mm.OpenVocabularyDetector',
     data_preprocessor=dict(
-        mean=[122.7709383, 116.7460125, 104.09373615],
-        std=[68.5005327, 66.6321579, 70.32316305],
+        type='harmoclip_mm.RegionTextDataPreprocessor',
+        clip=clip,
+        # in place of ImageNet's, which mmdet's config has
+        mean=None,
+        std=None,
         # the square that the largest image fills, as in F-ViT
         pad_size_divisor=640,
     ),
-    init_cfg=dict(type='Pretrained', checkpoint=clip),
+    init_cfg=dict(
+        type='Pretrained', checkpoint='{{$CLIP_CHECKPOINT:ViT-B-16.pt}}'
+    ),
     backbone=dict(
         _delete_=True,
-        type='harmoclip_mm.HarmoCLIPViT',
-        arch='base',
-        img_size=224,
-        patch_size=16,
-        out_dims=512,
+        type='harmoclip_mm.HarmoCLIPBackbone',
+        clip=clip,
         out_indices=(3, 5, 7, 11),
     ),
     # encodes the class names, once; never trained
-    text_encoder=dict(
-        type='harmoclip_mm.CLIPTextTransformer',
-        embed_dims=512,
-        num_layers=12,
-        num_heads=8,
-        out_dims=512,
-    ),
+    text_encoder=dict(type='harmoclip_mm.CLIPTextEncoder', clip=clip),
     neck=dict(
         _delete_=True,
         type='harmoclip_mm.SimpleFeaturePyramid',

@@ -1,17 +1,12 @@
 _base_ = './ov_fvit_vitb16.py'
 # F-ViT on OpenAI's ViT-L/14 at 336 px: blocks and strides of F-ViT's configs.
+clip = 'ViT-L-14-336-quickgelu'
 strides = [3.5, 7, 14, 28, 56]
 model = dict(
-    data_preprocessor=dict(pad_size_divisor=896),
+    data_preprocessor=dict(clip=clip, pad_size_divisor=896),
     init_cfg=dict(checkpoint='{{$CLIP_CHECKPOINT:ViT-L-14-336px.pt}}'),
-    backbone=dict(
-        arch='large',
-        img_size=336,
-        patch_size=14,
-        out_dims=768,
-        out_indices=(6, 10, 14, 23),
-    ),
-    text_encoder=dict(embed_dims=768, num_heads=12, out_dims=768),
+    backbone=dict(clip=clip, out_indices=(6, 10, 14, 23)),
+    text_encoder=dict(clip=clip),
     neck=dict(in_channels=1024),
     rpn_head=dict(anchor_generator=dict(strides=strides)),
     roi_head=dict(

@@ -10,10 +10,12 @@ optim_wrapper = dict(
     optimizer=dict(
         type='AdamW', lr=1e-5, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.1
     ),
-    # As CLIP: no decay of norms, biases and the temperature.
+    # As CLIP: no decay of norms, biases and the temperature. Not all biases
+    # are named `bias`, but all are vectors.
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
+        flat_decay_mult=0.0,
         custom_keys=dict(
             log_scale=dict(decay_mult=0.0),
             cls_token=dict(decay_mult=0.0),

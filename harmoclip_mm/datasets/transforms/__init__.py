@@ -1,6 +1,7 @@
 """Transforms of images with regions and texts."""
 
 from .candidates import LoadCandidateBoxes, TokenizeCandidates
+from .clip_resize import CLIPResize
 from .degrade import DetachPhrases, KeepRegionsOfSome, MislinkRegions
 from .flip import TextAwareRandomFlip
 from .formatting import PackRegionTextInputs
@@ -12,6 +13,7 @@ from .tokenize import TokenizeRegionText
 
 __all__ = [
     'BadImageError',
+    'CLIPResize',
     'DetachPhrases',
     'FilterRegions',
     'KeepRegionsOfSome',

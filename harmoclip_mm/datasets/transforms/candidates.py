@@ -3,7 +3,7 @@
 import os.path as osp
 import re
 from collections import defaultdict
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional, Union
 
 import mmengine.fileio as fileio
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from harmoclip_mm.registry import TRANSFORMS
-from harmoclip_mm.text import CLIPTokenizer
+
+from ..clip import describe_clip
 
 __all__ = ['LoadCandidateBoxes', 'TokenizeCandidates']
 
@@ -36,13 +37,16 @@ class TokenizeCandidates(BaseTransform):
       instances say so.
 
     Args:
-        context_length (int): Tokens of a text, start and end included.
-            Defaults to 77, that of CLIP.
+        clip (str | Mapping): The CLIP whose tokens are wanted: a name of
+            open_clip's, a config or a folder.
+
+    Raises:
+        UsageError: If there is no such CLIP.
     """
 
-    def __init__(self, context_length: int = 77) -> None:
-        self.context_length = context_length
-        self.tokenizer = CLIPTokenizer(context_length=context_length)
+    def __init__(self, clip: Union[str, Mapping[str, Any]]) -> None:
+        self.spec = describe_clip(clip, type(self).__name__)
+        self.tokenizer = self.spec.tokenizer
 
     def transform(self, results: dict) -> dict:
         """Tokenize the candidates of a sample.
@@ -59,7 +63,7 @@ class TokenizeCandidates(BaseTransform):
                 labels = np.zeros_like(results['gt_bboxes_labels'])
                 results['gt_bboxes_labels'] = labels
         phrases = results['phrases']
-        results['candidate_ids'] = self.tokenizer(phrases)
+        results['candidate_ids'] = self.tokenizer.ids(phrases)
         instances = results.get('instances') or []
         if any('candidates' in each for each in instances):
             mask = torch.zeros(len(instances), len(phrases), dtype=torch.bool)
@@ -72,7 +76,7 @@ class TokenizeCandidates(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(context_length={self.context_length})'
+        return f'{type(self).__name__}(clip={self.spec.name!r})'
 
 
 @TRANSFORMS.register_module()

@@ -18,16 +18,23 @@ class PackRegionTextInputs(PackDetInputs):
     DetDataSample}``. The data sample has ``gt_instances`` with ``bboxes``
     (N, 4), px of the network input, and ``labels`` (N,), both empty for an
     image without regions; where the sample was tokenized also
-    ``caption_ids`` (C, L), ``phrase_ids`` (P, L) and ``phrase_masks`` (P, L),
-    or ``candidate_ids`` (T, L) with ``gt_instances.candidate_mask`` (N, T)
-    and ``gt_instances.subset_ids`` (N,).
+    ``caption_ids`` (C, L), ``phrase_ids``, ``phrase_text_masks`` and
+    ``phrase_masks`` (P, L), or ``candidate_ids`` (T, L) with
+    ``gt_instances.candidate_mask`` (N, T) and ``gt_instances.subset_ids``
+    (N,).
 
     Args:
         meta_keys (Sequence[str]): Keys that become meta information, where
             present.
     """
 
-    TEXT_KEYS = ('caption_ids', 'phrase_ids', 'phrase_masks', 'candidate_ids')
+    TEXT_KEYS = (
+        'caption_ids',
+        'phrase_ids',
+        'phrase_text_masks',
+        'phrase_masks',
+        'candidate_ids',
+    )
     INSTANCE_KEYS = ('candidate_mask', 'subset_ids')
 
     def __init__(

@@ -18,8 +18,9 @@ class SampleGridRegions(BaseTransform):
     into M x N equal cells, M and N drawn anew each time. As in its code no
     side of the grid has more than twice the cells of the other.
 
-    Place it after the resizing and before texts are tokenized. The cells
-    have no phrases, so those of the sample are taken away with its regions.
+    Place it before an image is padded, or cells hold padding, and before
+    texts are tokenized. The cells have no phrases, so those of the sample are
+    taken away with its regions.
 
     Required keys: ``img_shape`` (height, width).
     Modified keys: ``gt_bboxes``, ``gt_bboxes_labels`` (zeros),

@@ -1,12 +1,14 @@
 """Captions and phrases to token ids, phrases to token spans."""
 
+from typing import Any, Mapping, Union
+
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
 from harmoclip_mm.registry import TRANSFORMS
-from harmoclip_mm.text import CLIPTokenizer
 
+from ..clip import describe_clip
 from ..counters import SharedCounters
 from .regions import keep_regions
 
@@ -32,19 +34,25 @@ class TokenizeRegionText(BaseTransform):
     - ``caption_ids`` int64 (C, L): one row a caption; C is 0 for an image
       without a caption.
     - ``phrase_ids`` int64 (P, L): each phrase read alone.
+    - ``phrase_text_masks`` bool (P, L): which of these tokens are the text's,
+      neither special nor padding.
     - ``phrase_masks`` bool (P, L): the tokens of the phrase in the caption;
       a row without True belongs to a phrase that is a text of its own.
 
     Args:
-        context_length (int): Tokens of a text, start and end included.
-            Defaults to 77, that of CLIP.
+        clip (str | Mapping): The CLIP whose tokens are wanted: a name of
+            open_clip's, a config or a folder.
+
+    Raises:
+        UsageError: If there is no such CLIP.
     """
 
-    def __init__(self, context_length: int = 77) -> None:
-        self.context_length = context_length
-        self.tokenizer = CLIPTokenizer(context_length=context_length)
+    def __init__(self, clip: Union[str, Mapping[str, Any]]) -> None:
+        self.spec = describe_clip(clip, type(self).__name__)
+        self.tokenizer = self.spec.tokenizer
+        length = self.spec.context_length
         self.counters = SharedCounters(
-            cut_phrases=f'phrases beyond {context_length} tokens dropped'
+            cut_phrases=f'phrases beyond {length} tokens dropped'
         )
 
     def transform(self, results: dict) -> dict:
@@ -62,17 +70,12 @@ class TokenizeRegionText(BaseTransform):
         if 'phrases' in results:
             self._tokenize_phrases(results)
         if 'caption_ids' not in results:
-            results['caption_ids'] = self._ids(results['captions'])
+            results['caption_ids'] = self.tokenizer.ids(results['captions'])
         return results
-
-    def _ids(self, texts) -> torch.Tensor:
-        if not len(texts):
-            return torch.zeros((0, self.context_length), dtype=torch.int64)
-        return self.tokenizer(list(texts))
 
     def _tokenize_phrases(self, results: dict) -> None:
         caption = results.get('caption', '')
-        encoding = self.tokenizer.encode_with_offsets(caption)
+        encoding = self.tokenizer.encode(caption)
         if caption and results['captions'] == [caption]:
             results['caption_ids'] = encoding.ids[None]
         # Without boxes (a pipeline for captions alone) no phrase is in use.
@@ -92,12 +95,16 @@ class TokenizeRegionText(BaseTransform):
             used.append(index)
             masks.append(mask)
         self._relabel(results, used)
-        results['phrase_ids'] = self._ids(results['phrases'])
-        results['phrase_masks'] = (
-            torch.stack(masks)
-            if masks
-            else torch.zeros((0, self.context_length), dtype=torch.bool)
-        )
+        alone = [self.tokenizer.encode(each) for each in results['phrases']]
+        text_masks = [self.tokenizer.text_mask(each) for each in alone]
+        length = self.spec.context_length
+        for key, rows, dtype in (
+            ('phrase_ids', [each.ids for each in alone], torch.int64),
+            ('phrase_text_masks', text_masks, torch.bool),
+            ('phrase_masks', masks, torch.bool),
+        ):
+            empty = torch.zeros((0, length), dtype=dtype)
+            results[key] = torch.stack(rows) if rows else empty
 
     @staticmethod
     def _relabel(results: dict, used: list) -> None:
@@ -114,4 +121,4 @@ class TokenizeRegionText(BaseTransform):
             results[key] = [results[key][index] for index in used]
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(context_length={self.context_length})'
+        return f'{type(self).__name__}(clip={self.spec.name!r})'

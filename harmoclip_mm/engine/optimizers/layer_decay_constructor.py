@@ -84,5 +84,5 @@ def depth_of_parameters(model: nn.Module) -> Callable:
         'Layer-wise decay of the learning rate needs to know the depth of '
         f'parameters, but neither {type(model).__name__} nor its backbone '
         f'{type(backbone).__name__} has get_layer_depth; use a backbone such '
-        "as 'harmoclip_mm.HarmoCLIPViT' or remove the constructor."
+        "as 'harmoclip_mm.HarmoCLIPBackbone' or remove the constructor."
     )

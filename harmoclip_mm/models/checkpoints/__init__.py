@@ -3,32 +3,30 @@
 This room stands below the towers, which load themselves from it.
 """
 
-from .activation import Activation, activation_of
-from .architecture import ARCHITECTURES, architecture_name
-from .clip_checkpoint import CLIPCheckpoint, read_clip, recognise
-from .hub import is_remote
+from .addresses import SCHEMES, is_remote
+from .checkpoint import OWN, Checkpoint, read_checkpoint
+from .exporting import export
 from .loading import (
     HEADS,
     TEACHER,
-    check_activation,
+    check_clip,
+    clip_of,
     init_from_checkpoint,
     load_clip_weights,
     load_matching,
     pretrained_cfg,
 )
-from .pickles import load_weights_only
-from .reading import RawCheckpoint, read_checkpoint
+from .unpickling import load_weights_only
 
 __all__ = [
-    'ARCHITECTURES',
     'HEADS',
+    'OWN',
+    'SCHEMES',
     'TEACHER',
-    'Activation',
-    'CLIPCheckpoint',
-    'RawCheckpoint',
-    'activation_of',
-    'architecture_name',
-    'check_activation',
+    'Checkpoint',
+    'check_clip',
+    'clip_of',
+    'export',
     'init_from_checkpoint',
     'is_remote',
     'load_clip_weights',
@@ -36,6 +34,4 @@ __all__ = [
     'load_weights_only',
     'pretrained_cfg',
     'read_checkpoint',
-    'read_clip',
-    'recognise',
 ]

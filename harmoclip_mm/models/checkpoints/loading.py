@@ -1,36 +1,157 @@
 """Loading weights into a model, so that nothing is lost silently."""
 
-import logging
-import re
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence
 
-import torch
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
-from torch import nn
+from torch import Tensor, nn
 
-from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.errors import CheckpointError, UsageError
+from harmoclip_mm.registry import CLIPS
 
-from .activation import ACT_CFGS, activation_of
-from .clip_checkpoint import CLIPCheckpoint, log_names, recognise
-from .hub import fetch, is_remote
-from .key_maps import OWN
-from .reading import read_checkpoint
+from .checkpoint import Checkpoint, read_checkpoint
+from .fitting import Facts, differences, fitting_clips, meta_towers, traits
+from .key_tables import OWN, rename
 
 # A head's own temperature is of no use once training is over, and a CLIP
 # from elsewhere has none.
 HEADS = ('heads.',)
 # The copy of the vision tower that some methods train against.
 TEACHER = 'teacher.'
+_PLACES = {'visual': 'backbone', 'text': 'text_encoder'}
+
+
+def clip_of(checkpoint: Checkpoint) -> Any:
+    """Tells which CLIP a checkpoint is, or refuses to guess.
+
+    Args:
+        checkpoint (Checkpoint): A checkpoint.
+
+    Returns:
+        str | Mapping: The CLIP, as :func:`clip_spec` takes it.
+
+    Raises:
+        CheckpointError: If it is no whole CLIP; or does not say which one,
+            and its weights fit none that open_clip lists, or several.
+    """
+    path, shapes = checkpoint.path, checkpoint.shapes
+    if checkpoint.format is None or not checkpoint.is_whole:
+        raise CheckpointError(
+            f'checkpoint {path} is no whole CLIP of a known format: its '
+            f'weights are called {", ".join(list(checkpoint.weights)[:3])}.'
+        )
+    if checkpoint.clip is not None:
+        spec = CLIPS.build(dict(type='CLIPSpec', clip=checkpoint.clip))
+        meta_towers(spec.model_cfg, path)  # which refuses unknown keys
+        return checkpoint.clip
+    names, clause = fitting_clips(shapes, checkpoint.facts)
+    if len(names) != 1:
+        raise CheckpointError(
+            f'checkpoint {path} does not say which CLIP it is, and {clause}: '
+            'say it by arch=... (--arch), a name or a dict in the schema of '
+            "open_clip's model files."
+        )
+    return names[0]
+
+
+def check_clip(
+    model: nn.Module, checkpoint: Checkpoint, part: str = ''
+) -> None:
+    """Refuses a CLIP that is not the one that a model is built for.
+
+    Args:
+        model (nn.Module): A ``HarmoCLIP``, one of its towers, or a detector
+            with one.
+        checkpoint (Checkpoint): Weights of a CLIP.
+        part (str): Prefix of the model's weights within a ``HarmoCLIP``.
+            Defaults to that of a whole one.
+
+    Raises:
+        CheckpointError: If shapes differ, other than in the grid of position
+            embeddings, or what is known of the weights does.
+    """
+    holders = {
+        tower: model if part == f'{place}.' else getattr(model, place, None)
+        for tower, place in _PLACES.items()
+    }
+    holders = {k: v for k, v in holders.items() if hasattr(v, 'spec')}
+    own = {part + k: tuple(v.shape) for k, v in model.state_dict().items()}
+    wanted = rename(own, OWN)[0]
+    if not holders or not wanted:
+        return
+    lacking = set()
+    if len(holders) == 1:  # what a single tower has no place for
+        lacking = {*_PLACES, 'logit_scale', 'logit_bias'} - {*holders}
+    found, wanted = (
+        {
+            name: shape
+            for name, shape in side.items()
+            if name.split('.')[0] not in lacking and '.dense_pool.' not in name
+        }
+        for side in (checkpoint.shapes, wanted)
+    )
+    listed = differences(
+        found,
+        _known(checkpoint),
+        wanted,
+        {tower: getattr(holder, tower) for tower, holder in holders.items()},
+        any_grid=True,
+    )
+    if listed:
+        names, clause = [], ''
+        if checkpoint.is_whole:
+            names, clause = fitting_clips(checkpoint.shapes, checkpoint.facts)
+        built = {holder.spec.name for holder in holders.values()}
+        raise CheckpointError(
+            f'checkpoint {checkpoint.path} is not of the CLIP '
+            f'{" and ".join(built)} that the model is built for '
+            f'({len(listed)} differences, the first: {listed[0]})'
+            f'{f"; {clause}" if names else ""}.'
+        )
+
+
+def _known(checkpoint: Checkpoint) -> Facts:
+    """Traits of the CLIP that a file says it is, else what it proves."""
+    try:
+        spec = CLIPS.build(dict(type='CLIPSpec', clip=checkpoint.clip))
+        towers = meta_towers(spec.model_cfg)
+        return {name: traits(tower) for name, tower in towers.items()}
+    except (UsageError, TypeError):  # it says none, or a folder elsewhere
+        return checkpoint.facts
+
+
+def load_clip_weights(
+    model: nn.Module, checkpoint: Checkpoint, part: str = ''
+) -> None:
+    """Copies a CLIP into a model; heads of a training may lack or be left.
+
+    Args:
+        model (nn.Module): A ``HarmoCLIP`` or one of its towers.
+        checkpoint (Checkpoint): Weights of a CLIP.
+        part (str): Prefix of the model's weights within a ``HarmoCLIP``.
+            Defaults to that of a whole one.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    check_clip(model, checkpoint, part)
+    weights = {
+        name[len(part) :]: value
+        for name, value in checkpoint.own_weights.items()
+        if name.startswith((*HEADS, *_PLACES.values(), 'logit_scale'))
+        and name.startswith(part)
+    }
+    optional = (*HEADS, 'backbone.dense_pool.', 'dense_pool.')
+    load_matching(model, weights, checkpoint.path, optional)
 
 
 def load_matching(
     model: nn.Module,
-    state_dict: Mapping[str, torch.Tensor],
+    state_dict: Mapping[str, Tensor],
     source: str,
     optional: Sequence[str] = (),
 ) -> None:
-    """Load a state dict that must fit the model completely.
+    """Loads a state dict that must fit the model completely.
 
     Hooks of the model take part, e.g. those that resize position
     embeddings, so what they make fit does fit.
@@ -46,134 +167,35 @@ def load_matching(
         CheckpointError: If keys are missing or left over, or shapes differ;
             names them.
     """
-    reshaped: List[Tuple[str, ...]] = []
+    wrong = f'checkpoint {source} is of another model than the config builds: '
     try:
-        keys = model.load_state_dict(state_dict, strict=False)
-        missing, unexpected = keys.missing_keys, keys.unexpected_keys
+        missing, unexpected = model.load_state_dict(state_dict, strict=False)
     except RuntimeError as error:  # torch's way to report shapes
-        reshaped = re.findall(
-            r'size mismatch for (\S+): .*?shape (.*?) from checkpoint, '
-            r'the shape in current model is (.*?)\.$',
-            str(error),
-            flags=re.MULTILINE,
-        )
-        if not reshaped:
-            raise
-        own = model.state_dict()
-        missing = [key for key in own if key not in state_dict]
-        unexpected = [key for key in state_dict if key not in own]
-    allowed = tuple(optional)
-    log_names(
-        'left as initialised, since the file lacks them',
-        [key for key in missing if key.startswith(allowed)],
-        source,
-    )
-    log_names(
-        'not used',
-        [key for key in unexpected if key.startswith(allowed)],
-        source,
-    )
-    missing = [key for key in missing if not key.startswith(allowed)]
-    unexpected = [key for key in unexpected if not key.startswith(allowed)]
-    # buffers that old checkpoints of BatchNorm lack
-    missing = [k for k in missing if not k.endswith('num_batches_tracked')]
-    lines = []
-    if missing:
-        lines.append(_some('in the model but not in the file', missing))
-    if unexpected:
-        lines.append(_some('in the file but not in the model', unexpected))
-    if reshaped:
-        shapes = [
-            f'{key} {_shape(theirs)} in the file, {_shape(ours)} in the model'
-            for key, theirs, ours in reshaped
-        ]
-        lines.append(_some('of another shape', shapes))
-    if lines:
-        raise CheckpointError(
-            f'checkpoint {source} is of another model than the config '
-            'builds. Use the config it was trained with.\n' + '\n'.join(lines)
-        )
-
-
-def _shape(size: str) -> str:
-    return size.replace('torch.Size([', '(').replace('])', ')')
-
-
-def _some(what: str, keys: List[str], limit: int = 10) -> str:
-    shown = [f'    {key}' for key in keys[:limit]]
-    if len(keys) > limit:
-        shown.append(f'    ... and {len(keys) - limit} more')
-    return '\n'.join([f'  {len(keys)} {what}:', *shown])
-
-
-def check_activation(model: nn.Module, checkpoint: CLIPCheckpoint) -> None:
-    """Refuses weights of QuickGELU in a model of GELU, and the reverse.
-
-    Where the file does not say for certain, the log says what is presumed.
-
-    Args:
-        model (nn.Module): A ``HarmoCLIP`` or one of its towers.
-        checkpoint (CLIPCheckpoint): The weights.
-
-    Raises:
-        CheckpointError: If the activations are known to differ.
-    """
-    activation, source = checkpoint.activation, checkpoint.path
-    if checkpoint.form.name == OWN and not activation.certain:
-        return  # weights alone: the model's config is all there is to go by
-    for name, wanted in (
-        ('backbone', activation.vision),
-        ('text_encoder', activation.text),
-    ):
-        tower = getattr(model, name, None)
-        if tower is None or type(tower).__name__ == 'HarmoCLIPEVA02':
-            continue  # EVA-02's vision tower has SwiGLU
-        built = activation_of(tower)
-        if built == wanted:
-            continue
-        remedy = (
-            f'set act_cfg=dict(type={ACT_CFGS[wanted]["type"]!r}) in the '
-            f'{name} of the config'
-        )
-        if activation.certain:
-            raise CheckpointError(
-                f'checkpoint {source} was trained with {wanted} '
-                f'({activation.reason}), but the {name} is built with '
-                f'{built}, which gives wrong features: {remedy}.'
+        raise CheckpointError(f'{wrong}{error}') from error
+    complaints = []
+    for what, keys in (('missing', missing), ('left over', unexpected)):
+        allowed = [k for k in keys if k.startswith(tuple(optional))]
+        if allowed:
+            print_log(
+                f'{source}: {len(allowed)} weights are {what}, as they may: '
+                f'{", ".join(allowed)}.',
+                logger='current',
             )
-        print_log(
-            f'{source} may need {wanted} ({activation.reason}), but the '
-            f'{name} is built with {built}: if so, {remedy}.',
-            logger='current',
-            level=logging.WARNING,
-        )
-
-
-def load_clip_weights(model: nn.Module, checkpoint: CLIPCheckpoint) -> None:
-    """Copies the weights of both towers into a ``HarmoCLIP``.
-
-    Args:
-        model (nn.Module): The model.
-        checkpoint (CLIPCheckpoint): The weights. What the heads of a
-            training lack or have left over is logged.
-
-    Raises:
-        CheckpointError: If towers, temperature or activation do not fit.
-    """
-    checkpoint.check_complete()
-    check_activation(model, checkpoint)
-    load_matching(model, checkpoint.state_dict, checkpoint.path, HEADS)
+        # old checkpoints of BatchNorm lack its count of batches
+        keys = [
+            key
+            for key in keys
+            if key not in allowed and not key.endswith('num_batches_tracked')
+        ]
+        if keys:
+            names = ', '.join(keys[:9]) + (' ...' if len(keys) > 9 else '')
+            complaints.append(f'{len(keys)} weights are {what} ({names})')
+    if complaints:
+        raise CheckpointError(wrong + ', '.join(complaints) + '.')
 
 
 def pretrained_cfg(module: nn.Module) -> Optional[Dict]:
-    """Finds the ``init_cfg`` of type Pretrained of a module.
-
-    Args:
-        module (nn.Module): A module with an ``init_cfg``.
-
-    Returns:
-        dict, optional: It, without its type.
-    """
+    """The ``init_cfg`` of type Pretrained of a module, without its type."""
     cfgs = getattr(module, 'init_cfg', None) or []
     for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
         if cfg.get('type') in ('Pretrained', 'mmengine.Pretrained'):
@@ -187,8 +209,8 @@ def init_from_checkpoint(module: nn.Module, part: str = '') -> bool:
     ``init_cfg=dict(type='Pretrained', checkpoint=PATH)`` reads CLIP
     checkpoints of every format here, where mmengine's own initialiser knows
     files in our names only and passes over what does not fit. Further keys:
-    ``prefix`` (take the weights below it and take it off their names),
-    ``activation`` and ``trust_pickle`` (see :func:`read_clip`).
+    ``prefix`` (take the weights below it and take it off their names) and
+    ``trust_pickle`` (see :func:`read_checkpoint`).
 
     Args:
         module (nn.Module): A ``HarmoCLIP`` or one of its towers.
@@ -204,47 +226,14 @@ def init_from_checkpoint(module: nn.Module, part: str = '') -> bool:
     cfg = pretrained_cfg(module)
     if cfg is None:
         return False
-    path = cfg['checkpoint']
-    raw = read_checkpoint(
-        fetch(path) if is_remote(path) else path,
-        cfg.get('trust_pickle', False),
-    )
-    prefix = cfg.get('prefix')
-    if prefix:
-        prefix = prefix.rstrip('.') + '.'
-        raw = raw._replace(
-            state_dict={
-                name[len(prefix) :]: value
-                for name, value in raw.state_dict.items()
-                if name.startswith(prefix)
-            }
-        )
-    checkpoint = recognise(raw, cfg.get('activation'))
-    if checkpoint is None:
-        # a file of this module alone, or one that load_matching will refuse
-        load_matching(module, raw.state_dict, raw.path)
-    elif part:
-        checkpoint.check_complete(part)
-        _check_part(module, part, checkpoint)
-        state_dict = {
-            name[len(part) :]: value
-            for name, value in checkpoint.state_dict.items()
-            if name.startswith(part)
-        }
-        load_matching(module, state_dict, raw.path)
+    path, trust = cfg['checkpoint'], cfg.get('trust_pickle', False)
+    found = read_checkpoint(path, trust, cfg.get('prefix') or '')
+    if found.format is None:
+        load_matching(module, found.weights, found.path)
     else:
-        load_clip_weights(module, checkpoint)
-    if checkpoint is not None:
-        print_log(checkpoint.describe(), logger='current')
+        load_clip_weights(module, found, part)
+    print_log(f'{path}: {found.format} weights are loaded.', logger='current')
     if hasattr(module, '_params_init_info'):
         update_init_info(module, f'PretrainedInit: load from {path}')
     module._is_init = True
     return True
-
-
-def _check_part(
-    module: nn.Module, part: str, checkpoint: CLIPCheckpoint
-) -> None:
-    holder = nn.Module()
-    holder.add_module(part.rstrip('.'), module)
-    check_activation(holder, checkpoint)

@@ -18,16 +18,14 @@ from harmoclip_mm.text import Vocabulary
 from .zero_shot_classifier import ZeroShotClassifier
 
 _FORMAT = 1
-# Resized to each input size, so they do not tell two towers apart.
-_RESIZED = ('pos_embed',)
 
 
 def tower_fingerprint(tower: nn.Module) -> str:
-    """SHA-256 of a tower's parameters.
+    """SHA-256 of the weights that a CLIP's tower has in a checkpoint.
 
-    Parameters are read as float32 in the order of their names. A vision
-    tower's position embeddings are left out, since loading resizes them to
-    the input size; buffers are too, since they follow from the settings.
+    Weights are read as float32 in the order of their names. A vision tower's
+    position embeddings are left out, since loading resizes them to the input
+    size; so is a ``dense_head``, which the CLIP does not have.
 
     Args:
         tower (nn.Module): A vision or text tower.
@@ -35,10 +33,13 @@ def tower_fingerprint(tower: nn.Module) -> str:
     Returns:
         str: 64 hexadecimal digits.
     """
-    skipped = _RESIZED if hasattr(tower, 'patch_size') else ()
+    weights = tower.state_dict()
+    if hasattr(tower, 'visual'):
+        weights = tower.visual.state_dict()
+        weights.pop(tower.family.pos_embed, None)
     digest = hashlib.sha256()
-    for name, weight in sorted(tower.named_parameters()):
-        if name in skipped:
+    for name, weight in sorted(weights.items()):
+        if not weight.is_floating_point():  # counters of batches
             continue
         digest.update(f'{name} {tuple(weight.shape)}\n'.encode())
         digest.update(weight.detach().cpu().float().contiguous().numpy())
@@ -182,7 +183,7 @@ def encode_vocabulary(
     """Embeds the classes of a vocabulary, in float32 whatever autocast says.
 
     Args:
-        text_encoder (nn.Module): A ``CLIPTextTransformer``.
+        text_encoder (nn.Module): A ``CLIPTextEncoder``.
         backbone (nn.Module): The vision tower of the same CLIP.
         vocabulary (Vocabulary): The classes.
         templates (str | Sequence[str]): See ``ZeroShotClassifier``.

@@ -1,6 +1,6 @@
 """Zero-shot classifier: one text embedding a class."""
 
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import Any, List, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import (
-    CLIPTokenizer,
     fill_templates,
     get_templates,
     load_vocabulary,
@@ -25,18 +24,19 @@ class ZeroShotClassifier(nn.Module):
 
     Each class name is put into each template; the embeddings are
     normalised, averaged over the templates and normalised again (CLIP,
-    arXiv 2103.00020, section 3.1.4). The matrix is computed once for a
-    vocabulary and kept until the model returns to training.
+    arXiv 2103.00020, section 3.1.4). The matrix is kept as long as the text
+    tower's weights stay as they are, and no mode is set anew.
 
     Args:
         vocabulary (str | Sequence[str]): Name of a vocabulary, path of a
             vocabulary file, or class names.
         templates (str | Sequence[str]): Name of a template set or templates
             with ``{}`` for the class name. Defaults to ``'openai80'``.
-        mode (str): ``'eot'`` takes a prompt's embedding at EOT, the
-            classifier of CLIP; ``'lexeme'`` the mean over the tokens of the
-            class name within the prompt, in the text token space; ``'both'``
-            the normalised sum of the two. Defaults to ``'eot'``.
+        mode (str): ``'eot'`` takes the embedding of the prompt, pooled as
+            the CLIP pools, its own classifier; ``'lexeme'`` the mean over the
+            tokens of the class name within the prompt, in the text token
+            space; ``'both'`` the normalised sum of the two. Defaults to
+            ``'eot'``.
         chunk_size (int): Most prompts encoded at once. Defaults to 1024.
 
     Raises:
@@ -61,37 +61,51 @@ class ZeroShotClassifier(nn.Module):
         self.mode = mode
         self.chunk_size = chunk_size
         self._weight: Optional[Tensor] = None
+        self._made_of: Any = None
 
     def train(self, mode: bool = True) -> 'ZeroShotClassifier':
-        """Forgets the embeddings: after training they are others."""
-        self._weight = None
+        """Forgets the embeddings: after training they are others.
+
+        Versions of weights would tell that too, but for those that are
+        written through ``.data``, as mmengine's moving averages are before a
+        validation.
+        """
+        self._weight = self._made_of = None
         return super().train(mode)
 
     def class_embeddings(self, text_encoder: nn.Module) -> Tensor:
         """Embeddings of the classes, computed at the first call.
 
         Args:
-            text_encoder (nn.Module): A ``CLIPTextTransformer``.
+            text_encoder (nn.Module): A ``CLIPTextEncoder``.
 
         Returns:
             Tensor: L2-normalised embeddings, shape (classes, D), float32.
         """
-        if self._weight is None or torch.is_grad_enabled():
-            weight = self._build(text_encoder)
-            if torch.is_grad_enabled():
-                return weight
-            self._weight = weight
+        if torch.is_grad_enabled():
+            return self._build(text_encoder)
+        # In a tuple the tower is no submodule of this module.
+        made_of = (text_encoder, _state_of(text_encoder))
+        if self._weight is None or self._made_of != made_of:
+            self._weight = self._build(text_encoder)
+            self._made_of = made_of
         return self._weight
 
     def forward(
-        self, embeddings: Tensor, text_encoder: nn.Module, scale: Tensor
+        self,
+        embeddings: Tensor,
+        text_encoder: nn.Module,
+        scale: Tensor,
+        bias: Optional[Tensor] = None,
     ) -> Tensor:
         """Scores embeddings against all classes.
 
         Args:
             embeddings (Tensor): L2-normalised embeddings, shape (N, D).
-            text_encoder (nn.Module): A ``CLIPTextTransformer``.
+            text_encoder (nn.Module): A ``CLIPTextEncoder``.
             scale (Tensor): Factor of the cosines, scalar.
+            bias (Tensor, optional): What a CLIP trained with a sigmoid adds
+                to the scaled cosines, scalar. Defaults to none.
 
         Returns:
             Tensor: Logits, shape (N, classes), float32.
@@ -99,10 +113,11 @@ class ZeroShotClassifier(nn.Module):
         weight = self.class_embeddings(text_encoder)
         # A product in bfloat16 would tie classes that are apart.
         with torch.autocast(embeddings.device.type, enabled=False):
-            return scale.float() * embeddings.float() @ weight.t()
+            logits = scale.float() * embeddings.float() @ weight.t()
+            return logits if bias is None else logits + bias.float()
 
     def _build(self, text_encoder: nn.Module) -> Tensor:
-        ids, masks = self._prompts()
+        ids, masks = self._prompts(text_encoder.tokenizer)
         device = next(text_encoder.parameters()).device
         parts: List[Tensor] = []
         for start in range(0, len(ids), self.chunk_size):
@@ -111,7 +126,7 @@ class ZeroShotClassifier(nn.Module):
                 self._embed(
                     text_encoder,
                     ids[chunk].to(device),
-                    masks[chunk].to(device),
+                    None if masks is None else masks[chunk].to(device),
                 )
             )
         # (classes * templates, D) -> mean over the templates
@@ -119,11 +134,11 @@ class ZeroShotClassifier(nn.Module):
         return F.normalize(prompts.mean(dim=1), dim=-1)
 
     def _embed(
-        self, text_encoder: nn.Module, ids: Tensor, masks: Tensor
+        self, text_encoder: nn.Module, ids: Tensor, masks: Optional[Tensor]
     ) -> Tensor:
         features = text_encoder(ids)
         eot = F.normalize(features.pooled.float(), dim=-1)
-        if self.mode == 'eot':
+        if masks is None:
             return eot
         row, token = masks.nonzero(as_tuple=True)
         lexeme = lexeme_pool(features.tokens, row, row, token, len(ids))
@@ -131,18 +146,41 @@ class ZeroShotClassifier(nn.Module):
             return lexeme
         return F.normalize(eot + lexeme, dim=-1)
 
-    def _prompts(self) -> Tuple[Tensor, Tensor]:
-        """Token ids and masks of the class name's tokens, (C * T, L)."""
-        tokenizer = CLIPTokenizer()
+    def _prompts(self, tokenizer: Any) -> Tuple[Tensor, Optional[Tensor]]:
+        """Token ids (C * T, L), and masks of the class name's tokens where
+        the mode needs them."""
+        prompts = [
+            (*_fill(template, words), len(words.rstrip('.')))
+            for words in self.vocabulary.prompts
+            for template in self.templates
+        ]
+        if self.mode == 'eot':
+            return tokenizer.ids([prompt for prompt, _, _ in prompts]), None
         ids, masks = [], []
-        for words in self.vocabulary.prompts:
-            for template in self.templates:
-                prompt, start = _fill(template, words)
-                encoding = tokenizer.encode_with_offsets(prompt)
-                span = [start, start + len(words.rstrip('.'))]
-                ids.append(encoding.ids)
-                masks.append(tokenizer.span_mask(encoding, [span]))
+        for prompt, start, length in prompts:
+            encoding = tokenizer.encode(prompt)
+            ids.append(encoding.ids)
+            span = [start, start + length]
+            masks.append(tokenizer.span_mask(encoding, [span]))
         return torch.stack(ids), torch.stack(masks)
+
+
+def _state_of(tower: nn.Module) -> Tuple[Any, ...]:
+    """Changes whenever the tower's weights do: each change in place raises
+    the version of a tensor, and one put in place of another is another
+    object. Inference tensors have no version."""
+    return tuple(
+        (
+            id(weight),
+            weight.device,
+            weight.dtype,
+            0 if weight.is_inference() else weight._version,
+        )
+        for weight in tower.parameters()
+        # FSDP gives modules views of shards for a while, new ones each time;
+        # a rank that took them for other weights would wait for the others.
+        if isinstance(weight, nn.Parameter)
+    )
 
 
 def _fill(template: str, words: str) -> Tuple[str, int]:

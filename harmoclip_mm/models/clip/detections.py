@@ -8,7 +8,7 @@ from mmdet.structures import SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .predictions import original_boxes
+from .predictions import ToScores, original_boxes
 
 # Candidates of an image that reach the NMS, best first.
 MAX_CANDIDATES = 1000
@@ -17,6 +17,7 @@ MAX_CANDIDATES = 1000
 def add_detections(
     data_samples: SampleList,
     logits: Sequence[Tensor],
+    to_scores: ToScores,
     objectness: bool = False,
     score_thr: float = 0.0,
     nms: Optional[Dict] = None,
@@ -36,6 +37,7 @@ def add_detections(
             back to the original image as well.
         logits (Sequence[Tensor]): Class scores of each sample's proposals,
             shapes (N_i, classes).
+        to_scores (Callable): Makes probabilities of them.
         objectness (bool): Multiply the probability with the objectness.
             Defaults to False.
         score_thr (float): Candidates of this score and below are dropped.
@@ -49,7 +51,7 @@ def add_detections(
     for sample, each in zip(data_samples, logits):
         proposals = sample.proposals
         boxes = original_boxes(proposals.bboxes, sample)
-        scores = each.softmax(dim=-1)
+        scores = to_scores(each)
         if objectness:
             scores = scores * proposals.scores[:, None]
         classes = scores.shape[-1]

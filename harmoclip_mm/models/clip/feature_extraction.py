@@ -58,7 +58,8 @@ def extract_features(
     Returns:
         CLIPFeatures: The features; fields not wanted are None.
     """
-    found = dict(logit_scale=model.logit_scale())
+    scale, bias = model.logit_scale()
+    found = dict(scale=scale, bias=bias)
     regions = phrases = None
     if needs & ({'regions'} | CROP_FEATURES | TEACHER_FEATURES):
         regions = collate_regions(

@@ -6,14 +6,14 @@ from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 import torch.nn.functional as F
 from mmdet.structures import OptSampleList, SampleList
 from mmengine.model import BaseModel, ModuleDict
+from PIL import Image
 from torch import Tensor
 
 from harmoclip_mm.registry import MODELS
-from harmoclip_mm.text import CLIPTokenizer
 
 from ..checkpoints import init_from_checkpoint, pretrained_cfg
 from ..layers import LogitScale
-from ..text_encoders import embed_texts
+from ..towers import CLIPName, embed_texts
 from ..utils import CLIPFeatures, RegionBatch, collate_regions
 from .detections import add_detections
 from .feature_extraction import (
@@ -43,14 +43,23 @@ class HarmoCLIP(BaseModel):
     that asks for features of the start gets a :class:`FrozenTeacher`.
 
     Args:
-        backbone (dict): Config of the vision tower.
-        text_encoder (dict): Config of the text tower.
+        clip (str | Mapping, optional): The CLIP, see :func:`clip_spec`. It
+            is handed to ``backbone``, ``text_encoder`` and
+            ``data_preprocessor`` as far as these name no ``type``, and are
+            the default ones.
+        backbone (dict, optional): Config of the vision tower. Defaults to
+            the ``HarmoCLIPBackbone`` of ``clip``.
+        text_encoder (dict, optional): Config of the text tower. Defaults to
+            the ``CLIPTextEncoder`` of ``clip``.
         region_extractor (dict, optional): Config of what turns boxes into
             features. Defaults to ``RoIFeatureExtractor``.
         crop_extractor (dict, optional): Config of what encodes the crops
             that ``RegionAlignmentHead`` may ask for. Defaults to none.
         heads (Dict[str, dict], optional): Configs of the heads by name.
-            Defaults to none, for evaluation.
+            Temperatures of their own start where the CLIP's does, and a
+            ``loss`` without ``type`` is of the kind that the CLIP was
+            trained with: ``SigmoidContrastiveLoss`` for one with a bias,
+            else ``ContrastiveLoss``. Defaults to none, for evaluation.
         classifier (dict, optional): Config of the zero-shot classifier of
             boxes. Defaults to none, which leaves boxes unclassified.
         micro_batch_size (int, optional): Train with the activations of so
@@ -61,7 +70,9 @@ class HarmoCLIP(BaseModel):
             are not trained, matched from the start of their names, e.g.
             ``['text_encoder']``. Defaults to none.
         data_preprocessor (dict, optional): Config of the preprocessor, as
-            of mmdet's detectors.
+            of mmdet's detectors. Defaults to a
+            ``RegionTextDataPreprocessor`` with mean and deviation of the
+            CLIP.
         test_cfg (dict, optional): How proposals become detections: keyword
             arguments of :func:`add_detections`. Defaults to its own.
         init_cfg (dict, optional): Initialisation config. Type ``Pretrained``
@@ -77,8 +88,9 @@ class HarmoCLIP(BaseModel):
 
     def __init__(
         self,
-        backbone: Dict,
-        text_encoder: Dict,
+        clip: Optional[CLIPName] = None,
+        backbone: Optional[Dict] = None,
+        text_encoder: Optional[Dict] = None,
         region_extractor: Optional[Dict] = None,
         crop_extractor: Optional[Dict] = None,
         heads: Optional[Dict[str, Dict]] = None,
@@ -89,28 +101,50 @@ class HarmoCLIP(BaseModel):
         test_cfg: Optional[Dict] = None,
         init_cfg: Optional[Dict] = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+
+        def of_clip(cfg: Optional[Dict], kind: str) -> Dict:
+            cfg = cfg or {}
+            if 'type' in cfg:
+                return cfg
+            return dict(type=f'harmoclip_mm.{kind}', **{'clip': clip, **cfg})
+
+        super().__init__(
+            of_clip(data_preprocessor, 'RegionTextDataPreprocessor'), init_cfg
+        )
         self.test_cfg = test_cfg or {}
         if micro_batch_size is not None and micro_batch_size < 1:
             raise ValueError(
                 f'micro_batch_size must be at least 1, not {micro_batch_size}.'
             )
         self.micro_batch_size = micro_batch_size
-        self.backbone = MODELS.build(backbone)
-        self.text_encoder = MODELS.build(text_encoder)
+        self.backbone = MODELS.build(of_clip(backbone, 'HarmoCLIPBackbone'))
+        self.text_encoder = MODELS.build(
+            of_clip(text_encoder, 'CLIPTextEncoder')
+        )
         if self.backbone.out_dims != self.text_encoder.out_dims:
             raise ValueError(
                 'The towers must share one joint space, but out_dims is '
                 f'{self.backbone.out_dims} in the backbone and '
                 f'{self.text_encoder.out_dims} in the text_encoder.'
             )
-        self.logit_scale = LogitScale()
+        spec = self.spec = self.backbone.spec
+        self.logit_scale = LogitScale(spec.init_scale, spec.init_bias)
         self.region_extractor = MODELS.build(
-            region_extractor or dict(type='RoIFeatureExtractor')
+            region_extractor or dict(type='harmoclip_mm.RoIFeatureExtractor')
         )
         self.crop_extractor = crop_extractor and MODELS.build(crop_extractor)
+        by_clip = dict(
+            init_scale=spec.init_scale,
+            init_bias=spec.init_bias,
+            default_loss='harmoclip_mm.ContrastiveLoss'
+            if spec.init_bias is None
+            else 'harmoclip_mm.SigmoidContrastiveLoss',
+        )
         self.heads = ModuleDict(
-            {name: MODELS.build(head) for name, head in (heads or {}).items()}
+            {
+                name: MODELS.build(head, default_args=by_clip)
+                for name, head in (heads or {}).items()
+            }
         )
         self.classifier = classifier and MODELS.build(classifier)
         self._needs = set().union(*(h.requires for h in self.heads.values()))
@@ -271,7 +305,7 @@ class HarmoCLIP(BaseModel):
             with_pooled=retrieve or label,
             with_dense=regional and self.region_extractor.needs_dense,
         )
-        scale = self.logit_scale()
+        scale, bias = self.logit_scale()
         if regional:
             regions = collate_regions(
                 data_samples,
@@ -285,30 +319,53 @@ class HarmoCLIP(BaseModel):
             ids = [each.candidate_ids for each in data_samples]
             texts = embed_texts(self.text_encoder, ids)
             embeddings = regions.split(embeddings)
-            add_candidate_scores(data_samples, embeddings, texts, scale)
+            add_candidate_scores(
+                data_samples, embeddings, texts, self.logit_scale
+            )
         elif classify:
-            logits = self.classifier(embeddings, self.text_encoder, scale)
+            logits = self.classifier(
+                embeddings, self.text_encoder, scale, bias
+            )
+            to_scores = self.logit_scale.probabilities
             for sample, rows in zip(data_samples, regions.split(logits)):
                 if 'proposals' in sample:
-                    add_detections([sample], [rows], **self.test_cfg)
+                    add_detections(
+                        [sample], [rows], to_scores, **self.test_cfg
+                    )
                 else:
-                    add_box_classes([sample], [rows])
+                    add_box_classes([sample], [rows], to_scores)
         if retrieve or label:
             images = F.normalize(vision.pooled.float(), dim=-1)
         if label:
-            logits = self.classifier(images, self.text_encoder, scale)
-            add_image_classes(data_samples, logits)
+            logits = self.classifier(images, self.text_encoder, scale, bias)
+            add_image_classes(
+                data_samples, logits, self.logit_scale.probabilities
+            )
         if retrieve:
             ids = [each.caption_ids for each in data_samples]
             texts = embed_texts(self.text_encoder, ids)
             add_embeddings(data_samples, images, texts)
         return data_samples
 
+    def preprocess(self, image: Union[str, Image.Image]) -> Tensor:
+        """Prepares an image as the CLIP was trained with.
+
+        Args:
+            image (str | Image): Path or image.
+
+        Returns:
+            Tensor: Resized and normalised, shape (3, H, W), on the CPU.
+        """
+        if not isinstance(image, Image.Image):
+            with Image.open(image) as opened:
+                image = opened.convert('RGB')
+        return self.spec.image_transform(self.backbone.img_size)(image)
+
     def encode_image(self, img: Tensor) -> Tensor:
         """Embeds images.
 
         Args:
-            img (Tensor): Images normalised by CLIP's mean and standard
+            img (Tensor): Images normalised by the CLIP's mean and standard
                 deviation, shape (B, 3, H, W).
 
         Returns:
@@ -317,17 +374,18 @@ class HarmoCLIP(BaseModel):
         pooled = self.backbone.encode(img, with_dense=False).pooled
         return F.normalize(pooled, dim=-1)
 
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
+    def encode_text(self, texts: Union[str, Sequence[str]]) -> Tensor:
         """Embeds texts.
 
         Args:
-            texts (Sequence[str]): N texts.
+            texts (str | Sequence[str]): N texts; a string is one.
 
         Returns:
             Tensor: L2-normalised embeddings, shape (N, D).
         """
-        ids = CLIPTokenizer(self.text_encoder.context_length)(list(texts))
-        ids = ids.to(self.text_encoder.pos_embed.device)
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        ids = self.text_encoder.tokenizer.ids(texts)
+        ids = ids.to(next(self.text_encoder.parameters()).device)
         return F.normalize(self.text_encoder(ids).pooled, dim=-1)
 
     def encode_dense(self, img: Tensor) -> Tensor:

@@ -63,6 +63,6 @@ def concatenate(parts: Sequence[CLIPFeatures]) -> CLIPFeatures:
     rows = {
         name: torch.cat([getattr(part, name) for part in parts])
         for name, value in parts[0]._asdict().items()
-        if value is not None and name != 'logit_scale'
+        if value is not None and name not in ('scale', 'bias')
     }
     return parts[0]._replace(**rows)

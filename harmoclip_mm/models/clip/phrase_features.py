@@ -5,7 +5,7 @@ from typing import Dict, Optional, Set
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..text_encoders import TextFeatures
+from ..towers import TextFeatures
 from ..utils import RegionPhrases, lexeme_pool
 
 
@@ -18,7 +18,7 @@ def phrase_features(
     """Embeds the phrases of regions, each distinct text once.
 
     Args:
-        text_encoder (nn.Module): A ``CLIPTextTransformer``.
+        text_encoder (nn.Module): A ``CLIPTextEncoder``.
         phrases (RegionPhrases): Phrases of R regions.
         captions (TextFeatures, optional): Features of the captions that
             their spans lie in; only lexemes need them.
@@ -45,13 +45,12 @@ def phrase_features(
             len(phrases.index),
         )
         if not spans_only:
-            # A phrase that is a text of its own: all tokens between SOT
-            # and EOT. Rows are zero in one of the two summands.
-            eot = phrases.ids == text_encoder.eot_id
-            inner = eot.cumsum(dim=1) == 0
-            inner[:, 0] = False
-            row, token = inner.nonzero(as_tuple=True)
-            own = lexeme_pool(alone.tokens, row, row, token, len(inner))
+            # A phrase that is a text of its own: all of its tokens. Rows are
+            # zero in one of the two summands.
+            row, token = phrases.text_masks.nonzero(as_tuple=True)
+            own = lexeme_pool(
+                alone.tokens, row, row, token, len(phrases.text_masks)
+            )
             without = (~phrases.has_span)[:, None]
             lexemes = lexemes + own[phrases.index] * without
         found['lexemes'] = lexemes

@@ -19,6 +19,7 @@ from ..classifiers import (
     tower_fingerprint,
 )
 from ..clip.freezing import freeze
+from ..towers import clip_spec
 from .vocabulary import members
 from .vocabulary_memory import UNKNOWN, VocabularyMemory
 
@@ -32,9 +33,10 @@ class OpenVocabularyDetector(TwoStageDetector):
     a mask head in the RoI head, Mask R-CNN.
 
     Args:
-        backbone (dict): A CLIP vision tower.
-        text_encoder (dict, optional): The text tower of the same CLIP, never
-            trained, for :meth:`set_vocabulary` by names. Defaults to none:
+        backbone (dict): A ``HarmoCLIPBackbone``, of any CLIP.
+        text_encoder (dict, optional): The ``CLIPTextEncoder`` of the same
+            ``clip``, which it need not name again. It is never trained, and
+            serves :meth:`set_vocabulary` by names. Defaults to none:
             embeddings come from files.
         frozen (Sequence[str]): Regular expressions of the parameters that
             are not trained, matched from the start of their names. Defaults
@@ -43,8 +45,9 @@ class OpenVocabularyDetector(TwoStageDetector):
             checkpoint of any format, or one of our trainings, into the
             towers; see :func:`init_from_checkpoint`.
         **kwargs: See mmdet's ``TwoStageDetector``: ``neck``, ``rpn_head``,
-            ``roi_head`` (an ``OpenVocabularyRoIHead``), ``train_cfg``,
-            ``test_cfg``, ``data_preprocessor``.
+            ``roi_head`` (an ``OpenVocabularyRoIHead``, whose box head takes
+            the width of the joint space from the CLIP if it names none),
+            ``train_cfg``, ``test_cfg``, ``data_preprocessor``.
 
     Raises:
         ValueError: If nothing matches one of ``frozen``, or the widths of
@@ -65,9 +68,17 @@ class OpenVocabularyDetector(TwoStageDetector):
                 'init_cfg': init_cfg,
                 **text_encoder,
             }
+        clip = backbone.get('clip')
+        if clip is not None:
+            roi_head = kwargs['roi_head']
+            width = dict(embed_dims=clip_spec(clip).embed_dim)
+            kwargs['roi_head'] = {
+                **roi_head,
+                'bbox_head': {**width, **roi_head['bbox_head']},
+            }
         super().__init__(backbone=backbone, **kwargs)
         self.text_encoder = text_encoder and MODELS.build(
-            {**text_encoder, 'frozen': True}
+            {'clip': clip, **text_encoder, 'frozen': True}
         )
         width = self.memory.embeddings.shape[1]
         for name in ('backbone', 'text_encoder'):

@@ -54,7 +54,9 @@ class OpenVocabularyRoIHead(StandardRoIHead):
     At test time each proposal is pooled from CLIP's dense map; the softmax
     of its scaled cosines with the classes, without background, is joined
     with the detector's probability, see :func:`join_scores`. Training is
-    mmdet's.
+    mmdet's. A CLIP that was trained with a sigmoid (SigLIP) is asked by the
+    same softmax, since both opinions have to be shares of one; its bias would
+    change none of them.
 
     Args:
         bbox_head (dict): A ``TextEmbeddingBBoxHead``.
@@ -64,7 +66,7 @@ class OpenVocabularyRoIHead(StandardRoIHead):
             Defaults to 0.35.
         beta (float): The same for novel classes. Defaults to 0.65.
         region_scale (float): Factor of the cosines of the dense map; 100 is
-            the temperature of OpenAI's CLIP. Defaults to 100.
+            the scale of OpenAI's CLIP. Defaults to 100.
         mask_head (dict, optional): A class-agnostic mask head. Defaults to
             none.
         **kwargs: See mmdet's ``StandardRoIHead``.

@@ -25,6 +25,9 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
     section 3.2). Convolutions, linear layers, regression and losses are
     those of mmdet; regression is class-agnostic.
 
+    The scale is the head's own and scores are a softmax's, whatever the CLIP
+    was trained with: a SigLIP gives its embeddings and nothing else.
+
     In training the base classes of the vocabulary are scored, the labels of
     the training data set; in evaluation all classes are. ``num_classes``
     follows.
@@ -135,4 +138,4 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
                 F.normalize(projected.float(), dim=-1),
                 F.normalize(rows.float(), dim=-1),
             )
-            return self.logit_scale().float() * cosines
+            return self.logit_scale()[0].float() * cosines

@@ -1,10 +1,11 @@
 """What all heads on the two towers share."""
 
 from abc import abstractmethod
-from typing import Dict, FrozenSet, Optional
+from typing import Dict, FrozenSet, Optional, Tuple
 
+import torch
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from harmoclip_mm.registry import MODELS
 
@@ -12,16 +13,33 @@ from ..layers import LogitScale
 from ..utils import CLIPFeatures
 
 TEMPERATURES = ('shared', 'own')
+# SigLIP's first bias (arXiv 2303.15343): most pairs are negatives.
+FIRST_BIAS = -10.0
 
 
 class BaseContrastiveHead(BaseModule):
     """A head says which features it needs and turns them into a loss.
 
+    Its logits are ``scale * cosine + bias``. Whose scale and bias they are is
+    said by ``temperature``; a loss that needs a bias always has one, the
+    head's own where the CLIP has none.
+
     Args:
-        loss (dict): Config of the loss module.
-        temperature (str): ``'shared'`` scales cosines by CLIP's temperature,
-            ``'own'`` by a learnable one of the head's.
+        loss (dict, optional): Config of the loss module. Without ``type`` it
+            is a ``default_loss``. Defaults to that with its own defaults.
+        temperature (str): ``'shared'`` takes the CLIP's scale and bias,
+            ``'own'`` learnable ones of the head's. Defaults to ``'shared'``.
+        init_scale (float): First scale of an own temperature. Defaults to
+            1 / 0.07.
+        init_bias (float, optional): Bias of the CLIP before training, with
+            which an own one starts. Defaults to a CLIP without bias: if the
+            loss needs one it is the head's own and starts at -10.
+        default_loss (str): The loss that the CLIP was trained with. Defaults
+            to ``ContrastiveLoss``.
         init_cfg (dict, optional): Initialisation config.
+
+    ``HarmoCLIP`` hands its CLIP's ``init_scale``, ``init_bias`` and
+    ``default_loss`` to heads that do not set them.
 
     Attributes:
         requires (FrozenSet[str]): Fields of ``CLIPFeatures`` that the model
@@ -35,8 +53,11 @@ class BaseContrastiveHead(BaseModule):
 
     def __init__(
         self,
-        loss: Dict,
-        temperature: str,
+        loss: Optional[Dict] = None,
+        temperature: str = 'shared',
+        init_scale: float = 1 / 0.07,
+        init_bias: Optional[float] = None,
+        default_loss: str = 'harmoclip_mm.ContrastiveLoss',
         init_cfg: Optional[Dict] = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -45,14 +66,25 @@ class BaseContrastiveHead(BaseModule):
                 f'{type(self).__name__} knows no temperature={temperature!r};'
                 f' choose one of {", ".join(map(repr, TEMPERATURES))}.'
             )
-        self.loss_module = MODELS.build(loss)
-        self.logit_scale = LogitScale() if temperature == 'own' else None
+        self.loss_module = MODELS.build({'type': default_loss, **(loss or {})})
+        needs_bias = getattr(self.loss_module, 'needs_bias', False)
+        first_bias = FIRST_BIAS if init_bias is None else init_bias
+        self.logit_scale, self.bias = None, None
+        if temperature == 'own':
+            self.logit_scale = LogitScale(
+                init_scale, first_bias if needs_bias else None
+            )
+        elif needs_bias and init_bias is None:
+            self.bias = nn.Parameter(torch.tensor(first_bias))
 
-    def scale(self, features: CLIPFeatures) -> Tensor:
-        """Returns the factor of the cosines, a scalar."""
-        if self.logit_scale is None:
-            return features.logit_scale
-        return self.logit_scale()
+    def temperature(
+        self, features: CLIPFeatures
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """Returns factor of the cosines and bias, scalars; None: no bias."""
+        if self.logit_scale is not None:
+            return self.logit_scale()
+        bias = features.bias if self.bias is None else self.bias
+        return features.scale, bias
 
     @abstractmethod
     def loss(self, features: CLIPFeatures) -> Dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """KD head: regions against what a frozen teacher sees in them."""
 
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 from torch import Tensor
 
@@ -19,7 +19,8 @@ class ConceptDistillationHead(BaseContrastiveHead):
 
     The teacher is the vision tower as it was before training. Both compare
     the region with the phrases of the global batch (RegionCLIP, arXiv
-    2112.09106), at one temperature, which this loss does not train.
+    2112.09106), at the CLIP's scale, which this loss does not train; a bias
+    would leave its softmax as it is.
 
     Args:
         view (str): What the teacher looks at: ``'crop'``, the region's crop,
@@ -27,7 +28,8 @@ class ConceptDistillationHead(BaseContrastiveHead):
             to ``'crop'``.
         loss (dict, optional): Config of the loss. Defaults to
             ``ConceptDistillationLoss``.
-        init_cfg (dict, optional): Initialisation config.
+        **kwargs: Other arguments of :class:`BaseContrastiveHead`, but for
+            the temperature.
 
     Raises:
         ValueError: If ``view`` is unknown.
@@ -37,16 +39,15 @@ class ConceptDistillationHead(BaseContrastiveHead):
         self,
         view: str = 'crop',
         loss: Optional[Dict] = None,
-        init_cfg: Optional[Dict] = None,
+        **kwargs: Any,
     ) -> None:
         if view not in VIEWS:
             raise ValueError(
                 f'ConceptDistillationHead knows no view {view!r}; choose one '
                 f'of {", ".join(map(repr, VIEWS))}.'
             )
-        super().__init__(
-            loss or dict(type='ConceptDistillationLoss'), 'shared', init_cfg
-        )
+        default = 'harmoclip_mm.ConceptDistillationLoss'
+        super().__init__({'type': default, **(loss or {})}, 'shared', **kwargs)
         self.teacher = VIEWS[view]
         self.requires = frozenset(
             {'regions', 'phrases', 'phrase_keys', self.teacher}
@@ -59,6 +60,6 @@ class ConceptDistillationHead(BaseContrastiveHead):
             getattr(features, self.teacher),
             features.phrases,
             features.phrase_keys,
-            self.scale(features).detach(),
+            features.scale.detach(),
         )
         return dict(loss_kd=loss)

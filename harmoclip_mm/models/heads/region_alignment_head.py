@@ -1,6 +1,6 @@
 """GR head: regions against the global embedding spaces."""
 
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 from torch import Tensor
 
@@ -22,20 +22,27 @@ CROP_ENCODERS = {
 class RegionAlignmentHead(BaseContrastiveHead):
     """Ties regions to whole texts, to whole images, or to both.
 
+    A reconstruction of HarmoCLIP's GR (arXiv 2511.22594), whose formula is
+    not public to us. The sum of two terms:
+
+    - text: the contrast of regions and the embeddings of their phrases read
+      alone, the space that zero-shot box classification uses;
+    - crop: the distance of regions and the image embeddings of their crops.
+
     Args:
-        mode (str): ``'text'`` aligns a region with the EOT embedding of its
-            phrase read alone, ``'crop'`` with the image embedding of its
-            crop, ``'both'`` with both. Defaults to ``'text'``.
-        crop_encoder (str): Who encodes the crops of modes ``'crop'`` and
-            ``'both'``: ``'detached'``, the model itself, without gradient;
-            ``'online'``, the model itself, with gradient (FineCLIP);
-            ``'teacher'``, its vision tower as it was before training
-            (CLIPSelf). Defaults to ``'detached'``.
-        loss (dict, optional): Config of the loss. Defaults to
-            ``GlobalRegionAlignmentLoss``.
-        temperature (str): ``'own'`` or ``'shared'``, see the base class; of
-            no meaning in mode ``'crop'``. Defaults to ``'shared'``.
-        init_cfg (dict, optional): Initialisation config.
+        mode (str): ``'text'``, ``'crop'`` or ``'both'``. Defaults to
+            ``'text'``.
+        loss (dict, optional): Config of the loss of the text term, see the
+            base class; pairs of equal normalised phrases are one group.
+        crop_loss (dict, optional): Config of the loss of the crop term,
+            ``CropDistanceLoss`` where it has no ``type``, the default.
+        temperature (str): ``'own'`` or ``'shared'``, see the base class.
+            Mode ``'crop'`` has none. Defaults to ``'shared'``.
+        crop_encoder (str): Who encodes crops: ``'detached'``, the model
+            itself, without gradient; ``'online'``, the model itself, with
+            gradient (FineCLIP); ``'teacher'``, its vision tower as it was
+            before training (CLIPSelf). Defaults to ``'detached'``.
+        **kwargs: Other arguments of :class:`BaseContrastiveHead`.
 
     Raises:
         ValueError: If ``mode`` or ``crop_encoder`` is unknown.
@@ -45,9 +52,10 @@ class RegionAlignmentHead(BaseContrastiveHead):
         self,
         mode: str = 'text',
         loss: Optional[Dict] = None,
+        crop_loss: Optional[Dict] = None,
         temperature: str = 'shared',
-        init_cfg: Optional[Dict] = None,
         crop_encoder: str = 'detached',
+        **kwargs: Any,
     ) -> None:
         for name, value, known in (
             ('mode', mode, MODES),
@@ -58,26 +66,34 @@ class RegionAlignmentHead(BaseContrastiveHead):
                     f'RegionAlignmentHead knows no {name} {value!r}; choose '
                     f'one of {", ".join(map(repr, known))}.'
                 )
-        super().__init__(
-            loss or dict(type='GlobalRegionAlignmentLoss'),
-            temperature,
-            init_cfg,
-        )
-        self.mode = mode
+        super().__init__(loss, temperature, **kwargs)
         self.requires = frozenset({'regions'})
-        if mode != 'crop':
+        self.crop_loss = None
+        if mode == 'crop':  # no contrast, and no parameters that none trains
+            self.loss_module = self.logit_scale = self.bias = None
+        else:
             self.requires |= {'phrases', 'phrase_keys'}
-        self.crops = None if mode == 'text' else CROP_ENCODERS[crop_encoder]
-        if self.crops is not None:
+        if mode != 'text':
+            self.crops = CROP_ENCODERS[crop_encoder]
             self.requires |= {self.crops}
+            default = 'harmoclip_mm.CropDistanceLoss'
+            self.crop_loss = MODELS.build(
+                {'type': default, **(crop_loss or {})}
+            )
 
     def loss(self, features: CLIPFeatures) -> Dict[str, Tensor]:
         """Returns ``loss_gr``; see the base class."""
-        loss = self.loss_module(
-            features.regions,
-            features.phrase_keys,
-            self.scale(features),
-            phrases=features.phrases if self.mode != 'crop' else None,
-            crops=self.crops and getattr(features, self.crops),
-        )
-        return dict(loss_gr=loss)
+        terms = []
+        if self.loss_module is not None:
+            terms.append(
+                self.loss_module(
+                    features.regions,
+                    features.phrases,
+                    features.phrase_keys,
+                    *self.temperature(features),
+                )
+            )
+        if self.crop_loss is not None:
+            crops = getattr(features, self.crops)
+            terms.append(self.crop_loss(features.regions, crops))
+        return dict(loss_gr=sum(terms))

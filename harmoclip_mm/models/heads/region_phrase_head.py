@@ -1,6 +1,6 @@
 """LRC head: regions against the lexemes of their captions."""
 
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 from torch import Tensor
 
@@ -16,14 +16,15 @@ class RegionPhraseHead(BaseContrastiveHead):
 
     A lexeme is the mean of the projected tokens of the phrase's span in the
     caption; a phrase that is a text of its own is pooled over its own
-    tokens. ``HarmoCLIP`` computes them.
+    tokens. ``HarmoCLIP`` computes them. A reconstruction of HarmoCLIP's LRC
+    (arXiv 2511.22594), whose formula is not public to us.
 
     Args:
-        loss (dict, optional): Config of the loss. Defaults to
-            ``LexemeRegionContrastiveLoss``.
+        loss (dict, optional): Config of the loss, see the base class; pairs
+            of equal normalised phrases are one group.
         temperature (str): ``'own'`` or ``'shared'``, see the base class.
             Defaults to ``'own'``.
-        init_cfg (dict, optional): Initialisation config.
+        **kwargs: Other arguments of :class:`BaseContrastiveHead`.
     """
 
     requires = frozenset({'regions', 'lexemes', 'phrase_keys'})
@@ -32,13 +33,9 @@ class RegionPhraseHead(BaseContrastiveHead):
         self,
         loss: Optional[Dict] = None,
         temperature: str = 'own',
-        init_cfg: Optional[Dict] = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            loss or dict(type='LexemeRegionContrastiveLoss'),
-            temperature,
-            init_cfg,
-        )
+        super().__init__(loss, temperature, **kwargs)
 
     def loss(self, features: CLIPFeatures) -> Dict[str, Tensor]:
         """Returns ``loss_lrc``; see the base class."""
@@ -46,6 +43,6 @@ class RegionPhraseHead(BaseContrastiveHead):
             features.regions,
             features.lexemes,
             features.phrase_keys,
-            self.scale(features),
+            *self.temperature(features),
         )
         return dict(loss_lrc=loss)

@@ -1,13 +1,15 @@
-"""CLIP's learnable temperature."""
+"""CLIP's learnable temperature, and SigLIP's bias."""
 
 import math
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
 
 class LogitScale(nn.Module):
-    """Scale of cosine similarities, ``exp`` of a learnable scalar.
+    """Scale of cosine similarities, ``exp`` of a learnable scalar, and the
+    learnable bias that is added to them where a CLIP has one.
 
     CLIP (arXiv 2103.00020, section 2.5) starts at 1 / 0.07 and keeps the
     scale at or below 100. The bound is applied to the parameter and not to
@@ -15,26 +17,61 @@ class LogitScale(nn.Module):
     it could never come down again.
 
     Args:
-        init_value (float): First value of the scale. Defaults to 1 / 0.07.
-        max_value (float): Upper bound of the scale. Defaults to 100.
-        learnable (bool): Whether the scale is trained. Defaults to True.
+        init_scale (float): First value of the scale. Defaults to 1 / 0.07.
+        init_bias (float, optional): First value of the bias. Defaults to no
+            bias: scores are a softmax's. With one they are a sigmoid's.
+        max_scale (float, optional): Upper bound of the scale in training.
+            Defaults to 100 without a bias and to none with one: released
+            SigLIPs have scales above 100 (So400m/14: 112), which a bound
+            would change at the first step.
+        learnable (bool): Whether scale and bias are trained. Defaults to
+            True.
     """
 
     def __init__(
         self,
-        init_value: float = 1 / 0.07,
-        max_value: float = 100.0,
+        init_scale: float = 1 / 0.07,
+        init_bias: Optional[float] = None,
+        max_scale: Optional[float] = None,
         learnable: bool = True,
     ) -> None:
         super().__init__()
-        self.max_log_scale = math.log(max_value)
+        if max_scale is None:
+            max_scale = 100.0 if init_bias is None else math.inf
+        self.max_log_scale = math.log(max_scale)
         self.log_scale = nn.Parameter(
-            torch.tensor(math.log(init_value)), requires_grad=learnable
+            torch.tensor(math.log(init_scale)), requires_grad=learnable
         )
+        self.bias = None
+        if init_bias is not None:
+            self.bias = nn.Parameter(
+                torch.tensor(float(init_bias)), requires_grad=learnable
+            )
 
-    def forward(self) -> Tensor:
-        """Returns the scale, a scalar in (0, max_value]."""
+    def forward(self) -> Tuple[Tensor, Optional[Tensor]]:
+        """Returns scale and bias.
+
+        Returns:
+            Tuple[Tensor, Tensor | None]: The scale, a positive scalar, and
+            the bias, a scalar, None where there is none.
+        """
         if self.training and self.log_scale.requires_grad:
             with torch.no_grad():
                 self.log_scale.clamp_(max=self.max_log_scale)
-        return self.log_scale.exp()
+        return self.log_scale.exp(), self.bias
+
+    def probabilities(self, logits: Tensor, dim: int = -1) -> Tensor:
+        """Turns logits into what the CLIP was trained to say.
+
+        Args:
+            logits (Tensor): Scaled cosines, plus the bias if there is one.
+            dim (int): Dimension of the classes, which only a softmax has to
+                know. Defaults to the last.
+
+        Returns:
+            Tensor: Probabilities of the same shape: over the classes without
+            a bias, of each class by itself with one.
+        """
+        if self.bias is None:
+            return logits.softmax(dim=dim)
+        return logits.sigmoid()

@@ -13,6 +13,7 @@ def window_attention(
     value: Tensor,
     grid: Tuple[int, int],
     window_size: int,
+    prefix: int = 1,
 ) -> Tensor:
     """Lets each patch attend to its window and to CLS, and CLS to all.
 
@@ -25,13 +26,15 @@ def window_attention(
     without a mask, which the fastest kernels do not take.
 
     Args:
-        query (Tensor): Queries, CLS first, shape (B, heads, 1 + h * w, C),
-            positions applied.
+        query (Tensor): Queries, CLS (or whatever the prefix is) first, shape
+            (B, heads, prefix + h * w, C), positions applied.
         key (Tensor): Keys, same shape.
         value (Tensor): Values, same shape.
         grid (Tuple[int, int]): Rows and columns (h, w) of patches.
         window_size (int): Patches per side of a window, at least 1. A window
             as large as the grid gives full attention.
+        prefix (int): Tokens before the patches; 0 of them is legal.
+            Defaults to 1, CLS.
 
     Returns:
         Tensor: Mixed values, same shape, contiguous.
@@ -39,8 +42,8 @@ def window_attention(
     attend = F.scaled_dot_product_attention
     if window_size >= max(grid):
         return attend(query, key, value)
-    cls_token = attend(query[:, :, :1], key, value)
-    maps = [x[:, :, 1:].unflatten(2, grid) for x in (query, key, value)]
+    maps = [x[:, :, prefix:].unflatten(2, grid) for x in (query, key, value)]
+    first = [x[:, :, :prefix] for x in (query, key, value)]
     bands = []
     for rows, height in _bands(grid[0], window_size):
         pieces = []
@@ -50,14 +53,16 @@ def window_attention(
                 _split(x[:, :, rows, columns], side) for x in maps
             )
             windows = len(queries) // len(query)
-            keys = _with_cls(key, keys, windows)
-            values = _with_cls(value, values, windows)
+            keys = _with_prefix(first[1], keys, windows)
+            values = _with_prefix(first[2], values, windows)
             mixed = attend(queries, keys, values)
             size = (rows.stop - rows.start, columns.stop - columns.start)
             pieces.append(_join(mixed, side, size))
         bands.append(torch.cat(pieces, dim=3))
     patches = torch.cat(bands, dim=2).flatten(2, 3)
-    return torch.cat([cls_token, patches], dim=2)
+    if not prefix:
+        return patches
+    return torch.cat([attend(first[0], key, value), patches], dim=2)
 
 
 def spread_evenly(num_layers: int, num_subsets: int = 4) -> Tuple[int, ...]:
@@ -109,7 +114,9 @@ def _join(x: Tensor, side: Tuple[int, int], size: Tuple[int, int]) -> Tensor:
     return x.permute(0, 3, 1, 4, 2, 5, 6).reshape(-1, heads, *size, dims)
 
 
-def _with_cls(tokens: Tensor, windowed: Tensor, windows: int) -> Tensor:
-    """Puts CLS of ``tokens`` before the patches of each of its windows."""
-    cls_token = tokens[:, :, :1].repeat_interleave(windows, dim=0)
-    return torch.cat([cls_token, windowed], dim=2)
+def _with_prefix(prefix: Tensor, windowed: Tensor, windows: int) -> Tensor:
+    """Puts the prefix tokens before the patches of each of their windows."""
+    if not prefix.shape[2]:
+        return windowed
+    prefix = prefix.repeat_interleave(windows, dim=0)
+    return torch.cat([prefix, windowed], dim=2)

@@ -4,37 +4,27 @@ from .concept_distillation_loss import (
     ConceptDistillationLoss,
     distillation_kl,
 )
+from .contrastive_loss import ContrastiveLoss
+from .crop_distance_loss import CropDistanceLoss, cosine_distance
 from .federated_loss import (
     FederatedCrossEntropyLoss,
     federated_cross_entropy,
     read_frequencies,
     sample_classes,
 )
-from .global_contrastive_loss import GlobalContrastiveLoss
-from .global_region_alignment_loss import (
-    GlobalRegionAlignmentLoss,
-    cosine_distance,
-)
 from .info_nce import (
     multi_positive_info_nce,
     pair_groups,
     symmetric_info_nce,
 )
-from .lexeme_region_contrastive_loss import LexemeRegionContrastiveLoss
-from .sigmoid_contrastive_loss import (
-    GlobalSigmoidLoss,
-    RegionSigmoidLoss,
-    pairwise_sigmoid,
-)
+from .sigmoid_contrastive_loss import SigmoidContrastiveLoss, pairwise_sigmoid
 
 __all__ = [
     'ConceptDistillationLoss',
+    'ContrastiveLoss',
+    'CropDistanceLoss',
     'FederatedCrossEntropyLoss',
-    'GlobalContrastiveLoss',
-    'GlobalRegionAlignmentLoss',
-    'GlobalSigmoidLoss',
-    'LexemeRegionContrastiveLoss',
-    'RegionSigmoidLoss',
+    'SigmoidContrastiveLoss',
     'cosine_distance',
     'distillation_kl',
     'federated_cross_entropy',

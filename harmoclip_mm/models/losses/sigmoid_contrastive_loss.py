@@ -1,20 +1,73 @@
 """SigLIP's loss: every pair is a question of yes or no."""
 
+from typing import Any, Optional, Tuple
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from harmoclip_mm.registry import MODELS
 
-from ..layers import run_block
-from ..utils import gather_rows, global_mean
-from .info_nce import pair_groups
+from ..utils import RowExchange, global_mean
+from . import info_nce
+from .contrastive_loss import ContrastiveLoss
 
 
-def _tile(left: Tensor, right: Tensor, positive: Tensor, *affine: Tensor):
-    scale, bias = affine
-    logits = scale * left @ right.t() + bias
-    return -F.logsigmoid(torch.where(positive, logits, -logits)).sum()
+class _PairwiseSigmoid(torch.autograd.Function):
+    """Sum over this rank's rows and all ranks' columns, as in ``info_nce.py``
+    by tiles of columns that are gathered in pieces.
+
+    A pair's gradient needs no other pair, unlike that of a softmax. So it is
+    made beside the pair's loss, and the backward computes no tile again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        left: Tensor,
+        right: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+        left_groups: Tensor,
+        right_groups: Tensor,
+        exchange: RowExchange,
+        chunk_size: int,
+    ) -> Tensor:
+        width = max(chunk_size, chunk_size**2 // max(len(left), 1))
+        scaled = left * scale
+        total, grad_bias = torch.zeros_like(scale), torch.zeros_like(bias)
+        grad_scaled = torch.zeros_like(left)
+        grad_right = torch.empty_like(right)
+        for span in exchange.spans(info_nce.GATHER_SIZE):
+            columns = exchange.gather(right, span)
+            groups = exchange.select(right_groups, span)
+            grad_columns = torch.empty_like(columns)
+            for part, part_groups, part_grad in zip(
+                columns.split(width),
+                groups.split(width),
+                grad_columns.split(width),
+            ):
+                positive = left_groups[:, None] == part_groups
+                # Logits that are the larger the more wrong they are.
+                sign = 1 - 2 * positive.to(left.dtype)
+                wrong = torch.addmm(bias, scaled, part.t()).mul_(sign)
+                total -= F.logsigmoid(-wrong).sum()
+                grad = wrong.sigmoid_().mul_(sign)
+                grad_bias += grad.sum()
+                grad_scaled.addmm_(grad, part)
+                torch.mm(grad.t(), scaled, out=part_grad)
+            grad_right[span] = exchange.reduce(grad_columns, span)
+        grad_scale = (grad_scaled * left).sum()
+        ctx.save_for_backward(
+            grad_scaled.mul_(scale), grad_right, grad_scale, grad_bias
+        )
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
+        return (*(grad * each for each in ctx.saved_tensors), *[None] * 4)
 
 
 def pairwise_sigmoid(
@@ -39,95 +92,55 @@ def pairwise_sigmoid(
             across ranks.
         scale (Tensor): Factor of the cosines, scalar.
         bias (Tensor): Added to them, scalar.
-        chunk_size (int): Columns compared with at once; the backward
-            computes each tile anew. Defaults to 1024.
+        chunk_size (int): See ``multi_positive_info_nce``. Defaults to 1024.
 
     Returns:
-        Tensor: The loss, scalar, equal on all ranks (see ``global_mean``).
+        Tensor: The loss, scalar, equal on all ranks (see ``global_mean``);
+        without any row 0, with gradients of 0.
     """
     with torch.autocast(device_type=left.device.type, enabled=False):
         if left.dtype != torch.float64:
             left, right = left.float(), right.float()
             scale, bias = scale.float(), bias.float()
-        columns, names = gather_rows(right).rows, gather_rows(groups).rows
-        local = left.sum() * 0.0
-        for part, part_names in zip(
-            columns.split(chunk_size), names.split(chunk_size)
-        ):
-            positive = groups[:, None] == part_names
-            local = local + run_block(
-                _tile,
-                left,
-                part,
-                positive,
-                scale,
-                bias,
-                with_cp=len(columns) > chunk_size,
-            )
-        return global_mean(local, len(columns))
-
-
-@MODELS.register_module()
-class RegionSigmoidLoss(nn.Module):
-    """SigLIP's loss between regions and texts, in place of LRC's InfoNCE.
-
-    Args:
-        loss_weight (float): Weight of the loss. Defaults to 1.
-        init_bias (float): First value of the learnable bias. Defaults to
-            -10, as SigLIP: most pairs are negatives.
-        chunk_size (int): See :func:`pairwise_sigmoid`. Defaults to 1024.
-    """
-
-    def __init__(
-        self,
-        loss_weight: float = 1.0,
-        init_bias: float = -10.0,
-        chunk_size: int = 1024,
-    ) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
-        self.chunk_size = chunk_size
-        self.bias = nn.Parameter(torch.tensor(init_bias))
-
-    def forward(
-        self, regions: Tensor, texts: Tensor, groups: Tensor, scale: Tensor
-    ) -> Tensor:
-        """Computes the loss.
-
-        Args:
-            regions (Tensor): L2-normalised region embeddings, shape (R, D).
-            texts (Tensor): Those of their lexemes or phrases, shape (R, D).
-            groups (Tensor): Keys of the phrases, shape (R,), int64; equal
-                ones are positives of each other.
-            scale (Tensor): Temperature as a scale, scalar.
-
-        Returns:
-            Tensor: Scalar loss over the regions of all ranks, 0 when there
-            are none.
-        """
-        loss = pairwise_sigmoid(
-            regions, texts, groups, scale, self.bias, self.chunk_size
+        exchange = RowExchange(groups)
+        local = _PairwiseSigmoid.apply(
+            left,
+            right,
+            scale,
+            bias,
+            groups,
+            exchange.gather(groups),
+            exchange,
+            chunk_size,
         )
-        # Without any region the bias too wants its (zero) gradient.
-        return self.loss_weight * (loss + self.bias * 0.0)
+        return global_mean(local, exchange.total)
 
 
 @MODELS.register_module()
-class GlobalSigmoidLoss(RegionSigmoidLoss):
-    """SigLIP's loss between images and captions, in place of GC's InfoNCE.
+class SigmoidContrastiveLoss(ContrastiveLoss):
+    """SigLIP's loss between the two sides of all pairs of all ranks.
 
-    Takes the arguments of :class:`RegionSigmoidLoss`.
+    Each left row is asked about each right one: pairs of one group are a yes,
+    all others a no (:func:`pairwise_sigmoid`). Takes the arguments of
+    :class:`ContrastiveLoss`, and needs a bias.
     """
 
-    def forward(self, image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
-        """Computes the loss.
+    needs_bias = True
 
-        Args:
-            image (Tensor): L2-normalised image embeddings, shape (B, D).
-            text (Tensor): Those of the captions, shape (B, D).
-            scale (Tensor): Temperature as a scale, scalar.
-
-        Returns:
-            Tensor: Scalar loss over the images of all ranks.
-        """
-        return super().forward(image, text, pair_groups(image), scale)
+    def compare(
+        self,
+        left: Tensor,
+        right: Tensor,
+        groups: Tensor,
+        scale: Tensor,
+        bias: Optional[Tensor],
+    ) -> Tensor:
+        """The loss without its weight; arguments as of :meth:`forward`."""
+        if bias is None:
+            raise ValueError(
+                'SigmoidContrastiveLoss needs a bias (SigLIP starts at -10); '
+                'a head hands it over by *self.temperature(features).'
+            )
+        return pairwise_sigmoid(
+            left, right, groups, scale, bias, self.chunk_size
+        )

@@ -12,10 +12,6 @@ from harmoclip_mm.registry import MODELS
 
 from ..utils import RegionBatch
 
-# A black pixel after CLIP's normalisation: -mean / std of openai/CLIP,
-# clip/clip.py.
-BLACK = (-1.79226255, -1.75209713, -1.48021413)
-
 
 @MODELS.register_module()
 class CropFeatureExtractor(nn.Module):
@@ -38,9 +34,9 @@ class CropFeatureExtractor(nn.Module):
         keep_ratio (bool): Keep the ratio of the sides: the longer one fills
             the crop, the rest on both sides of the shorter one is padded.
             Defaults to False.
-        pad_value (Sequence[float]): Value of the padding in the normalised
-            image, by channel. Defaults to a black pixel under CLIP's
-            normalisation.
+        pad_value (Sequence[float], optional): Value of the padding in the
+            normalised image, by channel. Defaults to None: a black pixel
+            under the normalisation of the tower's CLIP.
         chunk_size (int): Most crops encoded at once. Defaults to 256.
 
     Raises:
@@ -55,7 +51,7 @@ class CropFeatureExtractor(nn.Module):
         crop_size: Optional[Union[int, Tuple[int, int]]] = None,
         context: float = 1.0,
         keep_ratio: bool = False,
-        pad_value: Sequence[float] = BLACK,
+        pad_value: Optional[Sequence[float]] = None,
         chunk_size: int = 256,
     ) -> None:
         super().__init__()
@@ -64,7 +60,7 @@ class CropFeatureExtractor(nn.Module):
         self.crop_size = None if crop_size is None else to_2tuple(crop_size)
         self.context = context
         self.keep_ratio = keep_ratio
-        self.pad_value = tuple(pad_value)
+        self.pad_value = pad_value
         self.chunk_size = chunk_size
 
     def crop(
@@ -72,6 +68,7 @@ class CropFeatureExtractor(nn.Module):
         img: Tensor,
         rois: Tensor,
         crop_size: Optional[Tuple[int, int]] = None,
+        pad_value: Optional[Sequence[float]] = None,
     ) -> Tensor:
         """Crops and resizes regions.
 
@@ -83,6 +80,8 @@ class CropFeatureExtractor(nn.Module):
             rois (Tensor): Image index and xyxy box in pixels, shape (R, 5).
             crop_size (Tuple[int, int], optional): Height and width of the
                 crops in pixels where the extractor has none of its own.
+            pad_value (Sequence[float], optional): Value of the padding by
+                channel where the extractor has none of its own.
 
         Returns:
             Tensor: Crops, shape (R, 3, height, width).
@@ -111,8 +110,8 @@ class CropFeatureExtractor(nn.Module):
         if inside is None:
             return crops
         kept = inside[1][:, None, :, None] & inside[0][:, None, None, :]
-        padding = crops.new_tensor(self.pad_value)[:, None, None]
-        return torch.where(kept, crops, padding)
+        padding = crops.new_tensor(self.pad_value or pad_value)
+        return torch.where(kept, crops, padding[:, None, None])
 
     @staticmethod
     def _inside(share: Tensor, length: int) -> Tensor:
@@ -135,21 +134,23 @@ class CropFeatureExtractor(nn.Module):
             regions (RegionBatch): R boxes in pixels of ``img``.
             img (Tensor): Normalised images, shape (B, 3, H, W).
             backbone (nn.Module): Vision tower with ``encode``,
-                ``out_dims`` and ``img_size``.
+                ``out_dims``, ``img_size`` and ``spec``.
 
         Returns:
             Tensor: L2-normalised features, shape (R, D).
         """
         if len(regions.rois) == 0:
             return img.new_zeros((0, backbone.out_dims))
-        features = [
-            backbone.encode(
-                self.crop(img, part, to_2tuple(backbone.img_size)),
-                with_dense=False,
-            ).pooled
-            for part in regions.rois.split(self.chunk_size)
-        ]
-        features = torch.cat(features)
+        size, spec = backbone.img_size, backbone.spec
+        black = [-mean / std for mean, std in zip(spec.mean, spec.std)]
+        features = torch.cat(
+            [
+                backbone.encode(
+                    self.crop(img, part, size, black), with_dense=False
+                ).pooled
+                for part in regions.rois.split(self.chunk_size)
+            ]
+        )
         if features.dtype != torch.float64:
             features = features.float()
         return F.normalize(features, dim=1)

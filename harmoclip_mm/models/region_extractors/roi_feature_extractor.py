@@ -2,8 +2,8 @@
 
 import torch
 import torch.nn.functional as F
-from mmcv.ops import RoIAlign
 from torch import Tensor, nn
+from torchvision.ops import roi_align
 
 from harmoclip_mm.registry import MODELS
 
@@ -24,8 +24,6 @@ class RoIFeatureExtractor(nn.Module):
             Defaults to True.
         sampling_ratio (int): Samples per bin and side of RoIAlign; 0 takes
             as many as the box has cells. Defaults to 0.
-        use_torchvision (bool): Use torchvision's operator, for GPUs on which
-            mmcv was built without CUDA. Defaults to False.
     """
 
     needs_dense = True
@@ -35,16 +33,10 @@ class RoIFeatureExtractor(nn.Module):
         self,
         normalise_map: bool = True,
         sampling_ratio: int = 0,
-        use_torchvision: bool = False,
     ) -> None:
         super().__init__()
         self.normalise_map = normalise_map
-        self.roi_align = RoIAlign(
-            output_size=1,
-            sampling_ratio=sampling_ratio,
-            aligned=True,
-            use_torchvision=use_torchvision,
-        )
+        self.sampling_ratio = sampling_ratio
 
     def forward(
         self,
@@ -95,7 +87,13 @@ class RoIFeatureExtractor(nn.Module):
         Returns:
             Tensor: L2-normalised features, shape (R, D).
         """
-        self.roi_align.spatial_scale = 1.0 / stride
-        # mmcv's kernels read memory as if it were contiguous.
-        pooled = self.roi_align(dense.contiguous(), rois.to(dense.dtype))
+        # torchvision's: mmcv's kernels read memory as if it were contiguous.
+        pooled = roi_align(
+            dense,
+            rois.to(dense.dtype),
+            output_size=1,
+            spatial_scale=1.0 / stride,
+            sampling_ratio=self.sampling_ratio,
+            aligned=True,
+        )
         return F.normalize(pooled.flatten(1), dim=1)

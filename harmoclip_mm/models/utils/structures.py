@@ -1,6 +1,6 @@
 """What moves between towers, heads and losses."""
 
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +75,8 @@ class RegionPhrases(NamedTuple):
 
     Attributes:
         ids (Tensor): Token ids of the distinct phrases, shape (P, L).
+        text_masks (Tensor): Which of these are tokens of the text, neither
+            special nor padding, shape (P, L), bool.
         index (Tensor): Phrase of each region, shape (R,), in [0, P).
         keys (Tensor): Key of each region's normalised phrase, shape (R,),
             int64; equal on all ranks for equal phrases.
@@ -87,6 +89,7 @@ class RegionPhrases(NamedTuple):
     """
 
     ids: Tensor
+    text_masks: Tensor
     index: Tensor
     keys: Tensor
     span_region: Tensor
@@ -99,7 +102,9 @@ class CLIPFeatures(NamedTuple):
     """What heads may ask for; embeddings are L2-normalised.
 
     Attributes:
-        logit_scale (Tensor): CLIP's temperature as a scale, scalar.
+        scale (Tensor): CLIP's temperature as a scale, scalar.
+        bias (Tensor, optional): What a CLIP with a bias adds to its scaled
+            cosines, scalar.
         image (Tensor, optional): Embeddings of the images that have a
             caption, shape (B', D).
         text (Tensor, optional): Their captions' embeddings at EOT, (B', D).
@@ -118,7 +123,8 @@ class CLIPFeatures(NamedTuple):
             without gradient, shape (R, D).
     """
 
-    logit_scale: Tensor
+    scale: Tensor
+    bias: Optional[Tensor] = None
     image: Optional[Tensor] = None
     text: Optional[Tensor] = None
     regions: Optional[Tensor] = None
@@ -190,24 +196,26 @@ def collate_phrases(data_samples: SampleList) -> RegionPhrases:
     Args:
         data_samples (SampleList): Samples with ``gt_instances.labels`` (N,)
             indexing ``phrases`` (metainfo), ``caption_ids`` (C, L) of which
-            the first row is used, ``phrase_ids`` (P, L) and
-            ``phrase_masks`` (P, L).
+            the first row is used, ``phrase_ids``, ``phrase_text_masks`` and
+            ``phrase_masks``, each (P, L).
 
     Returns:
         RegionPhrases: The phrases of the batch.
     """
-    rows: List[Tensor] = []
+    rows: List[Tuple[Tensor, Tensor]] = []
     place = {}
     keys: List[int] = []
     row_of, masks = [], []
     for sample in data_samples:
         local = []
-        for phrase, ids in zip(sample.phrases, sample.phrase_ids):
+        for phrase, *row in zip(
+            sample.phrases, sample.phrase_ids, sample.phrase_text_masks
+        ):
             # Distinct means distinct text, not distinct key: which of two
             # spellings comes first must not change a result.
             if phrase not in place:
                 place[phrase] = len(rows)
-                rows.append(ids)
+                rows.append(row)
                 keys.append(phrase_key(phrase))
             local.append(place[phrase])
         labels = sample.gt_instances.labels
@@ -217,7 +225,10 @@ def collate_phrases(data_samples: SampleList) -> RegionPhrases:
     index = torch.cat(row_of)
     keys = torch.tensor(keys, dtype=torch.long, device=index.device)
     length = data_samples[0].caption_ids.shape[-1]
-    ids = torch.stack(rows) if rows else index.new_zeros((0, length))
+    ids = index.new_zeros((0, length))
+    text_masks = ids.bool()
+    if rows:
+        ids, text_masks = (torch.stack(each) for each in zip(*rows))
     counts = [len(each) for each in row_of]
     captions = [len(each.caption_ids[:1]) for each in data_samples]
     caption = torch.tensor(captions, device=index.device).cumsum(0) - 1
@@ -226,6 +237,7 @@ def collate_phrases(data_samples: SampleList) -> RegionPhrases:
     region, token = mask.nonzero(as_tuple=True)
     return RegionPhrases(
         ids=ids,
+        text_masks=text_masks,
         index=index,
         keys=keys[index],
         span_region=region,

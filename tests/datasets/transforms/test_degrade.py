@@ -92,7 +92,10 @@ def test_shares_of_images_are_nested():
 
 def test_detached_phrases_are_texts_of_their_own(harmoclip_scope):
     results = sample(0)
-    for cfg in (dict(type='DetachPhrases'), dict(type='TokenizeRegionText')):
+    for cfg in (
+        dict(type='DetachPhrases'),
+        dict(type='TokenizeRegionText', clip='ViT-B-16'),
+    ):
         results = TRANSFORMS.build(cfg)(results)
     assert results['phrases'] == ['dog'] * 3
     assert not results['phrase_masks'].any()

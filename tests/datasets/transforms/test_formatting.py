@@ -25,7 +25,7 @@ def test_pack_of_a_tokenized_sample():
         'gt_bboxes_labels': np.zeros(2, dtype=np.int64),
         'gt_ignore_flags': np.zeros(2, dtype=bool),
     }
-    packed = PackRegionTextInputs()(TokenizeRegionText()(results))
+    packed = PackRegionTextInputs()(TokenizeRegionText('ViT-B-16')(results))
     assert packed['inputs'].shape == (3, 8, 6)
     assert packed['inputs'].dtype == torch.uint8
     sample = packed['data_samples']
@@ -83,7 +83,7 @@ def test_boxes_and_captions_of_mmdets_coco_in_one_pass(
                     'type': 'LoadCaptions',
                     'ann_file': str(annotations / 'captions_val2017.json'),
                 },
-                {'type': 'TokenizeRegionText'},
+                {'type': 'TokenizeRegionText', 'clip': 'ViT-B-16'},
                 {'type': 'PackRegionTextInputs'},
             ],
         }

@@ -74,7 +74,7 @@ def test_at_most_so_many_cells():
 def test_the_rest_of_the_pipeline_follows():
     """Captions are tokenized, phrases are gone, boxes are packed."""
     results = SampleGridRegions()(sample())
-    packed = PackRegionTextInputs()(TokenizeRegionText()(results))
+    packed = PackRegionTextInputs()(TokenizeRegionText('ViT-B-16')(results))
     data_sample = packed['data_samples']
     assert len(data_sample.gt_instances.bboxes) == len(
         data_sample.gt_instances.labels

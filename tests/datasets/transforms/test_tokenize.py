@@ -1,9 +1,15 @@
+import pickle
+
 import numpy as np
+import open_clip
+import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes
 
 from harmoclip_mm.datasets.transforms import TokenizeRegionText
-from harmoclip_mm.text import CLIPTokenizer
+from harmoclip_mm.errors import UsageError
+
+CLIP = 'ViT-B-16'  # one token a word of these tests
 
 
 def sample(caption, regions, labels):
@@ -23,8 +29,8 @@ def sample(caption, regions, labels):
 def test_ids_and_masks():
     caption = 'a small red star and a blue ring'
     regions = [('small red star', [[2, 16]]), ('blue ring', [[23, 32]])]
-    results = TokenizeRegionText()(sample(caption, regions, [0, 1, 0]))
-    tokenizer = CLIPTokenizer()
+    results = TokenizeRegionText(CLIP)(sample(caption, regions, [0, 1, 0]))
+    tokenizer = open_clip.get_tokenizer(CLIP)
     assert torch.equal(results['caption_ids'], tokenizer([caption]))
     phrases = ['small red star', 'blue ring']
     assert torch.equal(results['phrase_ids'], tokenizer(phrases))
@@ -43,7 +49,7 @@ def test_ids_and_masks():
 
 def test_phrases_without_a_region_are_left_out():
     regions = [('a', [[0, 1]]), ('b', [[2, 3]]), ('c', [[4, 5]])]
-    results = TokenizeRegionText()(sample('a b c', regions, [2, 0, 2]))
+    results = TokenizeRegionText(CLIP)(sample('a b c', regions, [2, 0, 2]))
     assert results['phrases'] == ['a', 'c']
     assert results['tokens_positive'] == [[[0, 1]], [[4, 5]]]
     assert results['gt_bboxes_labels'].tolist() == [1, 0, 1]
@@ -54,7 +60,7 @@ def test_a_phrase_beyond_the_context_goes_with_its_regions():
     caption = ' '.join(['word'] * 90) + ' dog'
     end = len(caption)
     regions = [('dog', [[end - 3, end]]), ('word', [[0, 4]])]
-    transform = TokenizeRegionText()
+    transform = TokenizeRegionText(CLIP)
     results = transform(sample(caption, regions, [0, 1, 0]))
     assert results['phrases'] == ['word']
     assert results['gt_bboxes_labels'].tolist() == [0]
@@ -66,17 +72,19 @@ def test_a_phrase_beyond_the_context_goes_with_its_regions():
 
 def test_a_phrase_that_is_a_text_of_its_own_has_an_empty_mask():
     regions = [('a cat', None), ('dog', [[2, 5]])]
-    results = TokenizeRegionText()(sample('a dog', regions, [0, 1]))
+    results = TokenizeRegionText(CLIP)(sample('a dog', regions, [0, 1]))
     assert results['phrases'] == ['a cat', 'dog']
     assert results['phrase_masks'].sum(1).tolist() == [0, 1]
-    alone = TokenizeRegionText()(sample('', [('a cat', None)], [0]))
+    alone = TokenizeRegionText(CLIP)(sample('', [('a cat', None)], [0]))
     assert alone['caption_ids'].shape == (0, 77)
     assert alone['captions'] == []
     assert alone['phrase_ids'].shape == (1, 77)
 
 
 def test_without_regions():
-    results = TokenizeRegionText()(sample('a dog', [('dog', [[2, 5]])], []))
+    results = TokenizeRegionText(CLIP)(
+        sample('a dog', [('dog', [[2, 5]])], [])
+    )
     assert results['phrases'] == results['tokens_positive'] == []
     assert results['phrase_ids'].shape == (0, 77)
     assert results['phrase_masks'].shape == (0, 77)
@@ -84,10 +92,10 @@ def test_without_regions():
 
 
 def test_captions_for_retrieval():
-    results = TokenizeRegionText()({'captions': ['a dog', 'two dogs']})
+    results = TokenizeRegionText(CLIP)({'captions': ['a dog', 'two dogs']})
     assert results['caption_ids'].shape == (2, 77)
     assert 'phrase_ids' not in results
-    none = TokenizeRegionText()({'captions': []})
+    none = TokenizeRegionText(CLIP)({'captions': []})
     assert none['caption_ids'].shape == (0, 77)
     assert none['caption_ids'].dtype == torch.int64
 
@@ -95,13 +103,36 @@ def test_captions_for_retrieval():
 def test_all_captions_win_over_the_one():
     results = sample('a dog', [('dog', [[2, 5]])], [0])
     results['captions'] = ['x', 'y']
-    results = TokenizeRegionText()(results)
-    assert torch.equal(results['caption_ids'], CLIPTokenizer()(['x', 'y']))
+    results = TokenizeRegionText(CLIP)(results)
+    assert torch.equal(results['caption_ids'], open_clip.tokenize(['x', 'y']))
 
 
-def test_another_context_length():
-    regions = [('red star', [[2, 10]])]
-    transform = TokenizeRegionText(context_length=32)
-    results = transform(sample('a red star', regions, [0]))
+def test_the_clip_says_how_long_texts_are():
+    clip = dict(
+        embed_dim=8,
+        vision_cfg=dict(image_size=32, patch_size=16, width=64, layers=1),
+        text_cfg=dict(context_length=32, width=64, heads=1, layers=1),
+    )
+    transform = TokenizeRegionText(clip)
+    results = transform(sample('a red star', [('red star', [[2, 10]])], [0]))
     assert results['caption_ids'].shape == (1, 32)
+    assert results['phrase_ids'].shape == (1, 32)
     assert results['phrase_masks'].shape == (1, 32)
+
+
+def test_tokenizers_are_read_when_they_are_needed(monkeypatch):
+    """SigLIP 2's files are not at hand: the pipeline builds, and travels to
+    the workers; its first text tells what to fetch."""
+    monkeypatch.setenv('HF_HUB_OFFLINE', '1')
+    transform = TokenizeRegionText('ViT-B-16-SigLIP2')
+    transform = pickle.loads(pickle.dumps(transform))
+    assert 'SigLIP2' in repr(transform)
+    with pytest.raises(UsageError, match='ViT-B-16-SigLIP2'):
+        transform({'captions': ['a dog']})
+
+
+def test_a_clip_is_needed():
+    with pytest.raises(UsageError, match='load_config'):
+        TokenizeRegionText(None)
+    with pytest.raises(UsageError, match='ViT-B-16'):
+        TokenizeRegionText('ViT-B-61')

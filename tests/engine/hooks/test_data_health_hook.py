@@ -41,7 +41,7 @@ def train(tiny_data, lines, name, loop, num_workers=2):
                     {'type': 'LoadImageFromFile'},
                     {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
                     {'type': 'SampleRegions', 'min_size': 4},
-                    {'type': 'TokenizeRegionText'},
+                    {'type': 'TokenizeRegionText', 'clip': 'ViT-B-16'},
                     {'type': 'PackRegionTextInputs'},
                 ],
             },

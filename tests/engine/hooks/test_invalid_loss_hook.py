@@ -46,7 +46,7 @@ def train(tiny_data, bend, name, collate=PACKED, **optim_wrapper):
                 data_prefix=dict(img='images'),
                 pipeline=[
                     dict(type='LoadImageFromFile'),
-                    dict(type='TokenizeRegionText'),
+                    dict(type='TokenizeRegionText', clip='ViT-B-16'),
                     dict(type='PackRegionTextInputs'),
                 ],
             ),

@@ -1,12 +1,13 @@
 """Layer decay for models whose backbone alone knows of depths."""
 
 import pytest
+import tiny_clips
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from harmoclip_mm.models import HarmoCLIPViT
+from harmoclip_mm.models.towers import HarmoCLIPBackbone
 
 CFG = dict(
     type='OptimWrapper',
@@ -17,14 +18,11 @@ CFG = dict(
 
 
 class Detector(nn.Module):
-    """A backbone of two blocks, and heads that share a layer."""
+    """A backbone of three blocks, and heads that share a layer."""
 
     def __init__(self, backbone=None):
         super().__init__()
-        arch = dict(
-            embed_dims=8, num_layers=2, num_heads=2, feedforward_channels=16
-        )
-        self.backbone = backbone or HarmoCLIPViT(arch, img_size=32, out_dims=4)
+        self.backbone = backbone or HarmoCLIPBackbone(tiny_clips.VIT)
         self.heads = nn.ModuleList(
             nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)) for _ in range(2)
         )
@@ -35,17 +33,17 @@ class Detector(nn.Module):
 def test_depths_of_the_backbone(scope):
     init_default_scope(scope)
     model = Detector()
-    model.backbone.layers[0].ln2.requires_grad_(False)
+    model.backbone.visual.transformer.resblocks[0].ln_2.requires_grad_(False)
     groups = build_optim_wrapper(model, CFG).optimizer.param_groups
     by_name = {group['param_name']: group for group in groups}
     trained = [x for x in model.parameters() if x.requires_grad]
     assert len(groups) == len(by_name) == len(trained)  # the shared ones once
     for name, rate in {
-        'backbone.pos_embed': 0.125,
-        'backbone.pre_norm.weight': 0.125,
-        'backbone.layers.0.attn.qkv.weight': 0.25,
-        'backbone.layers.1.ffn.layers.1.bias': 0.5,
-        'backbone.ln1.weight': 1,
+        'backbone.visual.positional_embedding': 0.0625,
+        'backbone.visual.ln_pre.weight': 0.0625,
+        'backbone.visual.transformer.resblocks.0.attn.in_proj_weight': 0.125,
+        'backbone.visual.transformer.resblocks.2.mlp.c_proj.bias': 0.5,
+        'backbone.visual.ln_post.weight': 1,
         'heads.0.0.weight': 1,
         'heads.1.1.bias': 1,
     }.items():

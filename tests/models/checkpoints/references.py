@@ -1,66 +1,105 @@
 """Random CLIPs of the reference libraries, saved in their real formats.
 
-``save(name, folder)`` returns the path of a checkpoint and the reference.
+``save(name, folder)`` returns what ``load_clip`` takes and the reference.
 """
 
 import json
 import warnings
-from collections import OrderedDict
+from functools import partial
+from typing import Callable, NamedTuple, Optional
 
 import torch
+from open_clip.model import CLIP, CustomTextCLIP
+from timm.models import register_model
+from timm.models.eva import eva02_base_patch16_clip_224
+from timm.models.vision_transformer import vit_base_patch16_siglip_224
 from torch import nn
 
 IMAGE_SIZE = 64
-DIMS = 32
 OPEN_CLIP = dict(
-    embed_dim=DIMS,
+    embed_dim=32,
     vision_cfg=dict(image_size=IMAGE_SIZE, layers=3, width=128, patch_size=16),
+    text_cfg=dict(width=64, heads=1, layers=2),
+)
+QUICK = dict(OPEN_CLIP, quick_gelu=True)
+EVA = dict(
+    OPEN_CLIP,
+    custom_text=True,
+    vision_cfg=dict(
+        image_size=IMAGE_SIZE,
+        timm_model_name='eva02_tiny_for_tests',
+        timm_pool='token',
+        timm_proj=None,
+    ),
+)
+SIGLIP = dict(
+    embed_dim=64,
+    init_logit_bias=-10,
+    custom_text=True,
+    vision_cfg=dict(
+        image_size=IMAGE_SIZE,
+        timm_model_name='siglip_tiny_for_tests',
+        timm_pool='map',
+        timm_proj='none',
+    ),
     text_cfg=dict(
-        width=64, heads=1, layers=2, context_length=77, vocab_size=49408
+        context_length=16,
+        vocab_size=500,
+        width=64,
+        heads=2,
+        layers=2,
+        mlp_ratio=2.5,
+        no_causal_mask=True,
+        proj_bias=True,
+        pool_type='last',
+        norm_kwargs=dict(eps=1e-6),
+        act_kwargs=dict(approximate='tanh'),
     ),
 )
 
 
-class Reference:
-    """Functions that embed by a reference model, not normalised."""
+@register_model
+def eva02_tiny_for_tests(pretrained=False, **kwargs):
+    """timm's tower of EVA-02-CLIP, two blocks 128 wide."""
+    return eva02_base_patch16_clip_224(
+        **dict(
+            kwargs, img_size=IMAGE_SIZE, embed_dim=128, depth=2, num_heads=2
+        )
+    )
 
-    def __init__(self, image, text, tokens=None, maps=None):
-        self.image, self.text = image, text
-        self.tokens, self.maps = tokens, maps
+
+@register_model
+def siglip_tiny_for_tests(pretrained=False, **kwargs):
+    """timm's tower of SigLIP, two blocks 64 wide."""
+    sizes = dict(img_size=IMAGE_SIZE, embed_dim=64, depth=2, num_heads=2)
+    return vit_base_patch16_siglip_224(
+        **dict(kwargs, **sizes, mlp_ratio=2.5, act_layer='gelu_tanh')
+    )
+
+
+class Reference(NamedTuple):
+    """Functions that embed by a reference model, and what ``arch`` to say."""
+
+    image: Callable
+    text: Callable
+    arch: Optional[dict] = None
 
 
 def randomised(module):
     """Norms and biases too: their initial ones and zeros would hide swaps."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if parameter.dim() <= 1 and 'logit' not in name:
+            flat = parameter.dim() <= 1 and 'logit' not in name
+            if flat or any(x in name for x in ('embed', 'probe', 'latent')):
                 parameter.add_(torch.randn_like(parameter) * 0.1)
     return module.eval()
 
 
-def open_clip_model(quick_gelu=True, custom_text=False):
-    """open_clip's model at a small width."""
-    import open_clip.model as model
-
-    kind = model.CustomTextCLIP if custom_text else model.CLIP
-    return randomised(kind(**OPEN_CLIP, quick_gelu=bool(quick_gelu)))
-
-
-def open_clip_reference(model):
-    """Its embeddings, token features and maps."""
-    text = getattr(model, 'text', model)
-
-    def tokens(ids):
-        x = text.token_embedding(ids) + text.positional_embedding
-        x = text.transformer(x, attn_mask=text.attn_mask)
-        return text.ln_final(x) @ text.text_projection
-
-    def maps(img):
-        return model.visual.forward_intermediates(
-            img, intermediates_only=True, output_fmt='NCHW'
-        )['image_intermediates']
-
-    return Reference(model.encode_image, model.encode_text, tokens, maps)
+def build(cfg):
+    """open_clip's model of a dict in its schema."""
+    kind = CustomTextCLIP if cfg.get('custom_text') else CLIP
+    cfg = {k: v for k, v in cfg.items() if k != 'custom_text'}
+    return randomised(kind(**json.loads(json.dumps(cfg))))
 
 
 def scripted_openai(model, path):
@@ -85,61 +124,40 @@ def scripted_openai(model, path):
     traced.save(str(path))
 
 
-def huggingface_model(acts=('quick_gelu', 'quick_gelu')):
+def huggingface_clip(act='quick_gelu', **text):
     """transformers' CLIPModel at a small width, heads of 32 channels."""
     import transformers
 
-    towers = [
-        dict(
-            hidden_size=64,
-            intermediate_size=160,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            hidden_act=act,
-        )
-        for act in acts
-    ]
+    tower = dict(
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        hidden_act=act,
+    )
     config = transformers.CLIPConfig(
-        vision_config=dict(towers[0], image_size=IMAGE_SIZE, patch_size=16),
-        text_config=dict(towers[1], vocab_size=49408, eos_token_id=49407),
-        projection_dim=DIMS,
+        vision_config=dict(tower, image_size=IMAGE_SIZE, patch_size=16),
+        text_config=dict(tower, **text),
+        projection_dim=32,
     )
     return randomised(transformers.CLIPModel(config))
 
 
-def huggingface_reference(model):
-    """Its embeddings, token features and maps."""
+def huggingface_siglip():
+    """transformers' SiglipModel at a small width."""
+    import transformers
 
-    def maps(img):
-        states = model.vision_model(img, output_hidden_states=True)
-        return [
-            x[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
-            for x in states.hidden_states[1:]
-        ]
-
-    def tokens(ids):
-        return model.text_projection(model.text_model(ids).last_hidden_state)
-
-    return Reference(
-        model.get_image_features, model.get_text_features, tokens, maps
+    tower = dict(
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=2,
+        num_attention_heads=2,
     )
-
-
-def eva_model():
-    """open_clip's EVA-02 at a small width, its tower made by timm."""
-    import open_clip.model as model
-    from timm.models.eva import eva02_base_patch16_clip_224
-
-    clip = model.CustomTextCLIP(**OPEN_CLIP)
-    clip.visual = nn.Module()
-    clip.visual.trunk = eva02_base_patch16_clip_224(
-        img_size=IMAGE_SIZE,
-        embed_dim=128,
-        depth=2,
-        num_heads=2,
-        num_classes=DIMS,
+    config = transformers.SiglipConfig(
+        vision_config=dict(tower, image_size=IMAGE_SIZE, patch_size=16),
+        text_config=dict(tower, vocab_size=500, max_position_embeddings=16),
     )
-    return randomised(clip)
+    return randomised(transformers.SiglipModel(config))
 
 
 EVA_NAMES = (
@@ -155,12 +173,12 @@ EVA_NAMES = (
 
 def eva_clip_names(state):
     """timm's names to those of EVA-CLIP's repository, with its buffers."""
-    renamed = OrderedDict()
+    renamed = {}
     for name, value in state.items():
         name = name.replace('visual.trunk.', 'visual.')
-        for timm, eva in EVA_NAMES:
+        for timm_name, eva in EVA_NAMES:
             if name.startswith('visual.'):
-                name = name.replace(timm, eva)
+                name = name.replace(timm_name, eva)
         renamed[name] = value
     angles = torch.zeros(16, 64)
     for name in ('visual.rope.', 'visual.blocks.0.attn.rope.'):
@@ -183,7 +201,7 @@ def mmpretrain_model():
     name = 'VocabularyOfNothing'
     TOKENIZER.register_module(name, force=True, module=_Vocabulary)
     arch = dict(
-        embed_dims=128, num_layers=2, num_heads=2, feedforward_channels=512
+        embed_dims=128, num_layers=3, num_heads=2, feedforward_channels=512
     )
     model = CLIPZeroShot(
         vision_backbone=dict(
@@ -214,7 +232,7 @@ def mmpretrain_model():
     return randomised(model)
 
 
-def _trained(state):
+def trained(state):
     """What open_clip's training writes: DDP, optimizer, epoch."""
     return dict(
         epoch=3,
@@ -224,10 +242,13 @@ def _trained(state):
     )
 
 
-def _open_clip(write, quick_gelu=False, custom_text=False):
+def _open_clip(cfg, write, say=True):
     def saver(folder):
-        model = open_clip_model(quick_gelu, custom_text)
-        return str(write(model, folder)), open_clip_reference(model)
+        model = build(cfg)
+        path = str(write(model, folder))
+        return path, Reference(
+            model.encode_image, model.encode_text, cfg if say else None
+        )
 
     return saver
 
@@ -247,13 +268,16 @@ def _safetensors(model, folder):
     return folder / 'any.safetensors'
 
 
-def _hub_folder(model, folder):
-    from safetensors.torch import save_file
+def _folder(cfg):
+    def write(model, folder):
+        from safetensors.torch import save_file
 
-    save_file(model.state_dict(), folder / 'open_clip_model.safetensors')
-    config = dict(model_cfg=dict(OPEN_CLIP, quick_gelu=True))
-    (folder / 'open_clip_config.json').write_text(json.dumps(config))
-    return folder
+        save_file(model.state_dict(), folder / 'open_clip_model.safetensors')
+        config = dict(model_cfg=cfg, preprocess_cfg=dict(mean=[0.5] * 3))
+        (folder / 'open_clip_config.json').write_text(json.dumps(config))
+        return folder
+
+    return write
 
 
 def _openai_archive(model, folder):
@@ -261,21 +285,12 @@ def _openai_archive(model, folder):
     return folder / 'some.pt'
 
 
-def _huggingface(acts=('quick_gelu', 'gelu'), **kwargs):
+def _huggingface(make, arch=None, **kwargs):
     def saver(folder):
-        model = huggingface_model(acts)
+        model = make()
         model.save_pretrained(folder, **kwargs)
-        return str(folder), huggingface_reference(model)
-
-    return saver
-
-
-def _eva(convert, name):
-    def saver(folder):
-        model = eva_model()
-        torch.save(convert(model.state_dict()), folder / name)
-        return str(folder / name), Reference(
-            model.visual.trunk, model.encode_text
+        return str(folder), Reference(
+            model.get_image_features, model.get_text_features, arch
         )
 
     return saver
@@ -286,34 +301,46 @@ def _mmpretrain(folder):
     path = folder / 'mmpretrain.pth'
     torch.save(dict(meta={}, state_dict=model.state_dict()), path)
     return str(path), Reference(
-        model.extract_image_feat, model.extract_text_feat
+        model.extract_image_feat, model.extract_text_feat, QUICK
     )
 
 
 SAVERS = {
-    'openai_archive': _open_clip(_openai_archive, True),
+    'openai_archive': _open_clip(QUICK, _openai_archive),
     'openai_state_dict': _open_clip(
+        QUICK,
         _torch(
             'state.pt',
             lambda s: dict(s, input_resolution=torch.tensor(IMAGE_SIZE)),
         ),
-        True,
     ),
-    'open_clip': _open_clip(_torch('model.pt')),
+    'open_clip': _open_clip(OPEN_CLIP, _torch('model.pt')),
     'open_clip_old_torch': _open_clip(
-        _torch('old.bin', _use_new_zipfile_serialization=False)
+        OPEN_CLIP, _torch('old.bin', _use_new_zipfile_serialization=False)
     ),
-    'open_clip_quickgelu_by_name': _open_clip(_torch('vit-quickgelu.pt'), 1),
-    'open_clip_training': _open_clip(_torch('epoch_3.pt', _trained)),
-    'open_clip_safetensors': _open_clip(_safetensors),
-    'open_clip_folder': _open_clip(_hub_folder, True),
-    'open_clip_custom_text': _open_clip(_torch('custom.pt'), False, True),
-    'huggingface': _huggingface(),
-    'huggingface_sharded': _huggingface(max_shard_size='4MB'),
-    'huggingface_bin': _huggingface(safe_serialization=False),
-    'open_clip_eva': _eva(lambda state: state, 'eva.pt'),
-    'eva_clip': _eva(eva_clip_names, 'EVA02_CLIP.pt'),
-    'clipself': _eva(lambda s: _trained(eva_clip_names(s)), 'clipself.pt'),
+    'open_clip_training': _open_clip(OPEN_CLIP, _torch('epoch_3.pt', trained)),
+    'open_clip_safetensors': _open_clip(OPEN_CLIP, _safetensors),
+    'open_clip_folder': _open_clip(QUICK, _folder(QUICK), say=False),
+    'open_clip_custom_text': _open_clip(
+        dict(OPEN_CLIP, custom_text=True), _torch('custom.pt')
+    ),
+    'open_clip_eva': _open_clip(EVA, _torch('eva.pt')),
+    'open_clip_siglip': _open_clip(SIGLIP, _folder(SIGLIP), say=False),
+    'eva_clip': _open_clip(EVA, _torch('EVA02_CLIP.pt', eva_clip_names)),
+    'clipself': _open_clip(
+        EVA, _torch('clipself.pt', lambda s: trained(eva_clip_names(s)))
+    ),
+    'huggingface': _huggingface(huggingface_clip),
+    'huggingface_gelu': _huggingface(
+        partial(huggingface_clip, 'gelu', eos_token_id=2)
+    ),
+    'huggingface_sharded': _huggingface(
+        huggingface_clip, max_shard_size='4MB'
+    ),
+    'huggingface_bin': _huggingface(
+        huggingface_clip, safe_serialization=False
+    ),
+    'huggingface_siglip': _huggingface(huggingface_siglip, SIGLIP),
     'mmpretrain': _mmpretrain,
 }
 

@@ -1,17 +1,16 @@
 """``hf-hub:`` names and addresses, without a network."""
 
 import shutil
-import sys
 
+import huggingface_hub as hub
 import pytest
 import torch
-from references import save
+from references import OPEN_CLIP, save
 
 from harmoclip_mm import load_clip
 from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.models.checkpoints.addresses import fetch
 
-hub = pytest.importorskip('huggingface_hub')
-pytest.importorskip('open_clip')
 REVISION = '0123456789abcdef0123456789abcdef01234567'
 
 
@@ -31,7 +30,7 @@ def test_without_a_network_it_says_what_to_do(cache):
         load_clip('hf-hub:someone/some-clip@main')
     text = str(error.value)
     assert 'hf-hub:someone/some-clip@main can neither be fetched' in text
-    assert 'huggingface-cli download someone/some-clip --local-dir' in text
+    assert 'hf download someone/some-clip --local-dir' in text
     assert '\n' not in text
 
 
@@ -55,23 +54,64 @@ def test_what_is_in_the_cache_is_loaded(cache, tmp_path, name):
             rtol=1e-4,
             atol=1e-5,
         )
-    assert 'config.json says so' in model.checkpoint_info['activation_reason']
 
 
-def test_without_the_package(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
-    with pytest.raises(CheckpointError, match='pip install huggingface_hub'):
-        load_clip('hf-hub:someone/some-clip')
+@pytest.mark.parametrize(
+    'files, fetched',
+    [
+        (['model.safetensors', 'pytorch_model.bin'], ['model.safetensors']),
+        (
+            ['open_clip_model.safetensors', 'model.safetensors'],
+            ['open_clip_model.safetensors'],
+        ),
+        (
+            [
+                'model.safetensors.index.json',
+                'model-00001-of-00002.safetensors',
+                'model-00002-of-00002.safetensors',
+                'pytorch_model.bin',
+            ],
+            [
+                'model-00001-of-00002.safetensors',
+                'model-00002-of-00002.safetensors',
+            ],
+        ),
+    ],
+)
+def test_one_set_of_weights_is_fetched(tmp_path, monkeypatch, files, fetched):
+    """With configs and tokenizer, of a repository that holds several."""
+    from fnmatch import fnmatch
+
+    from harmoclip_mm.models.checkpoints import addresses
+
+    def snapshot_download(repo, revision, allow_patterns):
+        for name in [*files, 'config.json', 'tokenizer.json', 'README.md']:
+            if any(fnmatch(name, pattern) for pattern in allow_patterns):
+                (tmp_path / name).write_text('{}')
+        return str(tmp_path)
+
+    monkeypatch.setattr(addresses, 'snapshot_download', snapshot_download)
+    assert fetch('hf-hub:someone/some-clip') == str(tmp_path)
+    found = {path.name for path in tmp_path.iterdir()}
+    configs = {'config.json', 'tokenizer.json'}
+    assert found - {'model.safetensors.index.json'} == {*fetched, *configs}
 
 
 def test_an_address(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     # a port that nobody listens on
-    with pytest.raises(CheckpointError, match=r'copy the file to .*model\.pt'):
-        load_clip('http://127.0.0.1:9/model.pt?download=1')
+    address = 'http://127.0.0.1:9/model.pt?download=1'
+    with pytest.raises(CheckpointError) as error:
+        load_clip(address)
+    text = str(error.value)
+    target = text.split('copy the file to ')[1].split(' or give')[0]
+    assert target.endswith('-model.pt') and address in text
     source = tmp_path / 'source'
     source.mkdir()
     path, _ = save('open_clip', source)
-    shutil.copy(path, tmp_path / 'hub' / 'checkpoints' / 'model.pt')
-    model = load_clip('http://127.0.0.1:9/model.pt?download=1')
-    assert model.checkpoint_info['format'] == 'open_clip'
+    shutil.copy(path, target)
+    model = load_clip(address, arch=OPEN_CLIP)
+    assert model.checkpoint_info['path'] == target
+    # another address whose last part is the same is another file
+    with pytest.raises(CheckpointError, match='can neither be fetched'):
+        load_clip('http://127.0.0.1:9/other/model.pt?download=1')

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tiny_clips
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.models import HarmoCLIPBackbone
 from harmoclip_mm.models.classifiers import (
     TextEmbeddings,
     encode_vocabulary,
@@ -37,19 +39,34 @@ def test_fingerprint_by_hand():
     assert tower_fingerprint(layer) == digest.hexdigest()
 
 
-def test_fingerprint_ignores_the_input_size_alone(tiny_model):
-    tower = tiny_model.backbone
+@pytest.mark.parametrize('name', tiny_clips.ALL)
+def test_fingerprint_ignores_the_input_size_alone(name):
+    clip = tiny_clips.ALL[name]
+    tower = tiny_clips.shake(HarmoCLIPBackbone(clip))
     before = tower_fingerprint(tower)
-    with torch.no_grad():
-        tower.pos_embed.add_(1)
-    assert tower_fingerprint(tower) == before
-    with torch.no_grad():
-        tower.cls_token[..., 0] += 1e-3
-    assert tower_fingerprint(tower) != before
+    large = HarmoCLIPBackbone(clip, img_size=96)
+    large.load_state_dict(tower.state_dict())
+    assert tower_fingerprint(large) == before
+    if tower.family.attention_pool is not None:
+        extended = HarmoCLIPBackbone(clip, dense_head='copy')
+        extended.load_state_dict(tower.state_dict())
+        assert tower_fingerprint(extended) == before
+    saved = copy.deepcopy(tower.state_dict())
+    for key, weight in saved.items():
+        ignored = key == f'visual.{tower.family.pos_embed}'
+        if ignored or not weight.is_floating_point():
+            continue
+        weight.flatten()[0] += 1
+        tower.load_state_dict(saved)
+        assert tower_fingerprint(tower) != before, key
+        weight.flatten()[0] -= 1
+
+
+def test_fingerprint_of_a_text_tower_knows_its_positions(tiny_model):
     text = tiny_model.text_encoder
     before = tower_fingerprint(text)
     with torch.no_grad():
-        text.pos_embed.add_(1)  # a text tower's are never resized
+        text.text.positional_embedding.add_(1)  # which are never resized
     assert tower_fingerprint(text) != before
 
 

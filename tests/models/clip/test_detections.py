@@ -7,7 +7,10 @@ from mmengine.structures import InstanceData
 from torchvision.ops import nms as torchvision_nms
 
 from harmoclip_mm.models.clip.detections import add_detections
+from harmoclip_mm.models.layers import LogitScale
 from harmoclip_mm.registry import MODELS
+
+SOFTMAX = LogitScale().probabilities
 
 
 def proposed(boxes, scores, scale_factor=(1.0, 1.0)):
@@ -25,7 +28,7 @@ def test_classes_scores_and_boxes_by_hand():
         [[0.0, 0, 20, 20], [1.0, 0, 20, 20]], [0.5, 1.0], (2.0, 1.0)
     )
     logits = torch.log(torch.tensor([[0.9, 0.1], [0.8, 0.2]]))
-    add_detections([sample], [logits])
+    add_detections([sample], [logits], SOFTMAX)
     found = sample.pred_instances
     # class 0 goes to the first, class 1 to the second; the others overlap
     assert found.labels.tolist() == [0, 1]
@@ -33,16 +36,16 @@ def test_classes_scores_and_boxes_by_hand():
     expected = torch.tensor([[0.0, 0, 10, 20], [0.5, 0, 10, 20]])
     assert torch.equal(found.bboxes, expected)
 
-    add_detections([sample], [logits], objectness=True)
+    add_detections([sample], [logits], SOFTMAX, objectness=True)
     found = sample.pred_instances
     assert found.labels.tolist() == [0, 1]
     torch.testing.assert_close(found.scores, torch.tensor([0.8, 0.2]))
     torch.testing.assert_close(found.bboxes, expected[[1, 1]])
 
-    add_detections([sample], [logits], score_thr=0.5, max_per_img=1)
+    add_detections([sample], [logits], SOFTMAX, score_thr=0.5, max_per_img=1)
     assert len(sample.pred_instances) == 1
     add_detections(
-        [sample], [logits], nms=dict(type='nms', iou_threshold=0.99)
+        [sample], [logits], SOFTMAX, nms=dict(type='nms', iou_threshold=0.99)
     )
     assert len(sample.pred_instances) == 4
 
@@ -53,7 +56,7 @@ def test_nms_equals_torchvision_class_by_class():
     boxes = torch.cat([corners, corners + 5 + torch.rand(40, 2) * 20], dim=1)
     sample = proposed(boxes.tolist(), [1.0] * 40)
     logits = torch.randn(40, 3)
-    add_detections([sample], [logits], max_per_img=1000)
+    add_detections([sample], [logits], SOFTMAX, max_per_img=1000)
     found = sample.pred_instances
     probabilities = logits.softmax(dim=1)
     for label in range(3):
@@ -65,7 +68,7 @@ def test_nms_equals_torchvision_class_by_class():
 
 def test_no_proposals():
     sample = proposed([], [])
-    add_detections([sample], [torch.zeros(0, 3)])
+    add_detections([sample], [torch.zeros(0, 3)], SOFTMAX)
     assert len(sample.pred_instances) == 0
 
 

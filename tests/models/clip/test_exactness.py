@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 from harmoclip_mm.registry import MODELS
 
 STEPS = 5
+SIGMOID = dict(type='SigmoidContrastiveLoss')
 HEADS = dict(
     gc=dict(type='GlobalContrastiveHead'),
     lrc=dict(type='RegionPhraseHead'),
@@ -24,22 +25,21 @@ HEADS = dict(
 )
 CFG = dict(
     type='HarmoCLIP',
-    backbone=dict(
-        type='HarmoCLIPViT',
-        arch=dict(
-            embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32
+    clip=dict(
+        embed_dim=8,
+        quick_gelu=True,
+        vision_cfg=dict(
+            image_size=16,
+            layers=2,
+            width=16,
+            head_width=8,
+            mlp_ratio=2,
+            patch_size=8,
         ),
-        img_size=16,
-        patch_size=8,
-        out_dims=8,
+        text_cfg=dict(width=8, heads=2, layers=2),
     ),
-    text_encoder=dict(
-        type='CLIPTextTransformer',
-        embed_dims=8,
-        num_layers=2,
-        num_heads=2,
-        out_dims=8,
-    ),
+    # mmdet's would turn float64 to float32
+    data_preprocessor=dict(type='mmengine.BaseDataPreprocessor'),
     crop_extractor=dict(type='CropFeatureExtractor', crop_size=16),
     heads=HEADS,
 )
@@ -65,7 +65,11 @@ METHODS = {
     'clipself': (
         dict(
             heads=dict(gr=fineclip('crop', crop_encoder='teacher')['gr']),
-            frozen=['text_encoder', 'logit_scale', r'backbone\.(?!layers\.)'],
+            frozen=[
+                'text_encoder',
+                'logit_scale',
+                r'backbone\.(?!.*blocks\.)',
+            ],
         ),
         1,
     ),
@@ -81,8 +85,8 @@ METHODS = {
     'siglip': (
         dict(
             heads=dict(
-                gc=dict(HEADS['gc'], loss=dict(type='GlobalSigmoidLoss')),
-                lrc=dict(HEADS['lrc'], loss=dict(type='RegionSigmoidLoss')),
+                gc=dict(HEADS['gc'], loss=SIGMOID),
+                lrc=dict(HEADS['lrc'], loss=SIGMOID),
             )
         ),
         1,

@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 
 from harmoclip_mm.models import symmetric_info_nce
 from harmoclip_mm.registry import MODELS
-from harmoclip_mm.text import CLIPTokenizer, phrase_key
+from harmoclip_mm.text import phrase_key
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_losses_equal_the_formulas(tiny_model, samples, img):
         boxes = [each.gt_instances.bboxes for each in samples]
         regions = torch.cat(model.encode_regions(img, boxes))
         tokens = model.text_encoder(
-            CLIPTokenizer()(['a dog beside a red car', 'cat'])
+            model.text_encoder.tokenizer.ids(['a dog beside a red car', 'cat'])
         ).tokens
         # SOT a dog beside a red car EOT, and SOT cat EOT
         lexemes = [tokens[0, 2:3], tokens[0, 5:7], tokens[1, 1:2]]
@@ -121,7 +121,7 @@ def test_crop_alignment(tiny_cfg, samples, img, mode):
     if mode == 'both':
         phrases = model.encode_text(['dog', 'red car', 'cat'])
         expected = expected + symmetric_info_nce(
-            regions, phrases, torch.arange(3), model.logit_scale()
+            regions, phrases, torch.arange(3), model.logit_scale()[0]
         )
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
 
@@ -184,7 +184,8 @@ def test_boxes_without_captions_and_captions_without_boxes(tiny_model, img):
         (out,) = model(img[:1], [boxed], mode='predict')
     assert len(out.pred_instances) == 1
     assert 'image_embedding' not in out
-    captioned = DetDataSample(caption_ids=CLIPTokenizer()(['a', 'b']))
+    ids = model.text_encoder.tokenizer.ids(['a', 'b'])
+    captioned = DetDataSample(caption_ids=ids)
     with torch.no_grad():
         (out,) = model(img[:1], [captioned], mode='predict')
     assert out.text_embeddings.shape == (2, 16)
@@ -209,6 +210,7 @@ def test_bad_input(tiny_model, tiny_cfg, img):
         tiny_model(img, mode='train')
     with pytest.raises(ValueError, match='TokenizeRegionText'):
         tiny_model(img, [DetDataSample()] * 3, mode='loss')
-    tiny_cfg['text_encoder']['out_dims'] = 8
+    other = dict(tiny_cfg['clip'], embed_dim=8)
+    tiny_cfg['text_encoder'] = dict(type='CLIPTextEncoder', clip=other)
     with pytest.raises(ValueError, match='16 in the backbone and 8'):
         MODELS.build(tiny_cfg)

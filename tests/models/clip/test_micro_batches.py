@@ -8,6 +8,7 @@ import resource
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
+from tiny_clips import EVA02
 
 from harmoclip_mm.models.clip import micro_batches
 from harmoclip_mm.models.layers import run_block
@@ -66,8 +67,8 @@ def test_equals_the_whole_batch(tiny_cfg, batch, size, with_cp):
         type='CropFeatureExtractor', crop_size=16
     )
     whole = loss_and_grads(build(tiny_cfg), batch)
-    tiny_cfg['backbone']['with_cp'] = with_cp
-    tiny_cfg['text_encoder']['with_cp'] = with_cp
+    tiny_cfg['backbone'] = dict(with_cp=with_cp)
+    tiny_cfg['text_encoder'] = dict(with_cp=with_cp)
     model = build(tiny_cfg, micro_batch_size=size)
     found = loss_and_grads(model, batch)
     torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-13)
@@ -75,7 +76,8 @@ def test_equals_the_whole_batch(tiny_cfg, batch, size, with_cp):
 
 def test_random_numbers_are_those_of_the_forward(tiny_cfg, batch, monkeypatch):
     """Stochastic depth drops in the backward what it dropped before."""
-    tiny_cfg['backbone'].update(type='HarmoCLIPEVA02', drop_path_rate=0.5)
+    tiny_cfg['clip'] = copy.deepcopy(EVA02)
+    tiny_cfg['clip']['vision_cfg']['timm_drop_path'] = 0.5
     model = build(tiny_cfg, micro_batch_size=2)
     torch.manual_seed(1)
     recomputed = loss_and_grads(model, batch)
@@ -131,7 +133,8 @@ def test_what_accumulation_gives(tiny_cfg, make_sample):
     ]
     img = torch.randn(4, 3, 32, 32).double()
     parts = [(img[:2], samples[:2]), (img[2:], samples[2:])]
-    del tiny_cfg['data_preprocessor']  # it would turn float64 to float32
+    # mmdet's would turn float64 to float32
+    tiny_cfg['data_preprocessor'] = dict(type='mmengine.BaseDataPreprocessor')
     tiny_cfg['crop_extractor'] = dict(
         type='CropFeatureExtractor', crop_size=16
     )
@@ -175,7 +178,7 @@ def measure(rank, port, cfg, sample, folder):
 
 def test_peak_memory(run_ranks, tiny_cfg, make_sample, tmp_path):
     """Micro-batches of an eighth: less than half of the peak."""
-    tiny_cfg['backbone']['arch']['num_layers'] = 12
+    tiny_cfg['clip']['vision_cfg']['layers'] = 12
     sample = make_sample('a dog', [([0.0, 0, 90, 90], 'dog', True)])
     run_ranks(measure, 2, tiny_cfg, sample, str(tmp_path))
     whole, parts = (

@@ -5,10 +5,10 @@ from mmengine.structures import InstanceData
 from mmpretrain.structures import DataSample
 
 from harmoclip_mm.models.clip.predictions import add_candidate_scores
-from harmoclip_mm.text import CLIPTokenizer
+from harmoclip_mm.models.layers import LogitScale
 
 E = torch.eye(3)
-SCALE = torch.tensor(10.0)
+SCALE = LogitScale(10.0)
 
 
 def test_texts_are_chosen_among_the_candidates():
@@ -48,13 +48,13 @@ def test_proposals_are_ranked_by_the_text():
 
 
 @pytest.fixture
-def candidates():
+def candidates(tiny_model):
     """A box with two texts, proposals with one, and an image without box."""
-    tokenizer = CLIPTokenizer()
+    tokenizer = tiny_model.text_encoder.tokenizer
     samples = []
     for index, texts in enumerate((['a dog', 'a cat'], ['a dog'], ['x'])):
         sample = DetDataSample(metainfo={'img_id': index})
-        sample.candidate_ids = tokenizer(texts)
+        sample.candidate_ids = tokenizer.ids(texts)
         sample.gt_instances = InstanceData(
             bboxes=torch.tensor([[3.0, 2.0, 20.0, 30.0]] * (index < 2)).view(
                 -1, 4
@@ -88,7 +88,7 @@ def test_model_scores_candidates_whatever_the_batch(tiny_model, candidates):
             images[:1], [candidates[0].gt_instances.bboxes]
         )
         texts = tiny_model.encode_text(['a dog', 'a cat'])
-        logits = tiny_model.logit_scale() * region @ texts.t()
+        logits = tiny_model.logit_scale()[0] * region @ texts.t()
     found = together[0].pred_instances.candidate_logits
     assert torch.allclose(found, logits, atol=1e-4)
     assert together[1].pred_instances.bboxes.shape == (2, 4)
@@ -104,7 +104,7 @@ def test_whole_images_are_classified(tiny_model):
         texts = tiny_model.encode_text(
             [f'a photo of a {name}.' for name in ('dog', 'cat', 'red car')]
         )
-        logits = tiny_model.logit_scale() * (
+        logits = tiny_model.logit_scale()[0] * (
             tiny_model.encode_image(images) @ texts.t()
         )
     for sample, row in zip(found, logits.softmax(1)):

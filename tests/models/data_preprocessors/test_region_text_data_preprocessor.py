@@ -2,10 +2,12 @@ import copy
 
 import pytest
 import torch
+from mmdet.registry import MODELS as MMDET_MODELS
 from mmdet.structures import DetDataSample
 from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 
+from harmoclip_mm.models import RegionTextDataPreprocessor
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.structures import PackedList
 
@@ -86,6 +88,58 @@ def test_batches_of_other_loaders_are_treated_as_before(build):
     found = build('RegionTextDataPreprocessor')(make_batch((16, 16)))
     assert found['inputs'].shape == (1, 3, 16, 16)
     assert found['data_samples'][0].pad_shape == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ('clip', 'mean', 'std'),
+    [
+        (
+            'ViT-B-16-quickgelu',
+            (0.48145466, 0.4578275, 0.40821073),
+            (0.26862954, 0.26130258, 0.27577711),
+        ),
+        ('ViT-B-16-SigLIP2', (0.5,) * 3, (0.5,) * 3),
+        ('MobileCLIP-B', (0,) * 3, (1,) * 3),
+        (
+            dict(
+                embed_dim=8,
+                vision_cfg=dict(layers=1),
+                text_cfg=dict(layers=1),
+                preprocess_cfg=dict(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)),
+            ),
+            (0.1, 0.2, 0.3),
+            (0.4, 0.5, 0.6),
+        ),
+    ],
+    ids=['openai', 'siglip', 'none', 'dict'],
+)
+def test_a_clip_says_how_images_are_normalised(clip, mean, std):
+    """Of BGR images, inside an mmdet config, padded as that asks for."""
+    preprocess = MMDET_MODELS.build(
+        dict(
+            type='harmoclip_mm.RegionTextDataPreprocessor',
+            clip=clip,
+            pad_size_divisor=32,
+            pad_mask=True,
+        )
+    )
+    batch = make_batch((20, 30))
+    pixels = batch['inputs'][0].flip(0).double() / 255
+    expected = (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(
+        std
+    )[:, None, None]
+    found = preprocess(batch)['inputs'][0]
+    assert found.shape == (3, 32, 32)
+    torch.testing.assert_close(
+        found[:, :20, :30].double(), expected, rtol=0, atol=1e-5
+    )
+
+
+def test_two_normalisations_are_refused():
+    with pytest.raises(ValueError, match='mean=None'):
+        RegionTextDataPreprocessor(clip='ViT-B-16', mean=[1, 2, 3])
+    plain = RegionTextDataPreprocessor(mean=[1, 2, 3], std=[1, 1, 1])
+    assert plain.mean.flatten().tolist() == [1, 2, 3]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')

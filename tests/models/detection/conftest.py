@@ -9,26 +9,14 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
+from tiny_clips import VIT
 
 from harmoclip_mm.registry import MODELS
 
 BACKBONE = dict(
-    type='harmoclip_mm.HarmoCLIPViT',
-    arch=dict(
-        embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64
-    ),
-    img_size=32,
-    patch_size=8,
-    out_dims=16,
-    out_indices=(1,),
+    type='harmoclip_mm.HarmoCLIPBackbone', clip=VIT, out_indices=(2,)
 )
-TEXT_ENCODER = dict(
-    type='harmoclip_mm.CLIPTextTransformer',
-    embed_dims=32,
-    num_layers=1,
-    num_heads=2,
-    out_dims=16,
-)
+TEXT_ENCODER = dict(type='harmoclip_mm.CLIPTextEncoder', clip=VIT)
 ROI_EXTRACTOR = dict(
     type='SingleRoIExtractor',
     roi_layer=dict(type='RoIAlign', output_size=4, sampling_ratio=0),
@@ -40,7 +28,7 @@ CFG = dict(
     data_preprocessor=dict(type='DetDataPreprocessor'),
     backbone=BACKBONE,
     text_encoder=TEXT_ENCODER,
-    neck=dict(type='FPN', in_channels=[32], out_channels=16, num_outs=2),
+    neck=dict(type='FPN', in_channels=[48], out_channels=16, num_outs=2),
     rpn_head=dict(
         type='RPNHead',
         in_channels=16,
@@ -62,7 +50,6 @@ CFG = dict(
             in_channels=16,
             fc_out_channels=32,
             roi_feat_size=4,
-            embed_dims=16,
             vocabulary=dict(
                 classes=['dog', 'cat', 'red_car'],
                 novel=['cat'],

@@ -10,6 +10,7 @@ from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from tiny_clips import CLIPA, CONVNEXT, EVA02, PE, SIGLIP, VIT
 
 CONFIG = """
 _base_ = 'mmdet::{base}'
@@ -18,26 +19,11 @@ model = dict(
     data_preprocessor=dict(pad_size_divisor=1),
     backbone=dict(
         _delete_=True,
-        type='harmoclip_mm.{tower}',
-        arch=dict(
-            embed_dims=32,
-            num_layers=4,
-            num_heads=2,
-            feedforward_channels=64,
-        ),
-        img_size=64,
-        patch_size=16,
-        out_indices={out_indices},
-        window_size=3,
-        global_indices=(1, 3),
+        type='harmoclip_mm.HarmoCLIPBackbone',
+        clip={clip!r},
+        {backbone}
     ),
-    neck=dict(
-        _delete_=True,
-        type='harmoclip_mm.SimpleFeaturePyramid',
-        in_channels=32,
-        out_channels=32,
-        {neck}
-    ),
+    neck=dict(_delete_=True, out_channels=32, {neck}),
     {heads}
 )
 optim_wrapper = dict(
@@ -48,14 +34,16 @@ optim_wrapper = dict(
     paramwise_cfg=dict(layer_decay_rate=0.5),
 )
 """
+# patches of 8 px
+PYRAMID = "type='harmoclip_mm.SimpleFeaturePyramid', in_channels={}, "
 RETINANET = dict(
     base='retinanet/retinanet_r50_fpn_1x_coco.py',
-    neck='scale_factors=(2, 1, 0.5), num_outs=5',
+    neck=PYRAMID + 'scale_factors=(1, 0.5, 0.25), num_outs=5',
     heads='bbox_head=dict(in_channels=32, feat_channels=32)',
 )
 MASK_RCNN = dict(
     base='mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
-    neck='num_outs=5',
+    neck=PYRAMID + 'scale_factors=(2, 1, 0.5), num_outs=5',
     heads="""
     rpn_head=dict(in_channels=32, feat_channels=32),
     roi_head=dict(
@@ -68,7 +56,7 @@ MASK_RCNN = dict(
 LAYER = dict(self_attn_cfg=dict(embed_dims=32), ffn_cfg=dict(embed_dims=32))
 DINO = dict(
     base='dino/dino-4scale_r50_8xb2-12e_coco.py',
-    neck='scale_factors=(2, 1, 0.5), num_outs=4',
+    neck=PYRAMID + 'scale_factors=(1, 0.5, 0.25), num_outs=4',
     heads=f"""
     num_queries=20,
     encoder=dict(num_layers=1, layer_cfg=dict({LAYER!r})),
@@ -79,15 +67,20 @@ DINO = dict(
     bbox_head=dict(embed_dims=32),
     """,
 )
-VIT, EVA02 = 'HarmoCLIPViT', 'HarmoCLIPEVA02'
+WINDOWS = 'img_size=64, window_size=3, global_indices=(1, 2)'
 # neither square nor multiples of the patch, and batches of unequal images
 SHAPES = [(3, 101, 75), (3, 58, 131)]
 
 
-def build(folder, base, neck, heads, tower=VIT, out_indices=-1):
+def build(folder, base, neck, heads, clip=VIT, backbone=WINDOWS):
     """The detector and the optimizer of a config."""
+    width = 24 if clip is SIGLIP else 48
     text = CONFIG.format(
-        base=base, neck=neck, heads=heads, tower=tower, out_indices=out_indices
+        base=base,
+        neck=neck.format(width),
+        heads=heads,
+        clip=clip,
+        backbone=backbone,
     )
     path = folder / 'config.py'
     path.write_text(text)
@@ -106,26 +99,41 @@ def batch(with_mask=False):
     )
 
 
-@pytest.mark.parametrize(
-    ('detector', 'tower', 'out_indices', 'extra'),
-    [
-        (RETINANET, VIT, -1, ''),
-        (RETINANET, EVA02, (0, 1, 3), ', top_down=True'),
-        (MASK_RCNN, VIT, -1, ''),
-        (MASK_RCNN, VIT, (0, 1, 2, 3), ', top_down=True'),
-        (DINO, VIT, -1, ''),
-        (DINO, EVA02, -1, ''),
-    ],
-    ids=lambda x: x['base'].split('/')[0] if isinstance(x, dict) else None,
+STAGES = dict(
+    RETINANET,
+    neck="type='FPN', in_channels=[32, 48, 64], num_outs=5",
+    backbone='out_indices=(1, 2, 3)',
 )
-def test_detectors_train_and_predict(
-    tmp_path, detector, tower, out_indices, extra
-):
-    detector = dict(detector, neck=detector['neck'] + extra)
-    model, optim_wrapper = build(
-        tmp_path, **detector, tower=tower, out_indices=out_indices
+
+
+def of_several(detector, indices=(0, 1, 2)):
+    """A map of each of these blocks, and the path from coarse to fine."""
+    return dict(
+        detector,
+        neck=detector['neck'] + ', top_down=True',
+        backbone=f'{WINDOWS}, out_indices={indices}',
     )
-    assert type(model.backbone).__name__ == tower
+
+
+@pytest.mark.parametrize(
+    ('detector', 'clip'),
+    [
+        (RETINANET, VIT),
+        (RETINANET, CLIPA),
+        (of_several(RETINANET), EVA02),
+        (of_several(RETINANET), SIGLIP),
+        (STAGES, CONVNEXT),
+        (MASK_RCNN, VIT),
+        (of_several(MASK_RCNN), VIT),
+        (MASK_RCNN, PE),
+        (DINO, VIT),
+        (DINO, EVA02),
+    ],
+    ids=lambda x: x['base'].split('/')[0] if 'base' in x else 'x',
+)
+def test_detectors_train_and_predict(tmp_path, detector, clip):
+    model, optim_wrapper = build(tmp_path, **detector, clip=clip)
+    assert type(model.backbone).__name__ == 'HarmoCLIPBackbone'
     with_mask = detector['base'].startswith('mask')
     before = {name: x.clone() for name, x in model.state_dict().items()}
     model.train()
@@ -138,11 +146,14 @@ def test_detectors_train_and_predict(
         for name, weight in model.state_dict().items()
         if torch.equal(weight, before[name])
     }
+    family = model.backbone.family
+    seen = family.stem + family.block_names
     joint_space = {
-        f'backbone.{name}'
-        for name, _ in model.backbone.named_parameters()
-        if name.startswith(('ln1', 'proj'))
+        f'backbone.visual.{name}'
+        for name, _ in model.backbone.visual.named_parameters()
+        if not name.startswith(seen)
     }
+    assert joint_space
     towers = {x for x in still if x.startswith(('backbone.', 'neck.'))}
     assert towers == joint_space
     heads = {name.split('.')[0] for name in before} - {'backbone', 'neck'}
@@ -158,9 +169,13 @@ def test_detectors_train_and_predict(
         assert result.pred_instances.labels.lt(80).all()
 
 
-@pytest.mark.parametrize('tower', [VIT, EVA02])
-def test_checkpointing_keeps_gradients(tmp_path, tower):
-    model, _ = build(tmp_path, **RETINANET, tower=tower)
+@pytest.mark.parametrize(
+    ('detector', 'clip'),
+    [(RETINANET, VIT), (RETINANET, EVA02), (STAGES, CONVNEXT)],
+    ids=['vit', 'eva02', 'convnext'],
+)
+def test_checkpointing_keeps_gradients(tmp_path, detector, clip):
+    model, _ = build(tmp_path, **detector, clip=clip)
     model.train()
     data = model.data_preprocessor(batch(), training=True)
     grads = []
@@ -178,18 +193,20 @@ def test_checkpointing_keeps_gradients(tmp_path, tower):
 
 @pytest.mark.parametrize('detector', [MASK_RCNN, DINO])
 def test_layer_decay(tmp_path, detector):
-    """4 blocks, lr 1e-3, decay 0.5; neck and heads behind them."""
+    """3 blocks, lr 1e-3, decay 0.5; neck and heads behind them."""
     model, optim_wrapper = build(tmp_path, **detector)
     groups = optim_wrapper.optimizer.param_groups
     rates = {group['param_name']: group['lr'] for group in groups}
     assert rates.keys() == dict(model.named_parameters()).keys()
+    tower = 'backbone.visual.'
+    first = ('class_embedding', 'positional_embedding', 'conv1', 'ln_pre')
     for name, rate in rates.items():
-        depth = 5
-        if name.startswith('backbone.layers.'):
-            depth = 1 + int(name.split('.')[2])
-        elif name.startswith(('backbone.p', 'backbone.cls_token')):
-            depth = 5 if name.startswith('backbone.proj') else 0
-        assert rate == pytest.approx(1e-3 * 0.5 ** (5 - depth)), name
+        depth = 4
+        if name.startswith(f'{tower}transformer.resblocks.'):
+            depth = 1 + int(name.split('.')[4])
+        elif name.startswith(tuple(tower + each for each in first)):
+            depth = 0
+        assert rate == pytest.approx(1e-3 * 0.5 ** (4 - depth)), name
 
 
 @pytest.mark.slow
@@ -212,4 +229,4 @@ def test_a_fresh_process_needs_the_config_alone(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout.split()[-1] == VIT
+    assert done.stdout.split()[-1] == 'HarmoCLIPBackbone'

@@ -55,11 +55,13 @@ def test_no_graph_reaches_the_frozen_towers(build, cfg, batch):
 
 
 def test_a_backbone_may_be_trained_in_part(build, cfg, batch):
-    cfg.frozen = [r'backbone\.(?!layers\.1)']
+    last = r'backbone\.visual\.transformer\.resblocks\.2'
+    cfg.frozen = [rf'(?!{last})backbone']
     model = build(cfg).train()
     model.parse_losses(model.loss(*batch))[0].backward()
-    assert model.backbone.layers[1].ffn.layers[1].weight.grad is not None
-    assert model.backbone.layers[0].ffn.layers[1].weight.grad is None
+    blocks = model.backbone.family.blocks
+    assert blocks[2].mlp.c_fc.weight.grad is not None
+    assert blocks[1].mlp.c_fc.weight.grad is None
 
 
 def test_predictions_are_boxes_of_the_original(build, with_masks, batch):
@@ -103,7 +105,7 @@ def test_a_trained_detector_tells_its_classes(build, cfg, batch):
 def test_one_pass_of_the_backbone(build, cfg, batch):
     model = build(cfg)
     calls = []
-    model.backbone.patch_embed.register_forward_hook(
+    model.backbone.visual.conv1.register_forward_hook(
         lambda *args: calls.append(1)
     )
     with torch.no_grad():
@@ -123,9 +125,9 @@ def test_forward_through_mmdets_modes(build, cfg, batch):
 
 def test_errors(build, cfg):
     cfg.roi_head.bbox_head.embed_dims = 8
-    with pytest.raises(ValueError, match='backbone has out_dims=16, but the'):
+    with pytest.raises(ValueError, match='backbone has out_dims=24, but the'):
         build(cfg)
-    cfg.roi_head.bbox_head.embed_dims = 16
+    cfg.roi_head.bbox_head.embed_dims = 24
     cfg.frozen = ['vision']
     with pytest.raises(ValueError, match="frozen='vision' matches no"):
         build(cfg)

@@ -113,7 +113,7 @@ def test_embeddings_of_a_file_equal_those_of_names(
     with pytest.raises(UsageError, match='no text_encoder to encode class'):
         alone.set_vocabulary(['sun'])
     alone.set_vocabulary(text_embeddings=path)
-    assert alone.memory.embeddings.shape == (4, 16)
+    assert alone.memory.embeddings.shape == (4, 24)
 
 
 def test_a_checkpoint_brings_its_vocabulary(
@@ -177,13 +177,13 @@ def test_a_moving_average_keeps_the_vocabulary(
 def test_another_clip_is_refused(model, build, cfg, clip, tmp_path):
     path = write(clip, tmp_path / 'a.npz')
     with torch.no_grad():
-        clip.backbone.cls_token.add_(1)
+        clip.backbone.visual.class_embedding.add_(1)
     other = write(clip, tmp_path / 'b.npz')
     with pytest.raises(UsageError, match='another vision tower than'):
         model.set_vocabulary(text_embeddings=other)
     with torch.no_grad():
-        clip.backbone.cls_token.sub_(1)
-        clip.text_encoder.ln_final.bias.add_(1)
+        clip.backbone.visual.class_embedding.sub_(1)
+        clip.text_encoder.text.ln_final.bias.add_(1)
     other = write(clip, tmp_path / 'c.npz')
     with pytest.raises(UsageError, match='another text tower than'):
         model.set_vocabulary(text_embeddings=other)
@@ -192,7 +192,7 @@ def test_another_clip_is_refused(model, build, cfg, clip, tmp_path):
     cfg.roi_head.bbox_head.vocabulary.text_embeddings = path
     alone = build(cfg)
     with torch.no_grad():
-        alone.backbone.proj.weight.add_(1)
+        alone.backbone.visual.proj.add_(1)
     with pytest.raises(UsageError, match='another vision tower than'):
         alone.prepare_vocabulary()
 

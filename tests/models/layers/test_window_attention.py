@@ -7,20 +7,21 @@ import torch.nn.functional as F
 from harmoclip_mm.models.layers import spread_evenly, window_attention
 
 
-def masked_attention(query, key, value, grid, window_size):
+def masked_attention(query, key, value, grid, window_size, prefix=1):
     """Every pair of tokens scored; those of two windows do not meet."""
     rows = torch.arange(grid[0])[:, None].expand(grid) // window_size
     columns = torch.arange(grid[1]).expand(grid) // window_size
     window = (rows * 1000 + columns).flatten()
-    meet = torch.ones(len(window) + 1, len(window) + 1, dtype=torch.bool)
-    meet[1:, 1:] = window[:, None] == window
+    tokens = len(window) + prefix
+    meet = torch.ones(tokens, tokens, dtype=torch.bool)
+    meet[prefix:, prefix:] = window[:, None] == window
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
     return scores.masked_fill(~meet, float('-inf')).softmax(-1) @ value
 
 
-def tokens(grid, dtype=torch.float64):
+def tokens(grid, dtype=torch.float64, prefix=1):
     generator = torch.Generator().manual_seed(0)
-    shape = (3, 2, 2, 1 + grid[0] * grid[1], 4)
+    shape = (3, 2, 2, prefix + grid[0] * grid[1], 4)
     return torch.randn(shape, generator=generator, dtype=dtype)
 
 
@@ -48,6 +49,14 @@ def test_equals_masked_full_attention(grid, window_size):
         torch.autograd.grad((expected * weights).sum(), parts),
     ):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('prefix', [0, 1, 5])
+def test_any_number_of_tokens_before_the_patches(prefix):
+    parts = tokens((5, 7), prefix=prefix)
+    found = window_attention(*parts, (5, 7), 3, prefix)
+    expected = masked_attention(*parts, (5, 7), 3, prefix)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize('window_size', [5, 6, 100])

@@ -17,13 +17,12 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from harmoclip_mm.models import (
-    GlobalContrastiveLoss,
-    GlobalRegionAlignmentLoss,
-    LexemeRegionContrastiveLoss,
+from harmoclip_mm.models.losses import (
+    ContrastiveLoss,
+    SigmoidContrastiveLoss,
+    info_nce,
     multi_positive_info_nce,
 )
-from harmoclip_mm.models.losses import info_nce
 from harmoclip_mm.models.utils import distributed
 
 
@@ -97,6 +96,34 @@ def test_simulated_rank_equals_the_full_matrix(
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize('gather_size', [8, 20, 1000])
+@pytest.mark.parametrize('chunk_size', [3, 1000])
+def test_simulated_rank_of_the_sigmoid_loss(
+    monkeypatch, gather_size, chunk_size
+):
+    ranks = 4
+    simulate(monkeypatch, ranks)
+    monkeypatch.setattr(info_nce, 'GATHER_SIZE', gather_size)
+    left, right, groups, scale = make_rows(8, 6, torch.float64)
+    bias = torch.tensor(-5.0, dtype=torch.float64, requires_grad=True)
+    leaves = (left, right, scale, bias)
+    loss = SigmoidContrastiveLoss(chunk_size=chunk_size)(
+        left, right, groups, scale, bias
+    )
+    found = torch.autograd.grad(loss, leaves)
+
+    others = rows_of_ranks(right.detach(), ranks)[1:].flatten(0, 1)
+    logits = scale * left @ torch.cat([right, others]).t() + bias
+    target = groups[:, None] == rows_of_ranks(groups, ranks).flatten()
+    full = F.binary_cross_entropy_with_logits(
+        logits, target.double(), reduction='sum'
+    )
+    # What global_mean makes of a sum; the simulated ranks add nothing to it.
+    torch.testing.assert_close(loss, full / (8 * ranks), rtol=1e-12, atol=0)
+    expected = torch.autograd.grad(full / 8, leaves)
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
+
+
 class LargestTensor(TorchDispatchMode):
     """Keeps the number of entries of the largest tensor that was made."""
 
@@ -122,6 +149,22 @@ def test_no_tensor_grows_with_the_number_of_ranks(monkeypatch):
     assert largest.size <= 128 * 128
 
 
+def test_no_tensor_of_the_sigmoid_loss_grows_either(monkeypatch, saved_bytes):
+    monkeypatch.setattr(info_nce, 'GATHER_SIZE', 640)
+    left, right, groups, scale = make_rows(64, 16)
+    bias = torch.tensor(-5.0, requires_grad=True)
+    simulate(monkeypatch, 100)
+    loss = SigmoidContrastiveLoss(chunk_size=128)
+    with LargestTensor() as largest:
+        loss(left, right, groups, scale, bias).backward()
+    # 640 columns of 16 numbers; 128 x 128 logits; 6400 groups
+    assert largest.size <= 128 * 128
+    # Between forward and backward: the gradients of this rank's rows, twice
+    # 64 x 16 float32, those of scale and bias, and scale
+    kept = saved_bytes(lambda: loss(left, right, groups, scale, bias))
+    assert kept <= 2 * 4 * 64 * 16 + 64
+
+
 @pytest.mark.parametrize('streamed', [False, True])
 def test_bytes_that_cross_the_network(monkeypatch, streamed):
     """Those of docs/scaling.md, section Network."""
@@ -130,10 +173,10 @@ def test_bytes_that_cross_the_network(monkeypatch, streamed):
         monkeypatch.setattr(info_nce, 'GATHER_SIZE', ranks * images)
     moved = simulate(monkeypatch, ranks)
     left, right, _, scale = make_rows(images, width)
-    loss = GlobalContrastiveLoss()(left, right, scale)
+    loss = ContrastiveLoss()(left, right, None, scale)
     left, right, keys, scale = make_rows(images * regions, width)
-    loss = loss + LexemeRegionContrastiveLoss()(left, right, keys, scale)
-    loss = loss + GlobalRegionAlignmentLoss()(left, keys, scale, right)
+    for _ in ('lrc', 'gr'):
+        loss = loss + ContrastiveLoss()(left, right, keys, scale)
     loss.backward()
     rows = 4 * width * ranks * images * np.array([2, 4 * regions])
     assert moved['gradients'] == rows.sum()
@@ -141,8 +184,21 @@ def test_bytes_that_cross_the_network(monkeypatch, streamed):
     assert moved['keys'] == 8 * ranks * images * (1 + 2 * regions)
 
 
-def measure(rank, port, path, num_rows, ranks, num_pieces):
-    """Peak memory in bytes of GC or LRC, forward and backward."""
+@pytest.mark.parametrize('streamed', [False, True])
+def test_the_sigmoid_loss_moves_one_side_only(monkeypatch, streamed):
+    ranks, count, width = 4, 6, 16
+    if streamed:
+        monkeypatch.setattr(info_nce, 'GATHER_SIZE', ranks * 2)
+    moved = simulate(monkeypatch, ranks)
+    left, right, groups, scale = make_rows(count, width)
+    SigmoidContrastiveLoss()(left, right, groups, scale, -scale).backward()
+    assert moved['gradients'] == 4 * width * ranks * count
+    assert moved['rows'] == 4 * width * ranks * count
+    assert moved['keys'] == 8 * ranks * count
+
+
+def measure(rank, port, path, loss, num_rows, ranks, num_pieces):
+    """Peak memory in bytes of a loss, forward and backward."""
     torch.set_num_threads(2)
     patch = pytest.MonkeyPatch()
     spans = distributed.RowExchange.spans
@@ -154,11 +210,7 @@ def measure(rank, port, path, num_rows, ranks, num_pieces):
     simulate(patch, ranks)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     left, right, groups, scale = make_rows(num_rows, 512)
-    if num_rows == 512:
-        loss = GlobalContrastiveLoss()(left, right, scale)
-    else:
-        loss = LexemeRegionContrastiveLoss()(left, right, groups, scale)
-    loss.backward()
+    loss(left, right, groups, scale, bias=-scale / 2).backward()
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     finite = bool(left.grad.isfinite().all() and right.grad.isfinite().all())
     with open(path, 'w') as file:
@@ -171,14 +223,15 @@ def measure(rank, port, path, num_rows, ranks, num_pieces):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('loss', [ContrastiveLoss(), SigmoidContrastiveLoss()])
 @pytest.mark.parametrize('num_rows', [512, 5000])
-def test_peak_of_one_rank_of_64(run_ranks, tmp_path, num_rows):
+def test_peak_of_one_rank_of_64(run_ranks, tmp_path, loss, num_rows):
     """512 images against 32,768, and 5,000 regions against 320,000.
 
     Pieces are alike, so the first two of ten are computed.
     """
     path = tmp_path / 'peak.json'
-    run_ranks(measure, 1, str(path), num_rows, 64, 2)
+    run_ranks(measure, 1, str(path), loss, num_rows, 64, 2)
     found = json.loads(path.read_text())
     assert found['finite']
     assert found['all'] < 1.5e9  # the process as a whole, with its libraries

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from harmoclip_mm.models.losses import (
-    GlobalSigmoidLoss,
-    RegionSigmoidLoss,
+    SigmoidContrastiveLoss,
+    info_nce,
     pairwise_sigmoid,
 )
 
@@ -18,6 +18,10 @@ def unit(*shape, seed=0, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(*shape, generator=generator, dtype=dtype)
     return F.normalize(rows, dim=-1)
+
+
+def scalar(value):
+    return torch.tensor(value, dtype=torch.float64, requires_grad=True)
 
 
 def test_by_hand():
@@ -34,8 +38,20 @@ def test_by_hand():
     assert loss.item() == pytest.approx(0.126928 + 0.313262, abs=1e-6)
 
 
+def test_gradients_of_scale_and_bias_by_hand():
+    # As above with bias 0: d/dlogit is -sigmoid(-1) = -1 / (e + 1) on the
+    # diagonal and sigmoid(0) = 1/2 off it. By the bias the mean over rows,
+    # 1/2 - 1 / (e + 1); by the scale, times cosines 1 and 0: -1 / (e + 1).
+    eye, scale, bias = torch.eye(2), scalar(1.0), scalar(0.0)
+    SigmoidContrastiveLoss()(eye, eye, None, scale, bias).backward()
+    assert bias.grad.item() == pytest.approx(0.5 - 1 / (math.e + 1))
+    assert scale.grad.item() == pytest.approx(-1 / (math.e + 1))
+
+
+@pytest.mark.parametrize('gather_size', [2, 100])
 @pytest.mark.parametrize('chunk_size', [1, 4, 100])
-def test_against_numpy(chunk_size):
+def test_against_numpy(monkeypatch, chunk_size, gather_size):
+    monkeypatch.setattr(info_nce, 'GATHER_SIZE', gather_size)
     left, right = unit(9, 5), unit(9, 5, seed=1)
     groups = [0, 1, 2, 0, 4, 1, 1, 7, 8]
     scale, bias = 7.0, -3.0
@@ -45,41 +61,94 @@ def test_against_numpy(chunk_size):
             sign = 1 if groups[i] == groups[j] else -1
             logit = sign * (scale * float(np.dot(query, key)) + bias)
             total += math.log(1 + math.exp(-logit))
-    loss = RegionSigmoidLoss(2.0, bias, chunk_size).double()(
-        left, right, torch.tensor(groups), torch.tensor(scale).double()
+    loss = SigmoidContrastiveLoss(2.0, chunk_size=chunk_size)(
+        left, right, torch.tensor(groups), scalar(scale), scalar(bias)
     )
     assert loss.item() == pytest.approx(2 * total / 9, rel=1e-12)
 
 
+@pytest.mark.parametrize('gather_size', [2, 100])
 @pytest.mark.parametrize('chunk_size', [4, 1024])
-def test_equals_open_clip(chunk_size):
+def test_equals_open_clip(monkeypatch, chunk_size, gather_size):
     """Value and gradients of open_clip's SigLipLoss."""
     open_clip = pytest.importorskip('open_clip')
+    monkeypatch.setattr(info_nce, 'GATHER_SIZE', gather_size)
     leaves = [
         unit(9, 8).requires_grad_(),
         unit(9, 8, seed=1).requires_grad_(),
-        torch.tensor(10.0).double().requires_grad_(),
-        torch.tensor(-10.0).double().requires_grad_(),
+        scalar(10.0),
+        scalar(-10.0),
     ]
-    ours = GlobalSigmoidLoss(chunk_size=chunk_size).double()
-    ours.bias = torch.nn.Parameter(leaves[3].detach().clone())
-    found = ours(*leaves[:3])
+    left, right, scale, bias = leaves
+    found = SigmoidContrastiveLoss(chunk_size=chunk_size)(
+        left, right, None, scale, bias
+    )
     expected = open_clip.loss.SigLipLoss()(*leaves)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
     torch.testing.assert_close(
-        torch.autograd.grad(found, [*leaves[:3], ours.bias]),
+        torch.autograd.grad(found, leaves),
         torch.autograd.grad(expected, leaves),
         rtol=1e-10,
         atol=1e-13,
     )
 
 
+def test_positives():
+    left, right = unit(4, 8), unit(4, 8, seed=1)
+    scale, bias = scalar(10.0), scalar(-2.0)
+    keys, single = torch.tensor([5, 5, 6, 7]), torch.arange(4)
+    args = (scale, bias)
+    group = SigmoidContrastiveLoss()(left, right, keys, *args)
+    pair = SigmoidContrastiveLoss(positives='pair')(left, right, keys, *args)
+    assert group == pairwise_sigmoid(left, right, keys, *args)
+    assert pair == pairwise_sigmoid(left, right, single, *args)
+    assert pair == SigmoidContrastiveLoss()(left, right, None, *args)
+    assert (group - pair).abs() > 1e-3
+    with pytest.raises(ValueError, match=r'SigmoidContrastiveLoss.*soft'):
+        SigmoidContrastiveLoss(positives='soft')
+
+
+def test_a_bias_is_needed():
+    eye = torch.eye(2)
+    with pytest.raises(ValueError, match='needs a bias'):
+        SigmoidContrastiveLoss()(eye, eye, None, torch.tensor(1.0))
+
+
 def test_without_regions():
-    empty = torch.zeros(0, 8, requires_grad=True)
-    loss = RegionSigmoidLoss()
-    value = loss(
-        empty, empty, torch.zeros(0, dtype=torch.long), torch.tensor(2.0)
+    left = torch.zeros(0, 8, requires_grad=True)
+    right = torch.zeros(0, 8, requires_grad=True)
+    scale = torch.tensor(2.0, requires_grad=True)
+    bias = torch.tensor(-10.0, requires_grad=True)
+    keys = torch.zeros(0, dtype=torch.long)
+    loss = SigmoidContrastiveLoss()(left, right, keys, scale, bias)
+    assert loss.item() == 0
+    grads = torch.autograd.grad(loss, (left, right, scale, bias))
+    assert grads[0].shape == grads[1].shape == (0, 8)
+    assert grads[2] == grads[3] == 0
+
+
+def test_autocast_changes_nothing():
+    left, right = unit(7, 8).bfloat16(), unit(7, 8, seed=1).bfloat16()
+    args = (torch.tensor(20.0), torch.tensor(-10.0))
+    loss = SigmoidContrastiveLoss()
+    expected = loss(left.float(), right.float(), None, *args)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = loss(left, right, None, *args)
+    assert found.dtype == torch.float32
+    assert found == expected
+
+
+def test_gradcheck():
+    groups = torch.tensor([1, 2, 1, 3])
+    inputs = (
+        unit(4, 3).requires_grad_(),
+        unit(4, 3, seed=1).requires_grad_(),
+        scalar(2.0),
+        scalar(-1.0),
     )
-    assert value.item() == 0
-    value.backward()
-    assert loss.bias.grad.item() == 0
+    assert torch.autograd.gradcheck(
+        lambda a, b, s, t: SigmoidContrastiveLoss(chunk_size=2)(
+            a, b, groups, s, t
+        ),
+        inputs,
+    )

@@ -1,44 +1,31 @@
 """Region features against torchvision and brute force."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_clips
 import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import roi_align
 
-from harmoclip_mm.apis import load_config
 from harmoclip_mm.models import (
     CropFeatureExtractor,
-    HarmoCLIPEVA02,
-    HarmoCLIPViT,
+    HarmoCLIPBackbone,
     MaskFeatureExtractor,
     RoIFeatureExtractor,
 )
-from harmoclip_mm.models.region_extractors.crop_feature_extractor import BLACK
 from harmoclip_mm.models.region_extractors.mask_feature_extractor import (
     mask_coverage,
 )
 from harmoclip_mm.models.utils import RegionBatch
 
-CONFIGS = Path(__file__).resolve().parents[3] / 'configs' / '_base_'
-
 
 @pytest.fixture
 def tower():
-    model = HarmoCLIPViT(
-        arch=dict(
-            embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64
-        ),
-        img_size=32,
-        patch_size=8,
-        out_dims=16,
-    )
-    model.init_weights()
-    return model.eval()
+    """16 joint dimensions, images of 32 px, patches of 8."""
+    return HarmoCLIPBackbone(dict(tiny_clips.VIT, embed_dim=16)).eval()
 
 
 def batch(rois, images=2):
@@ -75,7 +62,8 @@ def test_roi_features_equal_torchvision(tower):
 
 
 def test_maps_need_not_be_contiguous(tower):
-    """mmcv's kernel alone would silently read other locations' features."""
+    """A kernel that took them for contiguous would silently read other
+    locations' features, as mmcv's does."""
     img = torch.randn(2, 3, 32, 32)
     dense = torch.randn(2, 16, 16).transpose(1, 2).unflatten(2, (4, 4))
     assert not dense.is_contiguous()
@@ -323,12 +311,13 @@ def test_crops_take_the_size_of_the_tower(tower):
 def test_crops_may_keep_their_ratio():
     """16 x 8 px into 8 x 8: rows 2 to 5 hold it, black above and below."""
     img = torch.rand(1, 3, 32, 32) + 1
-    extractor = CropFeatureExtractor(8, keep_ratio=True)
+    black = (-1.5, -1.25, -1.0)
+    extractor = CropFeatureExtractor(8, keep_ratio=True, pad_value=black)
     rois = torch.tensor([[0, 8.0, 4, 24, 12], [0, 4.0, 8, 12, 24]])
     wide, high = extractor.crop(img, rois)
     inner = F.avg_pool2d(img[:, :, 4:12, 8:24], 2)[0]
     torch.testing.assert_close(wide[:, 2:6], inner)
-    black = torch.tensor(BLACK)[:, None, None].expand(3, 2, 8)
+    black = torch.tensor(black)[:, None, None].expand(3, 2, 8)
     assert torch.equal(wide[:, :2], black) and torch.equal(wide[:, 6:], black)
     inner = F.avg_pool2d(img[:, :, 8:24, 4:12], 2)[0]
     torch.testing.assert_close(high[:, :, 2:6], inner)
@@ -340,13 +329,61 @@ def test_crops_may_keep_their_ratio():
     )
 
 
-def test_black_is_black_under_clips_normalisation():
-    cfg = load_config(str(CONFIGS / 'models' / 'clip_vitb16.py'))
-    mean, std = (
-        torch.tensor(cfg.model.data_preprocessor[key])
-        for key in ('mean', 'std')
+@pytest.mark.parametrize('name', sorted(tiny_clips.ALL))
+def test_crops_are_padded_with_black_of_the_clip(name, monkeypatch):
+    """0 before the normalisation; crops have the size of the CLIP."""
+    tower = HarmoCLIPBackbone(tiny_clips.ALL[name]).eval()
+    spec, seen = tower.spec, []
+    encode = tower.encode
+
+    def record(crops, **kwargs):
+        seen.append(crops)
+        return encode(crops, **kwargs)
+
+    monkeypatch.setattr(tower, 'encode', record)
+    img = torch.randn(2, 3, 48, 64)
+    with torch.no_grad():
+        features = CropFeatureExtractor(keep_ratio=True)(
+            None, batch(ROIS[1:]), img, tower
+        )
+    assert features.shape == (2, tower.out_dims)
+    (crops,) = seen
+    assert crops.shape == (2, 3, *spec.img_size)
+    # 18 x 25 px: columns are missing on both sides
+    pixel = crops[0, :, 0, 0] * torch.tensor(spec.std)
+    torch.testing.assert_close(pixel, -torch.tensor(spec.mean))
+
+
+@pytest.mark.parametrize('name', sorted(tiny_clips.ALL))
+@pytest.mark.parametrize('size', [(64, 96), (70, 101)], ids=str)
+@pytest.mark.parametrize(
+    'extractor', [RoIFeatureExtractor, MaskFeatureExtractor]
+)
+def test_boxes_of_any_stride_are_found(name, size, extractor):
+    """A box of one cell has the feature of that cell, whatever the CLIP's
+    stride, also where the image is not square or ends within a cell."""
+    tower = HarmoCLIPBackbone(tiny_clips.ALL[name]).eval()
+    stride = tower.patch_size
+    img = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        dense = tower.encode(img, with_pooled=False).dense
+    rows, columns = (math.ceil(side / stride) for side in size)
+    assert dense.shape[-2:] == (rows, columns)
+    cells = [(0, 0), (0, 1), (1, 0), (size[0] // stride - 1, 2)]
+    boxes = torch.tensor(
+        [
+            [x * stride, y * stride, (x + 1) * stride, (y + 1) * stride]
+            for y, x in cells
+        ]
     )
-    torch.testing.assert_close(-mean / std, torch.tensor(BLACK))
+    masks = torch.zeros(len(cells), *size, dtype=torch.bool)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.tolist()):
+        mask[y1:y2, x1:x2] = True
+    regions = RegionBatch.from_boxes([boxes.float()], [masks])
+    features = extractor()(dense, regions, img, tower)
+    for feature, (y, x) in zip(features, cells):
+        expected = F.normalize(dense[0, :, y, x], dim=0)
+        torch.testing.assert_close(feature, expected, rtol=0, atol=1e-6)
 
 
 class LargestTensor(TorchDispatchMode):
@@ -364,30 +401,23 @@ class LargestTensor(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize('kind', [HarmoCLIPViT, HarmoCLIPEVA02])
+@pytest.mark.parametrize('clip', ['VIT', 'EVA02', 'SIGLIP'])
 @pytest.mark.parametrize(
     'extractor', [RoIFeatureExtractor, MaskFeatureExtractor]
 )
-def test_1024_px_make_no_square_of_tokens(kind, extractor):
+def test_512_px_make_no_square_of_tokens(clip, extractor):
     """4096 patches: nothing as large as 4096 x 4096 is ever made."""
-    tower = kind(
-        arch=dict(
-            embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64
-        ),
-        img_size=32,
-        patch_size=16,
-        out_dims=16,
-    ).eval()
-    tower.init_weights()
-    boxes = torch.tensor([[0.0, 0, 1024, 700], [30, 40, 300, 900]])
-    masks = torch.zeros(2, 1024, 1024, dtype=torch.bool)
-    masks[:, 50:600, 20:900] = True
+    tower = HarmoCLIPBackbone(getattr(tiny_clips, clip)).eval()
+    boxes = torch.tensor([[0.0, 0, 512, 350], [15, 20, 150, 450]])
+    masks = torch.zeros(2, 512, 512, dtype=torch.bool)
+    masks[:, 25:300, 10:450] = True
     regions = RegionBatch.from_boxes([boxes], [masks])
-    img = torch.zeros(1, 3, 1024, 1024)
+    img = torch.zeros(1, 3, 512, 512)
     with torch.no_grad(), LargestTensor() as largest:
         dense = tower.encode(img, with_pooled=False).dense
         features = extractor()(dense, regions, img, tower)
-    assert dense.shape == (1, 16, 64, 64) and features.shape == (2, 16)
+    dims = tower.out_dims
+    assert dense.shape == (1, dims, 64, 64) and features.shape == (2, dims)
     assert 4096 * 32 <= largest.elements < 4096 * 4096 / 4
     with LargestTensor() as largest:
         torch.ones(4096, 1) @ torch.ones(1, 4096)

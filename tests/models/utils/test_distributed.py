@@ -7,15 +7,13 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-from harmoclip_mm.models import (
+from harmoclip_mm.models.losses import (
     ConceptDistillationLoss,
-    GlobalContrastiveLoss,
-    GlobalRegionAlignmentLoss,
-    GlobalSigmoidLoss,
-    LexemeRegionContrastiveLoss,
-    RegionSigmoidLoss,
+    ContrastiveLoss,
+    CropDistanceLoss,
+    SigmoidContrastiveLoss,
+    info_nce,
 )
-from harmoclip_mm.models.losses import info_nce
 from harmoclip_mm.models.utils import RowExchange, gather_rows, global_mean
 
 
@@ -25,37 +23,53 @@ def batch():
     return rows, torch.tensor([1, 2, 1, 3, 4, 2, 5])
 
 
-def streamed(left, right, keys, scale):
-    """LRC while no more than 3 keys of all ranks are held."""
+def streamed(loss, *args):
+    """The loss while no more than 3 columns of all ranks are held."""
     held, info_nce.GATHER_SIZE = info_nce.GATHER_SIZE, 3
-    loss = LexemeRegionContrastiveLoss(chunk_size=2)(left, right, keys, scale)
+    value = loss(*args)
     info_nce.GATHER_SIZE = held
-    return loss
+    return value
 
 
-def losses_of(weight, rows, keys):
-    """All losses of embeddings made by one shared parameter."""
-    left, right, crops = (F.normalize(each @ weight, dim=1) for each in rows)
-    scale = weight.square().sum()
+def losses_of(weights, rows, keys):
+    """All losses of embeddings made by shared parameters, which a rank
+    without rows shares too."""
+    matrix, bias = weights
+    left, right, crops = (F.normalize(each @ matrix, dim=1) for each in rows)
+    scale = matrix.square().sum()
+    args = left, right, keys, scale, bias
+    alone = left, right, None, scale, bias
+    contrast, sigmoid = ContrastiveLoss, SigmoidContrastiveLoss
     return [
-        GlobalContrastiveLoss()(left, right, scale),
-        LexemeRegionContrastiveLoss(chunk_size=2)(left, right, keys, scale),
-        LexemeRegionContrastiveLoss('pair')(left, right, keys, scale),
-        GlobalRegionAlignmentLoss()(left, keys, scale, right, crops),
-        streamed(left, right, keys, scale),
-        ConceptDistillationLoss()(left, crops, right, keys, scale),
-        GlobalSigmoidLoss().double()(left, right, scale),
-        RegionSigmoidLoss(chunk_size=3).double()(left, right, keys, scale),
+        contrast()(*alone),
+        contrast(chunk_size=2)(*args),
+        contrast(positives='pair')(*args),
+        streamed(contrast(chunk_size=2), *args),
+        CropDistanceLoss()(left, crops) + 0 * bias,
+        ConceptDistillationLoss()(left, crops, right, keys, scale) + 0 * bias,
+        sigmoid()(*alone),
+        sigmoid(chunk_size=3)(*args),
+        sigmoid(positives='pair')(*args),
+        streamed(sigmoid(chunk_size=2), *args),
     ]
+
+
+def gradients(loss, weights):
+    """Gradients as one row; each weight has one, on every rank."""
+    grads = torch.autograd.grad(loss, weights, retain_graph=True)
+    return torch.cat([each.flatten() for each in grads])
+
+
+def make_weights():
+    matrix = torch.eye(6, dtype=torch.float64, requires_grad=True)
+    bias = torch.tensor(-3.0, dtype=torch.float64, requires_grad=True)
+    return matrix, bias
 
 
 def single():
-    weight = torch.eye(6, dtype=torch.float64, requires_grad=True)
-    losses = losses_of(weight, *batch())
-    grads = [
-        torch.autograd.grad(each, weight, retain_graph=True)[0]
-        for each in losses
-    ]
+    weights = make_weights()
+    losses = losses_of(weights, *batch())
+    grads = [gradients(each, weights) for each in losses]
     return torch.stack(losses).detach(), torch.stack(grads)
 
 
@@ -83,11 +97,11 @@ def worker(rank, port, splits, folder):
     assert gathered.tolist() == keys.tolist()
     assert offset == start
     check_spans(keys[part], gathered)
-    weight = torch.eye(6, dtype=torch.float64, requires_grad=True)
-    losses = losses_of(weight, rows[:, part], keys[part])
+    weights = make_weights()
+    losses = losses_of(weights, rows[:, part], keys[part])
     grads = []
     for loss in losses:
-        (grad,) = torch.autograd.grad(loss, weight, retain_graph=True)
+        grad = gradients(loss, weights)
         # What DistributedDataParallel does to gradients.
         dist.all_reduce(grad)
         grads.append(grad / len(splits))

@@ -1,0 +1,169 @@
+"""Which CLIPs weights fit, told by towers on the meta device."""
+
+import json
+import re
+from functools import lru_cache
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import open_clip
+import torch
+from open_clip.model import _build_text_tower, _build_vision_tower
+from torch import nn
+
+from harmoclip_mm.errors import CheckpointError
+
+Shapes = Mapping[str, Sequence[int]]
+Facts = Mapping[str, Mapping[str, Any]]  # traits by tower
+# These are resized to the grid of the tower that loads them.
+_GRIDS = (
+    'visual.positional_embedding',
+    'visual.trunk.pos_embed',
+    'visual.attnpool.positional_embedding',
+)
+# Of open_clip's schema beside the towers; a captioner has more.
+_KEYS = {'custom_text', 'quick_gelu', 'init_logit_scale', 'init_logit_bias'}
+
+
+def meta_towers(
+    model_cfg: Mapping[str, Any], source: str = ''
+) -> Mapping[str, nn.Module]:
+    """Builds open_clip's ``visual`` and ``text`` of a CLIP in its schema.
+
+    On the meta device; without ``text`` if a hub tells its shape. If there is
+    no such CLIP, a CheckpointError names the ``source`` of its config.
+    """
+    try:
+        return _meta_towers(json.dumps(model_cfg, sort_keys=True))
+    except Exception as error:  # whatever a builder makes of a wrong value
+        raise CheckpointError(
+            f'open_clip can build no CLIP as {source} says it: {error}'
+        ) from error
+
+
+@lru_cache(maxsize=64)
+def _meta_towers(text: str) -> Mapping[str, nn.Module]:
+    cfg = json.loads(text)
+    strange = {*cfg} - _KEYS - {'embed_dim', 'vision_cfg', 'text_cfg'}
+    if strange:
+        raise TypeError(f'unexpected {", ".join(sorted(strange))}')
+    vision = dict(cfg['vision_cfg'], timm_model_pretrained=False)
+    dims, quick = cfg['embed_dim'], cfg.get('quick_gelu', False)
+    with torch.device('meta'):
+        towers = dict(visual=_build_vision_tower(dims, vision, quick))
+        if not cfg['text_cfg'].get('hf_model_name'):
+            towers['text'] = _build_text_tower(dims, cfg['text_cfg'], quick)
+    return towers
+
+
+def shapes_of(model_cfg: Mapping[str, Any]) -> Shapes:
+    """Shapes of a CLIP's weights by open_clip's names, text in ``text.``."""
+    shapes = {'logit_scale': ()}
+    if model_cfg.get('init_logit_bias') is not None:
+        shapes['logit_bias'] = ()
+    for tower, module in meta_towers(model_cfg).items():
+        for name, value in module.state_dict().items():
+            shapes[f'{tower}.{name}'] = tuple(value.shape)
+    return shapes
+
+
+def traits(tower: nn.Module) -> Dict[str, Any]:
+    """What changes the output of open_clip's tower and shows in no shape."""
+    modules, acts = list(tower.modules()), set()
+    for module in modules:
+        name = type(module).__name__ + getattr(module, 'approximate', '')
+        if 'GELU' in name:
+            gelu = 'gelu_tanh' if name.lower().endswith('tanh') else 'gelu'
+            acts.add('quick_gelu' if 'Quick' in name else gelu)
+    return dict(
+        heads=sorted(
+            {m.num_heads for m in modules if hasattr(m, 'num_heads')}
+        ),
+        eps=sorted({m.eps for m in modules if isinstance(m, nn.LayerNorm)}),
+        activation=sorted(acts),
+        pool=getattr(tower, 'pool_type', None),
+        norm_after_pool=getattr(tower, 'final_ln_after_pool', False),
+        causal=getattr(tower, 'attn_mask', None) is not None,
+    )
+
+
+def differences(
+    found: Shapes,
+    facts: Facts,
+    wanted: Shapes,
+    towers: Mapping[str, nn.Module],
+    any_grid: bool = False,
+) -> List[str]:
+    """Lists where weights are not those of a model, a clause each.
+
+    Weights are told by their shapes and by what is known of their towers, the
+    model by its shapes and its towers. With ``any_grid``, vision towers may
+    have position embeddings of another grid.
+    """
+    listed = []
+    for name in sorted({*found, *wanted}):
+        one, other = found.get(name, 'absent'), wanted.get(name, 'absent')
+        grid = any_grid and name in _GRIDS and one[-1] == other[-1]
+        if one != other and not (grid or name.endswith('batches_tracked')):
+            listed.append(f'{name} is {one} in the file, {other} in the model')
+    for tower in sorted({*facts} & {*towers}):
+        own = traits(towers[tower])
+        listed += [
+            f'the {tower} tower was trained with {trait} {value}, and has '
+            f'{own[trait]} in the model'
+            for trait, value in facts[tower].items()
+            if own[trait] != value
+        ]
+    return listed
+
+
+def fitting_clips(found: Shapes, facts: Facts) -> Tuple[List[str], str]:
+    """Finds the CLIPs of open_clip's list that weights of both towers fit.
+
+    Returns their names, several where shapes and facts cannot tell, and a
+    clause that says them, or else which is the nearest.
+    """
+
+    def differing(name: str) -> List[str]:
+        cfg = open_clip.get_model_config(name)
+        towers, shapes = meta_towers(cfg), found
+        if 'text' not in towers:  # as far as can be told
+            shapes = {k: v for k, v in found.items() if k[:5] != 'text.'}
+        return differences(shapes, facts, shapes_of(cfg), towers)
+
+    away = _distances(found)  # before anything is built
+    names = [name for name in away if not away[name] and not differing(name)]
+    if names:
+        return names, f'its weights fit {" and ".join(names)}'
+    nearest = min(away, key=away.get)
+    return [], (
+        'its weights fit no CLIP that open_clip lists, the nearest is '
+        f'{nearest}, but {differing(nearest)[0]}'
+    )
+
+
+def _distances(found: Shapes) -> Dict[str, int]:
+    """How many of a few sizes are others in each CLIP of open_clip."""
+    tokens = found.get('text.token_embedding.weight')
+    positions = found.get('text.positional_embedding')
+    patches = found.get('visual.conv1.weight')
+    timm = any(name.startswith('visual.trunk.') for name in found)
+    norms = re.compile(r'text\.transformer\.resblocks\.\d+\.ln_1\.weight')
+    depth = len(list(filter(norms.fullmatch, found)))
+    away = {}
+    for name in open_clip.list_models():
+        cfg = open_clip.get_model_config(name)
+        vision, text = cfg['vision_cfg'], cfg['text_cfg']
+        width, side = text.get('width', 512), vision.get('patch_size', 16)
+        native = 'hf_model_name' not in text
+        pairs = [(timm, 'timm_model_name' in vision)]
+        if tokens and positions and native:
+            pairs.append((tokens, (text.get('vocab_size', 49408), width)))
+            pairs.append((positions, (text.get('context_length', 77), width)))
+            pairs.append((depth, text.get('layers', 12)))
+        else:
+            pairs.append((tokens is None, not native))
+        if 'visual.class_embedding' in found:
+            pairs.append((patches, (vision.get('width', 768), 3, side, side)))
+        if 'multimodal_cfg' not in cfg:
+            away[name] = sum(one != other for one, other in pairs)
+    return away

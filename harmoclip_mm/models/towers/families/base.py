@@ -1,0 +1,222 @@
+"""What a vision tower of open_clip has to answer, so that we can read it."""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.utils import to_2tuple
+from torch import Tensor, nn
+
+Grid = Tuple[int, int]
+
+
+class Embedded(NamedTuple):
+    """Input of the first block.
+
+    Attributes:
+        tokens (Tensor): For transformers (B, prefix + h * w, C), prefix
+            tokens first; for convolutional towers a map (B, C, h', w').
+        grid (Tuple[int, int]): Rows and columns (h, w) of the dense map.
+        context (Any): What the blocks need beside the tokens (rotary
+            angles), or None.
+    """
+
+    tokens: Tensor
+    grid: Grid
+    context: Any = None
+
+
+class Family(ABC):
+    """How towers of one kind embed, pool, and end in the joint space.
+
+    An adapter without weights: the tower stays open_clip's, and this reads
+    it. One file a family; :func:`family_of` finds it by the tower's class.
+
+    The dense map follows one rule for all families: the last step that mixes
+    locations into the image embedding is applied to each location alone. For
+    a CLS token that step is the attention of the last block, whose value path
+    is left (MaskCLIP, arXiv 2112.01071, section 3.2, with residual and MLP as
+    in CLIPSelf, arXiv 2310.01403); for an attention pool the intact pool on a
+    sequence of one, where softmax is 1; for an average the location itself.
+
+    Args:
+        visual (nn.Module): The tower.
+
+    Attributes:
+        name (str): Title of the family.
+        patch_size (int): Pixels a side of a cell of the dense map.
+        embed_dims (int): Width C of the last block.
+        stem (Tuple[str, ...]): Starts of the names of parameters that stand
+            before the first block.
+        block_names (Tuple[str, ...]): Start of the names of each block's
+            parameters, in order.
+        pos_embed (str, optional): Name of the position embeddings.
+        pool_for_many (Tuple[str, ...]): Starts of the names of an attention
+            pool's parameters that do nothing for a location alone.
+    """
+
+    name: str
+    patch_size: int
+    embed_dims: int
+    stem: Tuple[str, ...]
+    block_names: Tuple[str, ...]
+    pos_embed: Optional[str] = None
+    pool_for_many: Tuple[str, ...] = ()
+
+    def __init__(self, visual: nn.Module) -> None:
+        self.visual = visual
+
+    @classmethod
+    @abstractmethod
+    def reads(cls, visual: nn.Module) -> bool:
+        """Whether a tower is of this family."""
+
+    @property
+    @abstractmethod
+    def pool_name(self) -> str:
+        """``'cls'``, ``'average'`` or ``'attention'``."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> Sequence[nn.Module]:
+        """The blocks, or stages of a convolutional tower."""
+
+    @property
+    def block_dims(self) -> Tuple[int, ...]:
+        """Width of each block's output."""
+        return (self.embed_dims,) * len(self.blocks)
+
+    @property
+    def attention_pool(self) -> Optional[nn.Module]:
+        """The attention pool, where there is one."""
+        return None
+
+    def fit(self, img: Tensor) -> Tensor:
+        """Images (B, 3, H, W) of any size as whole cells."""
+        native = to_2tuple(self.visual.image_size)
+        return fit_to_cells(img, self.patch_size, native)
+
+    @abstractmethod
+    def embed(self, img: Tensor) -> Embedded:
+        """Input of the first block for images (B, 3, H, W) of any size."""
+
+    @abstractmethod
+    def pool(self, x: Tensor) -> Tensor:
+        """Image embeddings (B, D) from the last block's output."""
+
+    @abstractmethod
+    def to_joint(
+        self, x: Tensor, attention_pool: Optional[nn.Module] = None
+    ) -> Tensor:
+        """Each location of the last block's output in the joint space.
+
+        Args:
+            x (Tensor): Patches (B, N, C), or a map (B, C, h, w) of a
+                convolutional tower.
+            attention_pool (nn.Module, optional): A pool in place of the
+                tower's own.
+
+        Returns:
+            Tensor: (B, N, D), or a map (B, D, h, w).
+        """
+
+    def token_to_joint(self, x: Tensor) -> Tensor:
+        """As :meth:`to_joint`, past the pool: final norm and projection."""
+        return self.to_joint(x)
+
+
+class TransformerFamily(Family):
+    """A pre-norm transformer whose blocks are opened at their attention.
+
+    Attributes:
+        prefix (int): Tokens before the patches.
+    """
+
+    prefix: int
+
+    @abstractmethod
+    def project(
+        self,
+        block: nn.Module,
+        x: Tensor,
+        context: Any = None,
+        first_query_only: bool = False,
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys, values of a block's input (B, T, C).
+
+        The block's first norm is applied here, and so are positions. Each is
+        (B, heads, T, C / heads); the query has the first token alone if so
+        asked.
+        """
+
+    @abstractmethod
+    def finish(self, block: nn.Module, x: Tensor, mixed: Tensor) -> Tensor:
+        """All of a block that follows attention.
+
+        Args:
+            block (nn.Module): The block.
+            x (Tensor): Its input, (B, T, C).
+            mixed (Tensor): Mixed values of the same tokens, (B, heads, T,
+                C / heads).
+
+        Returns:
+            Tensor: Its output, (B, T, C).
+        """
+
+
+def fit_to_cells(img: Tensor, side: int, native: Grid) -> Tensor:
+    """Makes an image whole cells of pixels.
+
+    Of an image of the tower's own size the rest at the right and bottom is
+    cut off, as open_clip does (384 px are 27 cells of 14); others are
+    zero-padded there, so that every box lies on the map.
+
+    Args:
+        img (Tensor): Images, shape (B, 3, H, W).
+        side (int): Pixels a side of a cell.
+        native (Tuple[int, int]): The tower's own height and width in pixels.
+
+    Returns:
+        Tensor: Images whose sides are multiples of ``side``.
+    """
+    height, width = size = tuple(img.shape[-2:])
+    if size == tuple(native):
+        return img[..., : height // side * side, : width // side * side]
+    down, right = -height % side, -width % side
+    return F.pad(img, (0, right, 0, down)) if down or right else img
+
+
+def resize_pos_embed(
+    pos_embed: Tensor, source: Grid, target: Grid, prefix: int
+) -> Tensor:
+    """Resizes a grid of position embeddings as open_clip and timm do.
+
+    Bicubic with antialiasing and without aligned corners (open_clip,
+    ``open_clip/model.py``: ``resize_pos_embed``); those of prefix tokens are
+    kept. Grids are compared, not their sizes: 8 x 18 is not 12 x 12.
+
+    Args:
+        pos_embed (Tensor): Embeddings, shape (E + h * w, C).
+        source (Tuple[int, int]): Grid (h, w) that they were learned at.
+        target (Tuple[int, int]): Grid wanted.
+        prefix (int): Number E of leading tokens that have no place in it.
+
+    Returns:
+        Tensor: Embeddings, shape (E + h' * w', C).
+    """
+    if tuple(source) == tuple(target):
+        return pos_embed
+    grid = pos_embed[prefix:].unflatten(0, source).permute(2, 0, 1)[None]
+    # float32: antialiased bicubic is not implemented for half precision on
+    # CPUs, and rounding positions buys nothing.
+    dtype = grid.dtype
+    grid = F.interpolate(
+        grid if dtype == torch.float64 else grid.float(),
+        size=target,
+        mode='bicubic',
+        align_corners=False,
+        antialias=True,
+    )
+    grid = grid[0].flatten(1).t().to(dtype)
+    return torch.cat([pos_embed[:prefix], grid])

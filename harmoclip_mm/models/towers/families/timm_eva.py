@@ -1,0 +1,101 @@
+"""timm's Eva: EVA-01 and EVA-02 (CLS), PE-Core (attention pool)."""
+
+from typing import Any, Tuple
+
+import torch
+import torch.nn.functional as F
+from open_clip.timm_model import TimmModel
+from timm.layers import AttentionRope, apply_rot_embed_cat
+from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm
+from torch import Tensor, nn
+
+from ..residual_block import split_heads
+from .base import Embedded
+from .timm_vit import TimmViT, _reads_pool
+
+
+class TimmEva(TimmViT):
+    """As :class:`TimmViT`, with rotary positions and other blocks."""
+
+    name = 'timm Eva'
+
+    @classmethod
+    def reads(cls, visual: nn.Module) -> bool:
+        """Eva with rotary angles shared by its blocks, or without any."""
+        if not isinstance(visual, TimmModel):
+            return False
+        trunk = visual.trunk
+        return (
+            type(trunk) is Eva
+            and not trunk.rope_mixed
+            and trunk.global_pool in ('token', 'avg', 'map')
+            and all(
+                type(block) in (EvaBlock, EvaBlockPostNorm)
+                and type(block.attn) in (EvaAttention, AttentionRope)
+                and block.attn.gate is None
+                and getattr(block.attn, 'num_kv_groups', 1) == 1
+                for block in trunk.blocks
+            )
+            and (trunk.attn_pool is None or _reads_pool(trunk.attn_pool))
+        )
+
+    def embed(self, img: Tensor) -> Embedded:
+        """See the base class."""
+        trunk = self.visual.trunk
+        x = trunk.patch_embed(self.fit(img))
+        grid = tuple(x.shape[1:3])
+        if trunk.rope is not None:
+            trunk.rope.update_feat_shape(list(grid))
+        x, rope = trunk._pos_embed(x)
+        return Embedded(trunk.norm_pre(x), grid, rope)
+
+    def project(
+        self,
+        block: nn.Module,
+        x: Tensor,
+        context: Any = None,
+        first_query_only: bool = False,
+    ) -> Tuple[Tensor, Tensor, Tensor]:
+        """See the base class."""
+        attn = block.attn
+        if not isinstance(block, EvaBlockPostNorm):
+            x = block.norm1(x)
+        first = x[:, :1] if first_query_only else x
+        if attn.qkv is None:
+            parts = attn.q_proj(first), attn.k_proj(x), attn.v_proj(x)
+        else:
+            bias = attn.qkv.bias
+            if getattr(attn, 'q_bias', None) is not None:
+                bias = torch.cat([attn.q_bias, attn.k_bias, attn.v_bias])
+            parts = F.linear(x, attn.qkv.weight, bias).chunk(3, dim=-1)
+            parts = (parts[0][:, : first.shape[1]], *parts[1:])
+        query, key, value = (split_heads(p, attn.num_heads) for p in parts)
+        query, key = attn.q_norm(query), attn.k_norm(key)
+        if context is not None:
+            query = self._rotate(attn, query, context)
+            key = self._rotate(attn, key, context)
+        return query, key, value
+
+    def _rotate(self, attn: nn.Module, x: Tensor, rope: Tensor) -> Tensor:
+        """Turns the patches of queries or keys; a lone CLS has no place."""
+        prefix, patches = x[:, :, : self.prefix], x[:, :, self.prefix :]
+        if not patches.shape[2]:
+            return x
+        patches = apply_rot_embed_cat(patches, rope, half=attn.rotate_half)
+        return torch.cat([prefix, patches.type_as(x)], dim=2)
+
+    def finish(self, block: nn.Module, x: Tensor, mixed: Tensor) -> Tensor:
+        """See the base class."""
+        attn = block.attn
+        out = attn.norm(mixed.transpose(1, 2).flatten(2))
+        out = attn.proj_drop(attn.proj(out))
+        if isinstance(block, EvaBlockPostNorm):
+            x = x + block.drop_path1(block.norm1(out))
+            return x + block.drop_path2(block.norm2(block.mlp(x)))
+        if block.gamma_1 is not None:
+            out = block.gamma_1 * out
+        x = x + block.drop_path1(out)
+        out = block.mlp(block.norm2(x))
+        if block.gamma_2 is not None:
+            out = block.gamma_2 * out
+        return x + block.drop_path2(out)
