@@ -242,7 +242,7 @@ def draw_example(
             RIGHT_COLOR if guess == true else WRONG_COLOR
             for guess, true in zip(guesses, example.labels)
         ],
-        scale=(size[0] / width, size[1] / height),
+        scale=factor,
         font_size=14,
     )
     canvas = np.full((side, side, 3), 255, np.uint8)
