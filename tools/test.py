@@ -4,6 +4,7 @@
 import argparse
 import os
 import os.path as osp
+from datetime import datetime
 
 from mmengine.config import Config, DictAction
 
@@ -152,7 +153,11 @@ def main() -> None:
         runner._init_model_weights()
         runner.logger.info('Evaluating the model as initialised')
     if args.out:
-        run = {'config': args.config, 'checkpoint': args.checkpoint}
+        run = {
+            'config': args.config,
+            'checkpoint': args.checkpoint,
+            'date': datetime.now().isoformat(' ', timespec='minutes'),
+        }
         dump = DumpRegionResults(args.out, {**run, **annotations})
         # the other metrics got it when the test loop was built
         dump.dataset_meta = runner.test_evaluator.dataset_meta
