@@ -29,15 +29,8 @@ _LIST_FONT, _LIST_WIDTH = 15, 285  # px
 _LONGEST_TAG = 24  # characters of a name; expressions are in the list alone
 
 
-def percent(score: float) -> str:
-    """A probability as people read it; small ones are not called 0 %.
-
-    Args:
-        score (float): In [0, 1].
-
-    Returns:
-        str: Such as '62 %'.
-    """
+def _percent(score: float) -> str:
+    """A probability as people read it; small ones are not called 0 %."""
     return '< 1 %' if 0 < score < 0.005 else f'{100 * score:.0f} %'
 
 
@@ -205,7 +198,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
             name = classes[best[n]]
             if has_list and len(name) > _LONGEST_TAG:
                 name = ''
-            tag = f'{start}{sign}{name} {percent(scores[n, 0])}'
+            tag = f'{start}{sign}{name} {_percent(scores[n, 0])}'
             crowd = has_list and len(best) > self.max_tags
             tags.append(start if crowd else tag)
             told = '' if hit is None else classes[truth[n]]
@@ -215,7 +208,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
             for label, score in zip(labels[n], scores[n]):
                 is_true = label == truth[n]
                 ink = RIGHT_COLOR if is_true else INK
-                bar = (percent(score), score, colors[n])
+                bar = (_percent(score), score, colors[n])
                 entry.append(Paragraph(classes[label], (), ink, is_true, *bar))
             entries.append(entry)
         picture = draw_regions(picture, bboxes, tags, colors, scale)

@@ -13,7 +13,7 @@ from harmoclip_mm.visualization.drawing import (
     WRONG_COLOR,
     load_font,
 )
-from harmoclip_mm.visualization.region_text_visualizer import percent
+from harmoclip_mm.visualization.region_text_visualizer import _percent
 
 IMAGE = np.full((100, 120, 3), 90, dtype=np.uint8)
 BOXES = [[5.0, 5.0, 60.0, 60.0], [70.0, 20.0, 110.0, 90.0]]
@@ -200,7 +200,7 @@ def test_captions_with_line_feeds_and_formulas(visualizer):
 
 
 def test_percent():
-    shown = [percent(score) for score in (0.0, 0.004, 0.006, 0.625, 1.0)]
+    shown = [_percent(score) for score in (0.0, 0.004, 0.006, 0.625, 1.0)]
     assert shown == ['0 %', '< 1 %', '1 %', '62 %', '100 %']
 
 

@@ -92,20 +92,13 @@ class BoxClsFigures:
         classes (Dict[int, ClassFigures]): The classes with boxes.
 
     Raises:
-        UsageError: If there is no box at all, if boxes were not classified
-            but compared with texts of their own, or if a label is not in the
+        UsageError: If there is no box at all, or a label is not in the
             vocabulary.
     """
 
     def __init__(
         self, records: Sequence[Mapping[str, Any]], vocabulary: Vocabulary
     ) -> None:
-        if any('candidate_logits' in r['pred_instances'] for r in records):
-            raise UsageError(
-                'the results are of a test in which every box has texts of '
-                'its own (such as FG-OVD) and no classes: there is no page '
-                'about them, tools/test.py --show-dir draws them'
-            )
         filled = [r for r in records if len(r['gt_instances']['labels'])]
         if not filled:
             raise UsageError(

@@ -96,7 +96,3 @@ def test_errors(records, vocabulary):
         BoxClsFigures(records, Vocabulary(('cat', 'dog')))
     with pytest.raises(UsageError, match='none of the 1 images'):
         BoxClsFigures(records[1:2], vocabulary)
-    # texts of a box are no classes
-    records[0]['pred_instances']['candidate_logits'] = np.zeros((3, 2))
-    with pytest.raises(UsageError, match='FG-OVD'):
-        BoxClsFigures(records, vocabulary)
