@@ -6,6 +6,7 @@ import os
 import os.path as osp
 from datetime import datetime
 
+import matplotlib as mpl
 from mmengine.config import Config, DictAction
 
 from harmoclip_mm.apis import (
@@ -126,6 +127,8 @@ def enable_drawing(cfg: Config, folder: str) -> None:
     hook.setdefault('score_thr', 0.0)
     hook.update(draw=True, test_out_dir=osp.abspath(folder))
     hooks['visualization'] = hook
+    # mmengine's visualizer would read names with `$` as formulas
+    mpl.rcParams['text.parse_math'] = False
     if not cfg.get('visualizer'):
         cfg.visualizer = {
             'type': 'harmoclip_mm.RegionTextVisualizer',

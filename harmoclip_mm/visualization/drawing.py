@@ -91,10 +91,12 @@ def _place_tag(
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> int:
     """Number of characters that fit, at least 1."""
-    ends = range(1, len(text) + 1)
-    return max(
-        (n for n in ends if font.getlength(text[:n]) <= width), default=1
-    )
+    count = len(text)
+    length = font.getlength(text)
+    while length > width and count > 1:
+        count = max(1, min(count - 1, round(count * width / length)))
+        length = font.getlength(text[:count])
+    return count
 
 
 def draw_regions(
