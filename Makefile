@@ -29,7 +29,7 @@ quickstart: install ## train and compare two tiny models, about 15 min on 2 core
 # which makes its fixtures once.
 test: export OMP_NUM_THREADS ?= 1
 test: install ## run all tests (PYTEST_ARGS='-m "not slow"' skips the slow ones)
-	'$(BIN)/python' -m pytest tests -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	'$(BIN)/python' -m pytest tests projects -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: install ## ruff, formatting, docstring coverage
 	'$(BIN)/ruff' check .

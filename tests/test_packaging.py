@@ -27,6 +27,7 @@ NOT_INSTALLED = re.compile(r'^(torch|mm|onedl|open-clip|open_clip|timm)')
 def source_files(*suffixes):
     """Files a developer writes, wherever the tests run."""
     folders = ('harmoclip_mm', 'configs', 'tools', 'tests', 'docs')
+    folders += ('projects',)
     paths = [path for path in ROOT.iterdir() if path.is_file()]
     for folder in folders:
         paths += (ROOT / folder).rglob('*')

@@ -36,14 +36,17 @@ from harmoclip_mm.apis.child_process import (
 )
 from harmoclip_mm.apis.shapes_data import child_environment, draw_shapes
 from harmoclip_mm.models.towers import clip_spec
-from harmoclip_mm.visualization.shapes_report import (
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / 'projects/shapes'))
+
+from shapes_report import (  # noqa: E402
     METHOD_NAMES,
     collect_figures,
     draw_shapes_report,
     make_table,
 )
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 TOOLS = REPOSITORY / 'tools'
 CONFIGS = {
     'clip': 'configs/baselines/clip_tiny_shapes.py',

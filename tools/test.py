@@ -4,7 +4,9 @@
 import argparse
 import os
 import os.path as osp
+from datetime import datetime
 
+import matplotlib as mpl
 from mmengine.config import Config, DictAction
 
 from harmoclip_mm.apis import (
@@ -125,6 +127,8 @@ def enable_drawing(cfg: Config, folder: str) -> None:
     hook.setdefault('score_thr', 0.0)
     hook.update(draw=True, test_out_dir=osp.abspath(folder))
     hooks['visualization'] = hook
+    # mmengine's visualizer would read names with `$` as formulas
+    mpl.rcParams['text.parse_math'] = False
     if not cfg.get('visualizer'):
         cfg.visualizer = {
             'type': 'harmoclip_mm.RegionTextVisualizer',
@@ -152,7 +156,11 @@ def main() -> None:
         runner._init_model_weights()
         runner.logger.info('Evaluating the model as initialised')
     if args.out:
-        run = {'config': args.config, 'checkpoint': args.checkpoint}
+        run = {
+            'config': args.config,
+            'checkpoint': args.checkpoint,
+            'date': datetime.now().isoformat(' ', timespec='minutes'),
+        }
         dump = DumpRegionResults(args.out, {**run, **annotations})
         # the other metrics got it when the test loop was built
         dump.dataset_meta = runner.test_evaluator.dataset_meta

@@ -5,6 +5,7 @@ from typing import Any, Dict, Optional, Sequence, Union
 
 from mmdet.apis import DetInferencer
 from mmengine.config import Config
+from mmengine.visualization import Visualizer
 from torch import nn
 
 from harmoclip_mm.errors import UsageError
@@ -87,6 +88,14 @@ class OpenVocabularyInferencer(DetInferencer):
             'palette': 'random',  # one of the test's classes may be too short
         }
         self.visualizer.dataset_meta = self.model.dataset_meta
+
+    def _init_visualizer(self, cfg: Config) -> Visualizer:
+        """Draw as the package does; words with `$` are no formulas there.
+        Pictures keep their size, as a video needs."""
+        cfg.visualizer = dict(
+            type='harmoclip_mm.RegionTextVisualizer', shorter_side=0
+        )
+        return super()._init_visualizer(cfg)
 
     def _load_weights_to_model(
         self, model: nn.Module, checkpoint: Dict[str, Any], cfg: Config

@@ -1,10 +1,13 @@
-"""Pictures of regions with their texts, drawn with Pillow.
+"""Boxes with tags, and texts with marked spans, drawn by Pillow.
 
-Everything works on RGB uint8 arrays and plain lists, so that the functions
-serve data sets, predictions and reports alike.
+mmengine's visualizer writes by matplotlib, which puts tags on top of each
+other, breaks no lines and reads `$` as the begin of a formula. Everything here
+works on RGB uint8 arrays and plain lists, so that it serves data sets,
+predictions and reports alike.
 """
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import List, Optional, Sequence, Tuple
 
@@ -16,12 +19,9 @@ __all__ = [
     'PALETTE',
     'RIGHT_COLOR',
     'WRONG_COLOR',
-    'draw_caption',
+    'Paragraph',
     'draw_regions',
-    'enlarge',
-    'phrase_colors',
-    'stack_horizontally',
-    'stack_vertically',
+    'draw_text',
 ]
 
 Color = Tuple[int, int, int]
@@ -44,19 +44,8 @@ PALETTE: Tuple[Color, ...] = (
 # (2008): apart for colour-blind people too, unlike green and red.
 RIGHT_COLOR: Color = (0, 114, 178)
 WRONG_COLOR: Color = (213, 94, 0)
-INK, PAPER, _FAINT = (33, 37, 41), (255, 255, 255), (134, 142, 150)
-
-
-def phrase_colors(count: int) -> List[Color]:
-    """Colours of phrases: the palette, again from its start after ten.
-
-    Args:
-        count (int): Number of phrases.
-
-    Returns:
-        list[tuple[int]]: RGB colours.
-    """
-    return [PALETTE[i % len(PALETTE)] for i in range(count)]
+INK, SOFT, PAPER = (33, 37, 41), (86, 96, 107), (255, 255, 255)
+_TRACK = (228, 232, 236)
 
 
 @lru_cache(maxsize=32)
@@ -75,34 +64,6 @@ def load_font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
         family='DejaVu Sans', weight='bold' if bold else 'normal'
     )
     return ImageFont.truetype(font_manager.findfont(properties), size)
-
-
-def enlarge(image: np.ndarray, shorter_side: int = 480) -> np.ndarray:
-    """Enlarge a small picture so that texts fit; large ones stay.
-
-    Args:
-        image (np.ndarray): RGB uint8 (H, W, 3).
-        shorter_side (int): Least shorter side in px of the result, up to
-            rounding to a whole factor.
-
-    Returns:
-        np.ndarray: RGB uint8 (k H, k W, 3), k a whole number.
-    """
-    factor = max(1, round(shorter_side / min(image.shape[:2])))
-    if factor == 1:
-        return image
-    height, width = image.shape[:2]
-    picture = Image.fromarray(image)
-    return np.asarray(
-        picture.resize((width * factor, height * factor), Image.BICUBIC)
-    )
-
-
-def _text_color(background: Color) -> Color:
-    # Rec. 601 luma: black text on light colours, white on dark ones.
-    red, green, blue = background
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    return INK if luma > 160 else PAPER
 
 
 def _overlap(a: Box, b: Box) -> float:
@@ -128,12 +89,22 @@ def _place_tag(
     )
 
 
+def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> int:
+    """Number of characters that fit, at least 1."""
+    count = len(text)
+    length = font.getlength(text)
+    while length > width and count > 1:
+        count = max(1, min(count - 1, round(count * width / length)))
+        length = font.getlength(text[:count])
+    return count
+
+
 def draw_regions(
     image: np.ndarray,
     bboxes: Sequence[Box],
     texts: Sequence[str],
     colors: Optional[Sequence[Color]] = None,
-    scale: Tuple[float, float] = (1.0, 1.0),
+    scale: float = 1.0,
     font_size: Optional[int] = None,
 ) -> np.ndarray:
     """Draw boxes with tags.
@@ -142,11 +113,12 @@ def draw_regions(
         image (np.ndarray): RGB uint8 (H, W, 3).
         bboxes (Sequence): N boxes ``(x1, y1, x2, y2)`` in px; an array or
             tensor of shape (N, 4) is fine.
-        texts (Sequence[str]): N texts; an empty one has no tag.
+        texts (Sequence[str]): N texts; an empty one has no tag, one that is
+            wider than the picture is cut.
         colors (Sequence[tuple[int]], optional): N RGB colours. Defaults to
             those of the palette in order.
-        scale (tuple[float]): Factors in x and y from the boxes' px to the
-            picture's px.
+        scale (float): Factor from the boxes' px to the picture's. Defaults
+            to 1.0.
         font_size (int, optional): In px. Defaults to a size that suits the
             picture.
 
@@ -157,7 +129,7 @@ def draw_regions(
         ValueError: If the numbers of boxes, texts and colours differ.
     """
     if colors is None:
-        colors = phrase_colors(len(bboxes))
+        colors = [PALETTE[i % len(PALETTE)] for i in range(len(bboxes))]
     if not len(bboxes) == len(texts) == len(colors):
         raise ValueError(
             f'{len(bboxes)} boxes, {len(texts)} texts and {len(colors)} '
@@ -168,10 +140,7 @@ def draw_regions(
     side = min(picture.size)
     line = max(2, round(side / 150))
     font = load_font(font_size or int(np.clip(side / 30, 12, 26)))
-    boxes = [
-        tuple(float(v) * scale[i % 2] for i, v in enumerate(box))
-        for box in bboxes
-    ]
+    boxes = [tuple(float(v) * scale for v in box) for box in bboxes]
     # Large boxes first, so that small ones are drawn over them.
     area = [(b[2] - b[0]) * (b[3] - b[1]) for b in boxes]
     order = sorted(range(len(boxes)), key=lambda i: -area[i])
@@ -186,135 +155,130 @@ def draw_regions(
     pad = max(2, line)
     ascent, descent = font.getmetrics()
     for i in order:
-        if not texts[i]:
+        text = ' '.join(texts[i].split())
+        if not text:
             continue
-        width = int(font.getlength(texts[i])) + 2 * pad
+        text = text[: _fit(text, font, picture.width - 2 * pad)]
+        width = int(font.getlength(text)) + 2 * pad
         size = (width, ascent + descent + pad)
         tag = _place_tag(boxes[i], size, picture.size, taken)
         # In a crowd one tag of a colour says enough.
         hidden = sum(_overlap(tag, other) for other in taken)
-        key = (texts[i], tuple(colors[i]))
+        key = (text, tuple(colors[i]))
         if hidden > 0.5 * size[0] * size[1] and key in told:
             continue
         taken.append(tag)
         told.add(key)
         pen.rounded_rectangle(tag, radius=pad, fill=tuple(colors[i]))
-        pen.text(
-            (tag[0] + pad, tag[1] + pad / 2),
-            texts[i],
-            fill=_text_color(colors[i]),
-            font=font,
-        )
+        # Rec. 601 luma: black text on light colours, white on dark ones.
+        luma = np.dot(colors[i], (0.299, 0.587, 0.114))
+        ink = INK if luma > 160 else PAPER
+        pen.text((tag[0] + pad, tag[1] + pad / 2), text, fill=ink, font=font)
     return np.asarray(picture)
 
 
-def _runs(
-    text: str, spans: Sequence[Tuple[int, int, Color]]
-) -> List[Tuple[str, Optional[int]]]:
-    """Split a text into words and pieces of one span; spaces stay with the
-    piece before them. Each piece carries the number of its span or None."""
-    owner: List[Optional[int]] = [None] * len(text)
-    for number, (start, end, _) in enumerate(spans):
-        owner[start:end] = [number] * (end - start)
+@dataclass
+class Paragraph:
+    """A text that is broken into rows where it is too long.
+
+    Attributes:
+        text (str): The text; a line feed begins a new row.
+        spans (Sequence[tuple]): ``(start, end, colour)`` in characters of
+            what is marked; where spans overlap the later one is seen.
+        ink (tuple[int]): Colour of the text.
+        bold (bool): Whether it is bold.
+        right (str): What stands at the right end of the last row.
+        share (float, optional): Length of a bar below, in [0, 1].
+        bar (tuple[int]): Colour of the bar.
+    """
+
+    text: str
+    spans: Sequence[Tuple[int, int, Color]] = ()
+    ink: Color = INK
+    bold: bool = False
+    right: str = ''
+    share: Optional[float] = None
+    bar: Color = INK
+
+
+def _rows(
+    paragraph: Paragraph, font: ImageFont.FreeTypeFont, width: float
+) -> List[List[tuple]]:
+    """Rows of ``(x, text, colour of its mark or None)``: words with the space
+    behind them, cut where a mark begins or ends."""
+    text = paragraph.text
+    marks: List[Optional[Color]] = [None] * len(text)
+    for start, end, color in paragraph.spans:
+        marks[start:end] = [color] * len(marks[start:end])
     cuts = {0, len(text)}
-    cuts.update(match.end() for match in re.finditer(r'\s+', text))
-    cuts.update(i for i in range(1, len(text)) if owner[i] != owner[i - 1])
+    cuts.update(match.end() for match in re.finditer(r'\n|[^\S\n]+', text))
+    cuts.update(i for i in range(1, len(text)) if marks[i] != marks[i - 1])
     ends = sorted(cuts)
-    return [(text[a:b], owner[a]) for a, b in zip(ends, ends[1:])]
+    rows: List[List[tuple]] = [[]]
+    x = 0.0
+    for start, end in zip(ends, ends[1:]):
+        # Layout libraries choke on line feeds and the like.
+        piece = re.sub(r'\s', ' ', text[start:end])
+        if x and x + font.getlength(piece.rstrip()) > width:
+            rows.append([])
+            x = 0.0
+        while font.getlength(piece.rstrip()) > width and len(piece) > 1:
+            length = _fit(piece, font, width)  # a word longer than a row
+            rows[-1].append((x, piece[:length], marks[start]))
+            rows.append([])
+            piece = piece[length:]
+        rows[-1].append((x, piece, marks[start]))
+        x += font.getlength(piece)
+        if text[end - 1] == '\n':
+            rows.append([])
+            x = 0.0
+    return rows if rows[-1] or len(rows) == 1 else rows[:-1]
 
 
-def _lighten(color: Color) -> Color:
-    return tuple(round(255 - (255 - value) * 0.32) for value in color)
-
-
-def draw_caption(
-    caption: str,
-    width: int,
-    spans: Sequence[Tuple[int, int, Color]] = (),
-    chips: Sequence[Tuple[str, Color]] = (),
-    font_size: Optional[int] = None,
+def draw_text(
+    paragraphs: Sequence[Paragraph], width: int, font_size: int
 ) -> np.ndarray:
-    """Draw a caption on white, its spans marked in their colours.
+    """Draw paragraphs on white.
 
     Args:
-        caption (str): Text; broken into lines between words. An empty one is
-            replaced by a note.
+        paragraphs (Sequence[Paragraph]): What to write.
         width (int): Width of the picture in px.
-        spans (Sequence[tuple]): ``(start, end, colour)`` in characters; where
-            spans overlap the later one is seen.
-        chips (Sequence[tuple]): ``(text, colour)`` of texts that are not part
-            of the caption, drawn below it.
-        font_size (int, optional): In px. Defaults to a size that suits the
-            width.
+        font_size (int): In px.
 
     Returns:
         np.ndarray: RGB uint8 (h, width, 3), as high as the text needs.
     """
-    font = load_font(font_size or int(np.clip(width / 30, 13, 24)))
-    ascent, descent = font.getmetrics()
-    margin, line_height = ascent // 2, int(1.5 * (ascent + descent))
-    # (text, colour or None, x, line, whether its mark goes on to the next)
-    pieces: List[tuple] = []
-    x, line = margin, 0
-    runs = _runs(caption, spans) if caption else [('no caption', None)]
-    marks = [None if n is None else spans[n][2] for _, n in runs]
-    ink = INK if caption else _FAINT
-    for i, (text, number) in enumerate(runs):
-        if x + font.getlength(text.rstrip()) > width - margin and x > margin:
-            x, line = margin, line + 1
-        goes_on = i + 1 < len(runs) and runs[i + 1][1] == number
-        pieces.append((text, marks[i], x, line, goes_on))
-        x += font.getlength(text)
-    for text, color in chips:
-        if text is chips[0][0] or x + font.getlength(text) > width - margin:
-            x, line = margin, line + 1
-        pieces.append((text, color, x, line, False))
-        x += font.getlength(text) + 2 * margin
-    height = (line + 1) * line_height + margin
+    ascent, descent = load_font(font_size).getmetrics()
+    margin, line = font_size // 2, round(1.55 * font_size)
+    room = width - 2 * margin
+    laid = []
+    for each in paragraphs:
+        font = load_font(font_size, each.bold)
+        taken = load_font(font_size).getlength(each.right + ' ')
+        laid.append((each, font, _rows(each, font, room - taken)))
+    height = line * sum(len(rows) for *_, rows in laid) + 2 * margin
     picture = Image.new('RGB', (width, height), PAPER)
     pen = ImageDraw.Draw(picture)
-    for i, (text, color, x, line, goes_on) in enumerate(pieces):
-        if color is None:
-            continue
-        y = margin + line * line_height
-        shown = text if goes_on and pieces[i + 1][3] == line else text.rstrip()
-        right = x + font.getlength(shown)
-        bottom = y + ascent + descent
-        pen.rectangle((x - 1, y - 1, right, bottom), fill=_lighten(color))
-        pen.rectangle((x - 1, bottom, right, bottom + 2), fill=color)
-    for text, _, x, line, _ in pieces:
-        pen.text((x, margin + line * line_height), text, ink, font=font)
+    y = margin
+    for each, font, rows in laid:
+        for row in rows:
+            for i, (x, text, color) in enumerate(row):
+                x += margin
+                # A mark goes on over the space before its next word.
+                goes_on = row[i + 1 : i + 2] and row[i + 1][2] == color
+                shown = text if goes_on else text.rstrip()
+                end, base = x + font.getlength(shown), y + ascent + descent
+                if color is not None and shown:
+                    light = tuple(round(255 - (255 - v) * 0.32) for v in color)
+                    pen.rectangle((x - 1, y - 1, end, base), fill=light)
+                    pen.rectangle((x - 1, base, end, base + 2), fill=color)
+                pen.text((x, y), text, each.ink, font)
+            y += line
+        if each.right:
+            end = (width - margin, y - line)
+            pen.text(end, each.right, SOFT, load_font(font_size), anchor='ra')
+        if each.share is not None:
+            for share, color in ((1, _TRACK), (each.share, each.bar)):
+                end = margin + room * float(share)
+                pen.rectangle((margin, y - 4, end, y - 3), fill=color)
     return np.asarray(picture)
-
-
-def stack_vertically(*pictures: np.ndarray) -> np.ndarray:
-    """Put pictures of one width below each other.
-
-    Args:
-        *pictures (np.ndarray): RGB uint8 (h_i, W, 3).
-
-    Returns:
-        np.ndarray: RGB uint8 (sum of h_i, W, 3).
-    """
-    return np.concatenate(pictures, axis=0)
-
-
-def stack_horizontally(*pictures: np.ndarray) -> np.ndarray:
-    """Put pictures beside each other, lower ones filled up with white.
-
-    Args:
-        *pictures (np.ndarray): RGB uint8 (h_i, w_i, 3).
-
-    Returns:
-        np.ndarray: RGB uint8 (max of h_i, sum of w_i, 3).
-    """
-    height = max(len(picture) for picture in pictures)
-    filled = [
-        np.pad(
-            picture,
-            ((0, height - len(picture)), (0, 0), (0, 0)),
-            constant_values=255,
-        )
-        for picture in pictures
-    ]
-    return np.concatenate(filled, axis=1)

@@ -1,34 +1,62 @@
 """Visualizer of samples and predictions with region texts."""
 
-from typing import List, Optional, Sequence
+from typing import Any, List, Optional, Sequence, Tuple
 
 import mmcv
 import numpy as np
+from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.dist import master_only
+from PIL import Image
 
 from harmoclip_mm.registry import VISUALIZERS
 
 from .drawing import (
+    INK,
     PALETTE,
     RIGHT_COLOR,
+    SOFT,
     WRONG_COLOR,
-    draw_caption,
+    Paragraph,
     draw_regions,
-    enlarge,
-    phrase_colors,
-    stack_horizontally,
-    stack_vertically,
-)
-from .prediction_list import (
-    RIGHT_SIGN,
-    WRONG_SIGN,
-    BoxGuess,
-    draw_prediction_list,
-    percent,
+    draw_text,
 )
 
 __all__ = ['RegionTextVisualizer']
+
+_RIGHT_SIGN, _WRONG_SIGN = '\N{CHECK MARK} ', '\N{BALLOT X} '
+_LIST_FONT, _LIST_WIDTH = 15, 285  # px
+_LONGEST_TAG = 24  # characters of a name; expressions are in the list alone
+
+
+def _percent(score: float) -> str:
+    """A probability as people read it; small ones are not called 0 %."""
+    return '< 1 %' if 0 < score < 0.005 else f'{100 * score:.0f} %'
+
+
+def _put_beside(
+    picture: np.ndarray, entries: Sequence[Sequence[Paragraph]]
+) -> np.ndarray:
+    """Write a list in columns beside a picture, as many as it is wide."""
+    height, width = picture.shape[:2]
+    columns: List[List[np.ndarray]] = [[]]
+    for n, entry in enumerate(entries):
+        drawn = draw_text(entry, _LIST_WIDTH, _LIST_FONT)
+        if columns[-1] and sum(map(len, columns[-1])) + len(drawn) > height:
+            if (len(columns) + 1) * _LIST_WIDTH > width:
+                more = [Paragraph(f'+{len(entries) - n} more', ink=SOFT)]
+                drawn = draw_text(more, _LIST_WIDTH, _LIST_FONT)
+                columns[-1].append(drawn)
+                break
+            columns.append([])
+        columns[-1].append(drawn)
+    parts = [picture, *map(np.concatenate, columns)]
+    height = max(map(len, parts))
+    ends = [((0, height - len(part)), (0, 0), (0, 0)) for part in parts]
+    return np.concatenate(
+        [np.pad(p, end, constant_values=255) for p, end in zip(parts, ends)],
+        axis=1,
+    )
 
 
 @VISUALIZERS.register_module()
@@ -54,7 +82,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
         shorter_side: int = 480,
         topk: int = 3,
         max_tags: int = 8,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
         self.shorter_side = shorter_side
@@ -87,27 +115,37 @@ class RegionTextVisualizer(DetLocalVisualizer):
         """
         labels = [int(label) for label in labels]
         # Colours by first use, so that few phrases never share one.
-        rank = {label: i for i, label in enumerate(dict.fromkeys(labels))}
-        palette = phrase_colors(len(rank))
+        colors = {
+            label: PALETTE[i % len(PALETTE)]
+            for i, label in enumerate(dict.fromkeys(labels))
+        }
         picture, scale = self._enlarge(image)
         picture = draw_regions(
             picture,
             bboxes,
             [phrases[label] for label in labels],
-            [palette[rank[label]] for label in labels],
+            [colors[label] for label in labels],
             scale=scale,
         )
-        spans, chips = [], []
-        for label, i in rank.items():
-            own = tokens_positive[label] if tokens_positive else None
-            if own:
-                spans += [(start, end, palette[i]) for start, end in own]
-            else:
-                chips.append((phrases[label], palette[i]))
         if not caption and not tokens_positive:
             return picture  # class names alone: the tags say it all
-        below = draw_caption(caption, picture.shape[1], spans, chips)
-        return stack_vertically(picture, below)
+        spans, others, other_spans = [], '', []
+        for label, color in colors.items():
+            own = tokens_positive[label] if tokens_positive else None
+            if own:
+                spans += [(start, end, color) for start, end in own]
+            else:
+                start = len(others)
+                others += phrases[label]
+                other_spans.append((start, len(others), color))
+                others += '   '
+        ink = INK if caption else SOFT
+        text = [Paragraph(caption or 'no caption', spans, ink)]
+        if others:
+            text.append(Paragraph(others, other_spans))
+        width = picture.shape[1]
+        below = draw_text(text, width, int(np.clip(width / 30, 13, 24)))
+        return np.concatenate([picture, below])
 
     def draw_predictions(
         self,
@@ -122,7 +160,10 @@ class RegionTextVisualizer(DetLocalVisualizer):
         list with the best classes of each and their probabilities.
 
         Blue and a tick tell right, orange and a cross wrong. More than
-        ``max_tags`` boxes have only their numbers.
+        ``max_tags`` boxes have only their numbers. The list begins with what
+        is wrong and is not wider than the picture, so that some boxes may be
+        left out. Where one class of a box is all that is known, the tags say
+        it, and there is no list.
 
         Args:
             image (np.ndarray): RGB uint8 (H, W, 3).
@@ -142,37 +183,50 @@ class RegionTextVisualizer(DetLocalVisualizer):
             return picture
         labels = np.asarray(labels).reshape(len(bboxes), -1)[:, : self.topk]
         scores = np.asarray(scores).reshape(len(bboxes), -1)[:, : self.topk]
-        guesses = []
-        for n, (best, each) in enumerate(zip(labels, scores)):
-            if gt_labels is None:
-                truth, color = None, PALETTE[best[0] % len(PALETTE)]
-            else:
-                truth = classes[int(gt_labels[n])]
-                right = best[0] == int(gt_labels[n])
-                color = RIGHT_COLOR if right else WRONG_COLOR
-            names = [classes[label] for label in best]
-            guesses.append(BoxGuess(names, each.tolist(), color, truth))
-        tags = []
-        for n, guess in enumerate(guesses, start=1):
-            if len(guesses) > self.max_tags:
-                tags.append(str(n))
-                continue
-            sign = {True: f'{RIGHT_SIGN} ', False: f'{WRONG_SIGN} '}
-            tags.append(
-                f'{n} {sign.get(guess.right, "")}{guess.names[0]} '
-                f'{percent(guess.scores[0])}'
-            )
-        colors = [guess.color for guess in guesses]
-        picture = draw_regions(picture, bboxes, tags, colors, scale=scale)
-        beside = draw_prediction_list(guesses, picture.shape[0])
-        return stack_horizontally(picture, beside)
+        best = labels[:, 0]
+        if gt_labels is None:
+            right, truth = [None] * len(best), [None] * len(best)
+            colors = [PALETTE[label % len(PALETTE)] for label in best]
+        else:
+            right, truth = (best == np.asarray(gt_labels)).tolist(), gt_labels
+            colors = [RIGHT_COLOR if hit else WRONG_COLOR for hit in right]
+        has_list = gt_labels is not None or labels.shape[1] > 1
+        tags, entries = [], []
+        for n, hit in enumerate(right):
+            start = f'{n + 1} ' if has_list else ''
+            sign = {True: _RIGHT_SIGN, False: _WRONG_SIGN}.get(hit, '')
+            name = classes[best[n]]
+            if has_list and len(name) > _LONGEST_TAG:
+                name = ''
+            tag = f'{start}{sign}{name} {_percent(scores[n, 0])}'
+            crowd = has_list and len(best) > self.max_tags
+            tags.append(start if crowd else tag)
+            told = '' if hit is None else classes[truth[n]]
+            head = f'{start} {sign}{"is " if hit is False else ""}{told}'
+            ink = INK if hit is None else colors[n]
+            entry = [Paragraph(head, ink=ink, bold=True)]
+            for label, score in zip(labels[n], scores[n]):
+                is_true = label == truth[n]
+                ink = RIGHT_COLOR if is_true else INK
+                bar = (_percent(score), score, colors[n])
+                entry.append(Paragraph(classes[label], (), ink, is_true, *bar))
+            entries.append(entry)
+        picture = draw_regions(picture, bboxes, tags, colors, scale)
+        if not has_list:
+            return picture
+        order = sorted(range(len(best)), key=lambda n: right[n] is True)
+        return _put_beside(picture, [entries[n] for n in order])
 
-    def _enlarge(self, image: np.ndarray):
-        picture = enlarge(image, self.shorter_side)
-        factor = picture.shape[0] / image.shape[0]
-        return picture, (factor, factor)
+    def _enlarge(self, image: np.ndarray) -> Tuple[np.ndarray, int]:
+        """A small picture times a whole factor, and the factor."""
+        factor = max(1, round(self.shorter_side / min(image.shape[:2])))
+        if factor == 1:
+            return image, 1
+        size = (image.shape[1] * factor, image.shape[0] * factor)
+        picture = Image.fromarray(image).resize(size, Image.BICUBIC)
+        return np.asarray(picture), factor
 
-    def _names(self, data_sample, labels) -> List[str]:
+    def _names(self, data_sample: DetDataSample, labels) -> List[str]:
         """Names of the labels: phrases of the sample, else classes."""
         names = data_sample.metainfo.get('phrases')
         if not names:
@@ -188,7 +242,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
         self,
         name: str,
         image: np.ndarray,
-        data_sample=None,
+        data_sample: Optional[DetDataSample] = None,
         draw_gt: bool = True,
         draw_pred: bool = True,
         show: bool = False,
@@ -220,20 +274,21 @@ class RegionTextVisualizer(DetLocalVisualizer):
             pred = data_sample.get('pred_instances') if draw_pred else None
             if pred is not None:
                 keep = pred.scores >= pred_score_thr
-                # Row n of the predictions answers row n of the annotations,
-                # unless the boxes are a detector's own.
-                matched = truth is not None and len(truth) == len(pred)
-                classes = (self.dataset_meta or {}).get('classes')
                 labels, scores = pred.labels, pred.scores
                 if 'topk_labels' in pred and 'topk_scores' in pred:
                     labels, scores = pred.topk_labels, pred.topk_scores
+                # Row n answers row n of the annotations, unless the boxes
+                # are a detector's own.
+                answers = 'topk_labels' in pred or 'candidate_logits' in pred
+                judged = answers and truth is not None
+                classes = (self.dataset_meta or {}).get('classes')
                 picture = self.draw_predictions(
                     image,
                     pred.bboxes[keep].tolist(),
                     labels[keep].tolist(),
                     scores[keep].tolist(),
                     classes or self._names(data_sample, labels.flatten()),
-                    truth.labels[keep].tolist() if matched else None,
+                    truth.labels[keep].tolist() if judged else None,
                 )
             elif truth is not None:
                 meta = data_sample.metainfo

@@ -36,6 +36,16 @@ def test_predictions_name_the_words(inferencer):
     assert found['labels'] and set(found['labels']) <= {0, 1, 2}
 
 
+def test_pictures_keep_their_size_and_words_are_no_formulas(inferencer):
+    inferencer.set_vocabulary(['a $5 hat', 'costs $x_1$', '$'])
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    result = inferencer(
+        picture, no_save_vis=True, return_vis=True, pred_score_thr=0.0
+    )
+    (drawn,) = result['visualization']
+    assert drawn.shape == picture.shape and (drawn != picture).any()
+
+
 def test_a_vocabulary_by_name_and_what_is_none(inferencer):
     inferencer.set_vocabulary('coco80')
     assert len(inferencer.model.memory.embeddings) == 80

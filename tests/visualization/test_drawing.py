@@ -4,11 +4,9 @@ import pytest
 from harmoclip_mm.visualization.drawing import (
     PALETTE,
     RIGHT_COLOR,
-    draw_caption,
+    Paragraph,
     draw_regions,
-    enlarge,
-    phrase_colors,
-    stack_vertically,
+    draw_text,
 )
 
 GREY = np.full((200, 300, 3), 128, dtype=np.uint8)
@@ -16,17 +14,6 @@ GREY = np.full((200, 300, 3), 128, dtype=np.uint8)
 
 def pixels_of(image, color):
     return np.argwhere((image == color).all(2))
-
-
-def test_palette_repeats():
-    assert phrase_colors(12) == [*PALETTE, *PALETTE[:2]]
-    assert len(set(PALETTE)) == len(PALETTE)
-
-
-def test_small_pictures_grow_by_whole_factors():
-    assert enlarge(GREY[:80, :80], 480).shape == (480, 480, 3)
-    assert enlarge(GREY, 480).shape == (400, 600, 3)
-    assert enlarge(GREY, 100) is GREY
 
 
 def test_a_box_is_drawn_on_its_edges():
@@ -44,11 +31,11 @@ def test_a_box_is_drawn_on_its_edges():
 
 def test_boxes_are_scaled_to_the_picture():
     drawn = draw_regions(
-        GREY, [(10, 10, 20, 20)], [''], [RIGHT_COLOR], scale=(3.0, 2.0)
+        GREY, [(10, 20, 20, 30)], [''], [RIGHT_COLOR], scale=3.0
     )
     found = pixels_of(drawn, RIGHT_COLOR)
-    assert found.min(0).tolist() == [20, 30]
-    assert found.max(0).tolist() == [39, 59]
+    assert found.min(0).tolist() == [60, 30]
+    assert found.max(0).tolist() == [89, 59]
 
 
 @pytest.mark.parametrize('box', [(0, 0, 40, 30), (260, 170, 300, 200)])
@@ -82,40 +69,61 @@ def test_no_boxes():
     assert np.array_equal(draw_regions(GREY, empty, []), GREY)
 
 
-def test_caption_marks_its_spans_in_their_colours():
+def test_long_tags_and_line_feeds():
+    drawn = draw_regions(GREY, [(10, 50, 90, 90)], ['two\nlines ' * 40])
+    assert drawn.shape == GREY.shape
+    assert len(pixels_of(drawn, PALETTE[0])) > 0.8 * 16 * 300
+
+
+def text(words, width, **kwargs):
+    return draw_text([Paragraph(words, **kwargs)], width, 14)
+
+
+def test_spans_are_marked_in_their_colours():
     red, blue = PALETTE[:2]
     caption = 'a red star and a blue ring'
-    strip = draw_caption(caption, 600, [(2, 10, red), (17, 26, blue)])
+    strip = text(caption, 600, spans=[(2, 10, red), (17, 26, blue)])
     assert strip.shape[1:] == (600, 3) and strip.dtype == np.uint8
     first, second = pixels_of(strip, red), pixels_of(strip, blue)
     assert len(first) and len(second)
     # In the order of the text, on one line, without touching.
     assert first[:, 1].max() < second[:, 1].min()
-    assert not len(pixels_of(draw_caption(caption, 600), red))
+    assert not len(pixels_of(text(caption, 600), red))
 
 
-def test_long_captions_are_broken_between_words():
+def test_long_texts_are_broken_between_words():
     words = ' '.join(['word'] * 60)
-    narrow = draw_caption(words, 200, font_size=14)
-    wide = draw_caption(words, 1200, font_size=14)
-    assert narrow.shape[0] > 2 * wide.shape[0]
+    narrow = text(words, 200)
+    assert narrow.shape[0] > 2 * text(words, 1200).shape[0]
     assert (narrow[:, -3:] == 255).all()  # nothing runs over the margin
     # A span across a line break is marked on both lines.
-    marked = [(0, len(words), PALETTE[0])]
-    strip = draw_caption(words, 200, marked, font_size=14)
+    strip = text(words, 200, spans=[(0, len(words), PALETTE[0])])
     rows = pixels_of(strip, PALETTE[0])[:, 0]
     assert rows.max() - rows.min() > narrow.shape[0] / 2
 
 
-def test_chips_are_below_the_caption_and_empty_captions_have_a_note():
-    red = PALETTE[0]
-    plain = draw_caption('a dog', 300)
-    chips = draw_caption('a dog', 300, chips=[('a cat', red)])
-    assert chips.shape[0] > plain.shape[0]
-    assert pixels_of(chips, red)[:, 0].min() >= plain.shape[0] / 2
-    assert (draw_caption('', 300) != 255).any()
+def test_words_longer_than_a_row_are_broken_too():
+    narrow = text('x' * 300, 200)
+    assert narrow.shape[0] > 5 * text('x', 200).shape[0]
+    assert (narrow[:, -3:] == 255).all()
+    assert text('wide', 1).shape[1] == 1  # whatever it looks like, it ends
 
 
-def test_stack():
-    stacked = stack_vertically(GREY, GREY[:50])
-    assert stacked.shape == (250, 300, 3)
+def test_line_feeds_begin_rows():
+    one = text('a', 200).shape[0]
+    assert text('a\nb\n', 200).shape == text('a b c' * 10, 200).shape
+    assert text('a\tb\r\u2028c', 200).shape[0] == one
+
+
+def test_what_stands_at_the_right_and_below():
+    plain = text('x', 200)
+    number = text('x', 200, right='62 %')
+    assert plain.shape == number.shape
+    assert (plain[:, 100:] == 255).all() and (number[:, 150:] != 255).any()
+    # a long text ends before it
+    assert text('x ' * 30, 200, right='62 %').shape[0] > plain.shape[0]
+    lengths = []
+    for share in (0.25, 0.5):
+        bar = text('x', 200, share=share, bar=PALETTE[0])
+        lengths.append((bar == PALETTE[0]).all(2).sum(1).max())
+    assert lengths[1] / lengths[0] == pytest.approx(2, abs=0.05)

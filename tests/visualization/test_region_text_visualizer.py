@@ -11,7 +11,9 @@ from harmoclip_mm.visualization.drawing import (
     PALETTE,
     RIGHT_COLOR,
     WRONG_COLOR,
+    load_font,
 )
+from harmoclip_mm.visualization.region_text_visualizer import _percent
 
 IMAGE = np.full((100, 120, 3), 90, dtype=np.uint8)
 BOXES = [[5.0, 5.0, 60.0, 60.0], [70.0, 20.0, 110.0, 90.0]]
@@ -73,7 +75,9 @@ def test_predictions_are_right_or_wrong(visualizer):
     assert has(right, RIGHT_COLOR) and not has(right, WRONG_COLOR)
     half = visualizer.draw_predictions(*args, gt_labels=[0, 0])
     assert has(half, RIGHT_COLOR) and has(half, WRONG_COLOR)
+    assert right.shape[1] > 600  # beside it they are listed
     unknown = visualizer.draw_predictions(*args)
+    assert unknown.shape == (500, 600, 3)  # the tags say it all
     assert has(unknown, PALETTE[0]) and has(unknown, PALETTE[1])
 
 
@@ -128,12 +132,87 @@ def test_add_datasample_draws_annotations_then_predictions(
         bboxes=torch.tensor(BOXES),
         labels=torch.tensor([0, 0]),
         scores=torch.tensor([0.9, 0.4]),
+        topk_labels=torch.tensor([[0, 1], [0, 1]]),
     )
     visualizer.add_datasample('a', IMAGE, sample)
     assert has(visualizer.get_image(), RIGHT_COLOR)
     assert has(visualizer.get_image(), WRONG_COLOR)
     visualizer.add_datasample('a', IMAGE, sample, pred_score_thr=0.5)
     assert not has(visualizer.get_image(), WRONG_COLOR)
+
+
+def test_a_detectors_own_boxes_are_not_judged(visualizer, sample):
+    """Although they are as many as the annotated ones."""
+    visualizer.dataset_meta = {'classes': ('dog', 'cat')}
+    sample.pred_instances = InstanceData(
+        bboxes=torch.tensor(BOXES),
+        labels=torch.tensor([0, 0]),
+        scores=torch.tensor([0.9, 0.4]),
+    )
+    visualizer.add_datasample('a', IMAGE, sample)
+    for color in (RIGHT_COLOR, WRONG_COLOR):
+        assert not has(visualizer.get_image(), color)
+
+
+def test_texts_of_a_box_are_judged_and_told_whole(visualizer, sample):
+    """As FG-OVD's: expressions differ at their ends."""
+    phrases = [f'{"a very long expression " * 4}{end}' for end in 'ab']
+    sample.set_metainfo({'phrases': phrases})
+    sample.pred_instances = InstanceData(
+        bboxes=torch.tensor(BOXES),
+        labels=torch.tensor([0, 0]),
+        scores=torch.tensor([0.9, 0.4]),
+        candidate_logits=torch.zeros(2, 2),
+    )
+    pictures = []
+    for end in ('b', 'c'):
+        sample.set_metainfo({'phrases': [phrases[0], phrases[0][:-1] + end]})
+        visualizer.add_datasample('a', IMAGE, sample)
+        pictures.append(visualizer.get_image())
+    assert has(pictures[0], RIGHT_COLOR) and has(pictures[0], WRONG_COLOR)
+    assert not np.array_equal(pictures[0][:, 600:], pictures[1][:, 600:])
+
+
+def test_the_list_is_not_wider_than_the_picture(visualizer):
+    args = (IMAGE, BOXES * 20, [0, 1] * 20, [0.9, 0.4] * 20, ['dog', 'cat'])
+    picture = visualizer.draw_predictions(*args, gt_labels=[0, 0] * 20)
+    assert 600 < picture.shape[1] <= 2 * 600
+    # it begins with the wrong ones, and has room for these alone
+    assert has(picture[:, 600:], WRONG_COLOR)
+    head = picture[:, 600:700]
+    assert (head == WRONG_COLOR).all(2).sum() > 300
+    all_right = visualizer.draw_predictions(*args, gt_labels=[0, 1] * 20)
+    assert has(all_right[:, 600:], RIGHT_COLOR)
+
+
+def test_captions_with_line_feeds_and_formulas(visualizer):
+    """COCO has such captions, and libraries choke on them."""
+    args = (IMAGE, BOXES[:1], [0], ['$x_1$\ndog'])
+    caption = 'a $x_1$\ndog and more\n'
+    picture = visualizer.draw_region_text(*args, caption, [[[2, 11]]])
+    one_row = visualizer.draw_region_text(*args, 'a dog', [[[2, 5]]])
+    assert picture.shape[0] > one_row.shape[0] > 500
+    assert has(picture[500:], PALETTE[0])
+    # a phrase outside the caption, and a caption that is absent
+    for caption, spans in (('a cat', [None]), ('', [None])):
+        below = visualizer.draw_region_text(*args, caption, spans)[500:]
+        assert has(below, PALETTE[0]) and len(below) > len(one_row) - 500
+
+
+def test_percent():
+    shown = [_percent(score) for score in (0.0, 0.004, 0.006, 0.625, 1.0)]
+    assert shown == ['0 %', '< 1 %', '1 %', '62 %', '100 %']
+
+
+def test_signs_are_in_the_font():
+    absent = load_font(20).getmask('\uffff')
+    for sign in '\N{CHECK MARK}\N{BALLOT X}':
+        assert bytes(load_font(20).getmask(sign)) != bytes(absent)
+
+
+def test_large_pictures_stay(visualizer):
+    photo = np.zeros((480, 640, 3), dtype=np.uint8)
+    assert visualizer.draw_predictions(photo, [], [], [], []) is photo
 
 
 def test_names_may_be_missing_and_boxes_too(visualizer, sample):

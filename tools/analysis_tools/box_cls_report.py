@@ -28,9 +28,7 @@ from harmoclip_mm.evaluation import check_run, load_results
 from harmoclip_mm.evaluation.metrics.table import render_table
 from harmoclip_mm.text import Vocabulary, load_vocabulary
 from harmoclip_mm.visualization.box_cls_report import (
-    class_rows,
-    collect,
-    summarise,
+    BoxClsFigures,
     write_page,
 )
 
@@ -132,26 +130,37 @@ def find_vocabulary(args: argparse.Namespace, records: list) -> Vocabulary:
     return vocabulary
 
 
+def print_classes(figures: BoxClsFigures) -> None:
+    """Table of the classes that have boxes, the worst first, in percent."""
+    rows = []
+    for each in figures.classes.values():
+        taken = f'{each.taken_for} ({each.taken})' if each.taken else ''
+        shares = [100 * share for share in each.shares]
+        rows.append([each.name, each.boxes, *shares, taken])
+    rows.sort(key=lambda row: (row[2], -row[1]))
+    header = ['class', 'boxes', *(f'top{k}' for k in figures.topk)]
+    print(render_table([*header, 'most often taken for'], rows))
+
+
 def main() -> None:
     """Read, compute, write."""
     args = parse_args()
     records = load_results(args.results)
-    vocabulary = find_vocabulary(args, records)
-    boxes = collect(records)
-    summary = summarise(
-        *(boxes, vocabulary, args.num_bins, args.num_worst, args.min_boxes)
-    )
+    figures = BoxClsFigures(records, find_vocabulary(args, records))
     out_file = Path(args.out or Path(args.results).with_suffix('.html'))
+    options = ('num_bins', 'num_pairs', 'num_worst', 'num_pictures')
     write_page(
-        *(out_file, boxes, summary, Path(args.results).name, args.title),
-        *(args.num_pairs, args.num_pictures),
+        *(out_file, figures, Path(args.results).name, args.title),
+        min_boxes=args.min_boxes,
+        **{name: getattr(args, name) for name in options},
     )
     if args.per_class:
-        print(render_table(*class_rows(summary)))
-    size = out_file.stat().st_size / 1e6
+        print_classes(figures)
+    _, ece, _ = figures.calibration(args.num_bins)
     print(
-        f'{len(boxes.labels)} boxes, Top-1 {summary.accuracy["top1"]:.2f} %, '
-        f'ECE {100 * summary.ece:.2f} %: open {out_file} ({size:.1f} MB)'
+        f'{len(figures.labels)} boxes, '
+        f'Top-1 {figures.accuracy["top1"]:.2f} %, ECE {100 * ece:.2f} %: '
+        f'open {out_file} ({out_file.stat().st_size / 1e6:.1f} MB)'
     )
 
 

@@ -28,9 +28,12 @@ from harmoclip_mm.apis.child_process import (
     run_child,
 )
 from harmoclip_mm.apis.shapes_data import child_environment
-from harmoclip_mm.visualization.shapes_report import METHOD_NAMES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / 'projects/shapes'))
+
+from shapes_report import METHOD_NAMES  # noqa: E402
+
 TOOLS = REPOSITORY / 'tools'
 CONFIG = REPOSITORY / 'configs/ov_detection/fvit_tiny_shapes.py'
 METHODS = ('clip', 'harmoclip')

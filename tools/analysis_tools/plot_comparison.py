@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Draw what ``compare_methods.py`` found.
 
-    python tools/analysis_tools/plot_comparison.py
+    python tools/analysis_tools/plot_comparison.py --out-dir docs/images
 
 Writes ``compare_pareto.svg`` and ``compare_losses.svg`` from the results
 file, and, where the work folder still holds the weights of seed 0,
@@ -45,8 +45,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 COLOURS = dict(
     zip(METHOD_NAMES, ('#999999', '#E69F00', '#56B4E9', '#009E73', '#D55E00'))
 )
-# Without a date and random ids, so that equal results give equal files.
-STYLE = {'svg.hashsalt': 'compare', 'svg.fonttype': 'none', 'font.size': 9}
+STYLE = {
+    # Without a date and random ids, so that equal results give equal files.
+    'svg.hashsalt': 'compare',
+    'svg.fonttype': 'none',
+    'font.size': 9,
+    'text.parse_math': False,  # phrases may have a dollar sign
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -76,7 +81,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out-dir',
         type=Path,
-        default=REPOSITORY / 'docs/images',
+        default=Path('work_dirs/compare_methods'),
         help='folder of the pictures (default: %(default)s)',
     )
     parser.add_argument(

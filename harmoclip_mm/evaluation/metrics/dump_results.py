@@ -24,8 +24,8 @@ class DumpRegionResults(DumpResults):
     Args:
         out_file_path (str): The file; ends with ``.pkl`` or ``.pickle``.
         run (dict, optional): What ``run`` of the records holds beside
-            ``classes`` of the data set, e.g. ``config``, ``checkpoint`` and
-            ``ann_sha256``; plain values. Defaults to None.
+            ``classes`` of the data set, e.g. ``config``, ``checkpoint``,
+            ``date`` and ``ann_sha256``; plain values. Defaults to None.
         collect_device (str): Where ranks exchange their results, 'cpu' or
             'gpu'. Defaults to 'cpu'.
         collect_dir (str, optional): Folder shared by the ranks for

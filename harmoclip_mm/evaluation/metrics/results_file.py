@@ -74,7 +74,8 @@ def load_results(path: str) -> List[Dict[str, Any]]:
 
     Raises:
         UsageError: If there is no such file, it is damaged, holds objects
-            that need code to be run, or holds no such records.
+            that need code to be run, or holds no such records; also if each
+            box had texts of its own instead of classes.
     """
     path = osp.expanduser(path)
     if not osp.isfile(path):
@@ -126,6 +127,12 @@ def _check(record: Any, index: int, path: str) -> Dict[str, Any]:
             for name, value in instances.items()
         }
     truth, found = checked['gt_instances'], checked['pred_instances']
+    if 'candidate_logits' in found:
+        raise UsageError(
+            f'{where}: every box has texts of its own to choose among (as in '
+            'FG-OVD), and no classes that figures of classes could be of; '
+            'tools/test.py --show-dir draws such results'
+        )
     sizes = {len(truth['bboxes']), len(truth['labels'])}
     sizes |= {len(found[n]) for n in found if n.startswith('topk')}
     sizes |= {len(found['labels']), len(found['scores'])}

@@ -1,59 +1,54 @@
-"""Charts as inline SVG, coloured by the style sheet of the page."""
+"""Pictures of the page as ``data:`` URIs: charts, and boxes cut out."""
 
-from html import escape
-from typing import List, Sequence
+import base64
+import io
+from typing import Callable, Optional, Sequence
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
 
-from harmoclip_mm.evaluation.functional import ReliabilityBins, wilson_interval
+from harmoclip_mm.evaluation.functional import ReliabilityBins
 
-__all__ = ['reliability_chart', 'size_chart', 'size_name']
+from ..drawing import WRONG_COLOR, draw_regions
+from .figures import Share
 
-_LEFT, _TOP, _PLOT = 66, 12, 300
+__all__ = ['box_thumbnail', 'reliability_chart', 'size_chart']
 
-
-def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" aria-label="{escape(title)}">'
-        + ''.join(parts)
-        + '</svg>'
-    )
-
-
-def _rect(x, y, width, height, kind: str, title: str = '') -> str:
-    inner = f'<title>{escape(title)}</title>' if title else ''
-    return (
-        f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" '
-        f'height="{max(height, 0):.1f}">{inner}</rect>'
-    )
+_BLUE, _DARK_BLUE, _ORANGE, _GREY = '#9cc7e4', '#0072b2', '#d55e00', '#56606b'
+# Without random ids, so that equal results give equal pages.
+_STYLE = {'svg.hashsalt': 'harmoclip_mm', 'font.size': 9}
 
 
-def _line(x1, y1, x2, y2, kind: str) -> str:
-    return (
-        f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" '
-        f'y2="{y2:.1f}"/>'
-    )
+def _data_uri(data: bytes, kind: str) -> str:
+    return f'data:image/{kind};base64,' + base64.b64encode(data).decode()
 
 
-def _text(x, y, text: str, anchor: str = 'middle', more: str = '') -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>'
-        f'{escape(text)}</text>'
-    )
-
-
-def _percent_axis(width: float, label: str) -> List[str]:
-    """Grid lines at 0 to 100 percent with their numbers."""
-    parts = []
-    for percent in range(0, 101, 20):
-        y = _TOP + _PLOT * (1 - percent / 100)
-        parts.append(_line(_LEFT, y, _LEFT + width, y, 'grid'))
-        parts.append(_text(_LEFT - 8, y + 4, str(percent), 'end'))
-    middle = _TOP + _PLOT / 2
-    turn = f'transform="rotate(-90 14 {middle})"'
-    parts.append(_text(14, middle, label, 'middle', turn))
-    return parts
+def _chart(draw: Callable[[Axes, Axes], None], width: float) -> str:
+    """A chart of accuracies in percent above and numbers of boxes below."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure((width, 4.2), layout='constrained')
+        upper, lower = figure.subplots(
+            2, sharex=True, gridspec_kw=dict(height_ratios=(5, 1))
+        )
+        draw(upper, lower)
+        upper.set_ylim(0, 100)
+        upper.grid(axis='y', alpha=0.3)
+        lower.set_ylabel('boxes')
+        lower.locator_params(axis='y', nbins=3, integer=True)
+        for axes in (upper, lower):
+            axes.set_axisbelow(True)
+            axes.spines[['top', 'right']].set_visible(False)
+        upper.legend(
+            loc='lower left', bbox_to_anchor=(0, 1), ncols=2, frameon=False
+        )
+        data = io.BytesIO()
+        figure.savefig(
+            data, format='svg', transparent=True, metadata={'Date': None}
+        )
+    return _data_uri(data.getvalue(), 'svg+xml')
 
 
 def reliability_chart(bins: ReliabilityBins) -> str:
@@ -63,117 +58,110 @@ def reliability_chart(bins: ReliabilityBins) -> str:
         bins (ReliabilityBins): The bins.
 
     Returns:
-        str: An ``<svg>`` element.
+        str: ``data:`` URI of an SVG.
     """
-    step, strip = _PLOT / len(bins.counts), 56
-    base, bottom = _TOP + _PLOT, _TOP + _PLOT + 34 + 56
-    parts = _percent_axis(_PLOT, 'accuracy, %')
-    largest = max(bins.counts.max(), 1)
-    for i, count in enumerate(bins.counts):
-        if not count:
-            continue
-        x, accuracy = _LEFT + i * step, bins.accuracy[i]
-        confidence = bins.confidence[i]
-        title = (
-            f'probability {bins.edges[i]:.2f} to {bins.edges[i + 1]:.2f}: '
-            f'{count} boxes, mean probability {100 * confidence:.1f} %, '
-            f'accuracy {100 * accuracy:.1f} %'
+    filled = bins.counts > 0
+    left, width = 100 * bins.edges[:-1][filled], 100 / len(bins.counts)
+    accuracy = 100 * bins.accuracy[filled]
+    gap = 100 * bins.confidence[filled] - accuracy
+    style = dict(align='edge', edgecolor='white', linewidth=0.8)
+
+    def draw(upper: Axes, lower: Axes) -> None:
+        upper.bar(
+            left, accuracy, width, color=_BLUE, label='accuracy', **style
         )
-        low, high = sorted((accuracy, confidence))
-        parts += [
-            _rect(
-                *(x + 1, base - _PLOT * accuracy, step - 2),
-                *(_PLOT * accuracy, 'bar', title),
-            ),
-            _rect(
-                *(x + 1, base - _PLOT * high, step - 2),
-                *(_PLOT * (high - low), 'gap', title),
-            ),
-        ]
-        tall = strip * count / largest
-        parts.append(
-            _rect(x + 1, bottom - tall, step - 2, tall, 'count', title)
+        for color, name, height in (
+            (_ORANGE, 'surer than right', gap.clip(min=0)),
+            (_DARK_BLUE, 'less sure than right', gap.clip(max=0)),
+        ):
+            upper.bar(
+                left, height, width, accuracy, color=color, label=name, **style
+            )
+        upper.plot(
+            *([0, 100], [0, 100]),
+            color='black',
+            lw=1,
+            ls='--',
+            label='perfect calibration',
         )
-    parts.append(_line(_LEFT, base, _LEFT + _PLOT, _TOP, 'ideal'))
-    for percent in range(0, 101, 20):
-        x = _LEFT + _PLOT * percent / 100
-        parts.append(_text(x, base + 18, str(percent)))
-    parts.append(_line(_LEFT, bottom, _LEFT + _PLOT, bottom, 'grid'))
-    parts.append(_text(_LEFT - 8, bottom - strip + 10, str(largest), 'end'))
-    parts.append(_text(_LEFT - 8, bottom, '0', 'end'))
-    middle = bottom - strip / 2
-    turn = f'transform="rotate(-90 14 {middle})"'
-    parts.append(_text(14, middle, 'boxes', 'middle', turn))
-    label = 'probability of the predicted class, %'
-    parts.append(_text(_LEFT + _PLOT / 2, bottom + 22, label))
-    return _svg(
-        *(_LEFT + _PLOT + 16, bottom + 34),
-        'Reliability diagram: accuracy against probability in '
-        f'{len(bins.counts)} bins; the table below has the numbers',
-        parts,
-    )
+        upper.set_ylabel('accuracy, %')
+        lower.bar(left, bins.counts[filled], width, color=_GREY, **style)
+        lower.set_xlim(0, 100)
+        lower.set_xlabel('probability of the predicted class, %')
+
+    return _chart(draw, 4.6)
 
 
-def size_name(low: float, high: float) -> str:
-    """Name of a range of sides.
-
-    Args:
-        low (float): Lower end in px.
-        high (float): Upper end in px, may be infinite.
-
-    Returns:
-        str: Such as '32 to 48' or 'from 512'.
-    """
-    if np.isinf(high):
-        return f'from {low:g}'
-    return f'{low:g} to {high:g}'
-
-
-def size_chart(sizes: Sequence[tuple]) -> str:
+def size_chart(sizes: Sequence[Share]) -> str:
     """Accuracy by size of the box, with 95 % intervals.
 
     Args:
-        sizes (Sequence[tuple]): (name, lower end, upper end, hits, boxes),
-            ends in px of a square's side.
+        sizes (Sequence[Share]): Top-1 in ranges of sizes.
 
     Returns:
-        str: An ``<svg>`` element.
+        str: ``data:`` URI of an SVG.
     """
-    step = min(96.0, max(44.0, 560 / len(sizes)))
-    width = step * len(sizes)
-    base = _TOP + _PLOT
-    parts = _percent_axis(width, 'Top-1, %')
-    hits = np.array([row[3] for row in sizes])
-    counts = np.array([row[4] for row in sizes])
-    lows, highs = wilson_interval(hits, counts)
-    for i, (_, start, end, hit, count) in enumerate(sizes):
-        middle = _LEFT + (i + 0.5) * step
-        name = f'{start:g}+' if np.isinf(end) else f'{start:g}-{end:g}'
-        parts.append(_text(middle, base + 18, name))
-        parts.append(_text(middle, base + 35, f'n={count}', more='class="n"'))
-        if not count:
-            continue
-        share = hit / count
-        title = (
-            f'side {size_name(start, end)} px: {hit} of {count} right, '
-            f'{100 * share:.1f} % (95 % interval {100 * lows[i]:.1f} to '
-            f'{100 * highs[i]:.1f})'
+    places = np.arange(len(sizes))
+    shares = np.array([[each.share, *each.interval] for each in sizes])
+    shares = 100 * np.nan_to_num(shares)
+    middle, low, high = shares.T
+    # Rounding may put the end of an interval on the other side of its bar.
+    errors = np.clip([middle - low, high - middle], 0, None)
+
+    def draw(upper: Axes, lower: Axes) -> None:
+        upper.bar(places, middle, 0.8, color=_BLUE, label='Top-1')
+        upper.errorbar(
+            *(places, middle, errors), fmt='none', ecolor='black', capsize=3,
+            label='95 % interval',
+        )  # fmt: skip
+        upper.set_ylabel('Top-1, %')
+        lower.bar(places, [each.boxes for each in sizes], 0.8, color=_GREY)
+        names = [each.name for each in sizes]
+        lower.set_xticks(places, names, rotation=45, ha='right')
+        lower.set_xlabel('side of a square of the same area, px')
+
+    return _chart(draw, 1.6 + 0.3 * max(len(sizes), 7))
+
+
+def box_thumbnail(
+    path: str, box: Sequence[float], side: int = 176, context: float = 2.0
+) -> Optional[str]:
+    """Cut a box with its surroundings out of an image.
+
+    Args:
+        path (str): The image file.
+        box (Sequence[float]): xyxy in px of the image as it is stored.
+        side (int): Longer side of the picture in px. Defaults to 176.
+        context (float): Side of the cut in longer sides of the box. Defaults
+            to 2.0.
+
+    Returns:
+        str: ``data:`` URI of a JPEG with the box outlined; None where the
+        file cannot be read or the box is outside of it.
+    """
+    try:
+        with Image.open(path) as file:
+            image = file.convert('RGB')
+    except (OSError, ValueError):
+        return None
+    side_of_cut = context * max(box[2] - box[0], box[3] - box[1], 8)
+    ends = []  # of a square around the box, moved so that it is in the image
+    for low, high, limit in zip(box[:2], box[2:], image.size):
+        start = max(
+            0, min((low + high - side_of_cut) / 2, limit - side_of_cut)
         )
-        tall = _PLOT * share
-        parts.append(
-            _rect(
-                middle - step / 3, base - tall, step / 1.5, tall, 'bar', title
-            )
+        ends.append(
+            (int(start), min(limit, int(np.ceil(start + side_of_cut))))
         )
-        low, high = base - _PLOT * lows[i], base - _PLOT * highs[i]
-        parts.append(_line(middle, low, middle, high, 'whisker'))
-        for y in (low, high):
-            parts.append(_line(middle - 5, y, middle + 5, y, 'whisker'))
-    label = 'side of a square of the same area, px'
-    parts.append(_text(_LEFT + width / 2, base + 58, label))
-    return _svg(
-        *(round(_LEFT + width + 16), base + 68),
-        'Top-1 accuracy against the size of the box; the table below has the '
-        'numbers',
-        parts,
-    )
+    (left, right), (top, bottom) = ends
+    if right <= left or bottom <= top:
+        return None
+    cut = image.crop((left, top, right, bottom))
+    factor = side / max(cut.size)
+    new_size = [max(1, round(length * factor)) for length in cut.size]
+    cut = cut.resize(new_size, Image.LANCZOS if factor < 1 else Image.BICUBIC)
+    moved = np.subtract(box, [left, top, left, top])
+    drawn = draw_regions(np.asarray(cut), [moved], [''], [WRONG_COLOR], factor)
+    data = io.BytesIO()
+    Image.fromarray(drawn).save(data, 'JPEG', quality=78, optimize=True)
+    return _data_uri(data.getvalue(), 'jpeg')

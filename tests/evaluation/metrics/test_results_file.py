@@ -148,3 +148,11 @@ def test_a_detectors_results_are_refused(dump):
     del no_boxes['pred_instances']
     with pytest.raises(UsageError, match=r'no pred_instances\.labels'):
         load_results(dump(no_boxes))
+
+
+def test_boxes_with_texts_of_their_own_are_refused(dump):
+    """A label of FG-OVD is an index into the texts of its image."""
+    texts = sample()
+    texts['pred_instances']['candidate_logits'] = torch.zeros(2, 11)
+    with pytest.raises(UsageError, match=r'image a: .*FG-OVD'):
+        load_results(dump(texts))

@@ -8,8 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from harmoclip_mm.visualization.box_cls_report import (
-    collect,
-    summarise,
+    BoxClsFigures,
     write_page,
 )
 
@@ -43,10 +42,12 @@ class Reader(HTMLParser):
 
 @pytest.fixture
 def page(records, vocabulary, tmp_path):
-    boxes = collect(records)
-    summary = summarise(boxes, vocabulary, min_boxes=1)
+    run = {'config': 'a<b>.py', 'checkpoint': 'c.pth', 'date': '2026-01-02'}
+    for record in records:
+        record['run'] = run
     path = tmp_path / 'folder' / 'page.html'
-    write_page(path, boxes, summary, 'results <1>.pkl', title='A & B')
+    figures = BoxClsFigures(records, vocabulary)
+    write_page(path, figures, 'results <1>.pkl', title='A & B', min_boxes=1)
     return path
 
 
@@ -76,29 +77,83 @@ def test_it_can_be_read_aloud(read):
         by_tag.setdefault(tag, []).append(attributes)
     assert by_tag['html'][0]['lang'] == 'en'
     assert all(a['alt'] for a in by_tag['img'])
-    assert by_tag['img'][0]['alt'] == 'cat in its box, taken for dog'
+    alts = [a['alt'] for a in by_tag['img']]
+    assert 'cat in its box, taken for dog' in alts
     assert all(a['scope'] in ('col', 'row') for a in by_tag['th'])
-    assert all(a['role'] == 'img' and a['aria-label'] for a in by_tag['svg'])
     assert len(by_tag['caption']) == len(by_tag['table'])
     ids = {a['id'] for _, a in read.elements if 'id' in a}
     links = {a['href'][1:] for a in by_tag['a']}
     assert links <= ids
 
 
+def rows_of(page, caption):
+    """Cells of a table's rows, as their texts."""
+    text = page.read_text(encoding='utf-8')
+    table = re.search(rf'<caption>{caption}.*?</table>', text, re.S).group()
+    rows = re.findall(r'<tr>(<th scope="row">.*?)</tr>', table, re.S)
+    return [
+        [
+            re.sub(r'<.*?>', '', cell).strip()
+            for cell in re.findall(r'<t[hd].*?</t[hd]>', row, re.S)
+        ]
+        for row in rows
+    ]
+
+
 def test_what_it_says(read, page):
     text = ' '.join(''.join(read.texts).split())
     assert '5 boxes in 3 images, from results <1>.pkl' in text
+    for origin in ('a<b>.py', 'c.pth', '2026-01-02'):
+        assert origin in text
     assert '2 of 5 classes have no box' in text
     assert 'image not found' in text  # of the file that is lost
     assert 'is a <b> & "c"' not in text and 'a <b> & "c" (1)' in text
     assert page.read_text(encoding='utf-8').count('data:image/jpeg') == 2
-    assert 'nan' not in text.lower() and '$' not in text
+    assert 'nan' not in text.lower() and '{{' not in text
+
+
+def test_its_figures(page):
+    """Those that test_figures.py works out by hand."""
+    text = page.read_text(encoding='utf-8')
+    tiles = dict(re.findall(r'<dt>(.*?)</dt><dd>(.*?)</dd></div>', text))
+    assert tiles == {
+        'Top-1, %': '40.0',
+        'Top-5, %': '100.0',
+        'macro Top-1, %': '44.4',
+        'ECE, %': '38.0',
+        'boxes': '5',
+        'images': '3',
+    }
+    assert rows_of(page, 'In percent; scored') == [
+        ['all', '3', '5', '40.0', '100.0', '44.4', '100.0'],
+        ['animals', '2', '4', '25.0', '100.0', '16.7', '100.0'],
+    ]
+    assert rows_of(page, 'COCO&#39;s ranges')[0] == [
+        *('small, 0 to 32', '3', '66.7', '20.8 to 93.9')
+    ]
+    assert rows_of(page, 'The 2 most frequent of 2 pairs') == [
+        ['cat', 'dog', '2', '66.7', '0'],
+        ['dog', 'a &lt;b&gt; &amp; &#34;c&#34;', '1', '100.0', '0'],
+    ]
+    cat, _, sure = rows_of(page, 'Classes with boxes')
+    assert cat[:4] == ['cat', 'animals', '3', '33.3']
+    assert cat[5:] == ['100.0', 'dog (2)'] and sure[-1] == ''
+    # one box a bin: scores .9 and 1 right; .4, .6 and .8 wrong
+    bins = rows_of(page, 'In percent<')
+    assert len(bins) == 15 and bins[0][1:] == ['0', '-', '-', '-']
+    assert [row[1:] for row in bins if row[1] != '0'] == [
+        ['1', '40.0', '0.0', '40.0'],
+        ['1', '60.0', '0.0', '60.0'],
+        ['1', '80.0', '0.0', '80.0'],
+        ['1', '90.0', '100.0', '10.0'],
+        ['1', '100.0', '100.0', '0.0'],
+    ]
 
 
 def test_all_right(records, vocabulary, tmp_path):
-    boxes = collect(records[2:])
-    boxes.labels = boxes.topk_labels[:, 0]
-    write_page(tmp_path / 'a.html', boxes, summarise(boxes, vocabulary), 'x')
+    records[2]['gt_instances']['labels'][:] = [2, 4]
+    figures = BoxClsFigures(records[2:], vocabulary)
+    write_page(tmp_path / 'a.html', figures, 'x')
     text = (tmp_path / 'a.html').read_text(encoding='utf-8')
     assert text.count('Every box got its class.') == 2
 
@@ -160,5 +215,5 @@ def test_in_chromium(page, tmp_path):
         'cat|dog|sure',
         'descending',
         '1 of 3',
-        '2 true',
+        '4 true',
     ]

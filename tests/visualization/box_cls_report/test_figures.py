@@ -1,0 +1,98 @@
+"""The figures of the page, worked out by hand."""
+
+import numpy as np
+import pytest
+
+from harmoclip_mm.errors import UsageError
+from harmoclip_mm.text import Vocabulary
+from harmoclip_mm.visualization.box_cls_report import BoxClsFigures
+
+
+def test_boxes_of_all_images(records, vocabulary):
+    figures = BoxClsFigures(records, vocabulary)
+    assert figures.num_images == 3
+    assert [r['img_id'] for r in figures.records] == ['one', 'three']
+    assert figures.images.tolist() == [0, 0, 0, 1, 1]
+    assert figures.labels.tolist() == [0, 0, 0, 1, 4]
+    assert figures.best.tolist() == [0, 1, 1, 2, 4]
+    assert np.allclose(figures.scores, [0.9, 0.8, 0.6, 0.4, 1.0])
+
+
+def test_figures_by_hand(records, vocabulary):
+    figures = BoxClsFigures(records, vocabulary)
+    assert figures.topk == (1, 5)
+    # 2 of 5; classes cat 1/3, dog 0/1, sure 1/1
+    assert figures.accuracy['top1'] == pytest.approx(40)
+    assert figures.accuracy['macro_top1'] == pytest.approx(400 / 9)
+    assert figures.accuracy['animals_top1'] == pytest.approx(25)
+    assert 'none_top1' not in figures.accuracy
+    assert figures.accuracy['top5'] == 100
+    assert figures.groups() == [('all', 3, 5), ('animals', 2, 4)]
+    cat, dog, sure = figures.classes.values()
+    assert list(figures.classes) == [0, 1, 4]
+    assert (cat.name, cat.hits, cat.boxes) == ('cat', 1, 3)
+    assert cat.shares == [pytest.approx(1 / 3), 1] and cat.groups == 'animals'
+    assert (cat.taken_for, cat.taken) == ('dog', 2)
+    assert (dog.taken_for, dog.taken) == ('a <b> & "c"', 1)
+    assert (sure.taken_for, sure.taken, sure.groups) == ('', 0, '')
+    assert figures.pairs() == [
+        ('cat', 'dog', 2, pytest.approx(2 / 3), 0),
+        ('dog', 'a <b> & "c"', 1, 1, 0),
+    ]
+    # bins (0, .5]: one wrong at .4; (.5, 1]: 2 of 4 right at mean .825
+    bins, ece, mce = figures.calibration(2)
+    assert bins.counts.tolist() == [1, 4]
+    assert ece == pytest.approx((0.4 + 4 * 0.325) / 5)
+    assert mce == pytest.approx(0.4)
+
+
+def test_sizes(records, vocabulary):
+    figures = BoxClsFigures(records, vocabulary)
+    coco = figures.coco_sizes()
+    assert [(s.hits, s.boxes) for s in coco] == [(2, 3), (0, 1), (0, 1)]
+    assert coco[1].name == 'medium, 32 to 96' and coco[0].share == 2 / 3
+    # from 8 to 16 px up to 96 to 128 px, empty steps between them stay
+    fine = figures.fine_sizes()
+    assert [s.name for s in fine[:2]] == ['8 to 16', '16 to 24']
+    assert [s.boxes for s in fine] == [3, 0, 0, 1, 0, 0, 1]
+    assert np.isnan(fine[1].share) and np.isnan(fine[1].interval).all()
+
+
+def test_a_confusion_and_its_reverse(records, vocabulary):
+    pred = records[2]['pred_instances']
+    pred['topk_labels'][0] = [0, 1, 2, 3, 4]  # a dog called cat
+    figures = BoxClsFigures(records, vocabulary)
+    assert [row[4] for row in figures.pairs()] == [1, 2]
+
+
+def test_worst_classes_and_their_surest_mistakes(records, vocabulary):
+    figures = BoxClsFigures(records, vocabulary)
+    (cat,) = figures.worst(8, min_boxes=3)
+    assert cat[0].name == 'cat'
+    worst = figures.worst(8, min_boxes=1)
+    assert [each.name for each, _ in worst] == ['dog', 'cat']
+    assert worst[1][1].tolist() == [1, 2]
+    assert len(figures.worst(1, min_boxes=1)) == 1
+
+
+def test_a_tie_is_never_right_by_luck(records, vocabulary):
+    records[2]['pred_instances']['topk_scores'][1, :2] = 0.5
+    figures = BoxClsFigures(records, vocabulary)
+    assert figures.best[4] == 1
+    assert figures.accuracy['top1'] == pytest.approx(20)
+
+
+def test_only_the_best_class_is_known(records, vocabulary):
+    for each in records:
+        for key in ('topk_labels', 'topk_scores'):
+            del each['pred_instances'][key]
+    figures = BoxClsFigures(records, vocabulary)
+    assert figures.topk == (1,)
+    assert figures.accuracy['top1'] == pytest.approx(40)
+
+
+def test_errors(records, vocabulary):
+    with pytest.raises(UsageError, match='only 2 classes'):
+        BoxClsFigures(records, Vocabulary(('cat', 'dog')))
+    with pytest.raises(UsageError, match='none of the 1 images'):
+        BoxClsFigures(records[1:2], vocabulary)
