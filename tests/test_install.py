@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from harmoclip_mm.compat import REQUIREMENTS
+from harmoclip_mm.compat import STACK
 
 ROOT = Path(__file__).resolve().parents[1]
 SETUP = ROOT / 'tools' / 'setup'
@@ -265,11 +265,9 @@ def test_pins_are_within_the_ranges():
 def test_import_check_and_mminstall_agree():
     listed = parse('mminstall')
     text = (REQUIREMENT_DIR / 'mminstall.txt').read_text()
-    for requirement in REQUIREMENTS:
-        assert listed[requirement.fork].specifier == (
-            Requirement(f'x{requirement.versions}').specifier
-        )
-        assert f'{requirement.upstream}{requirement.versions}' in text
+    for versions, fork, upstream in STACK.values():
+        assert listed[fork].specifier == Requirement(f'x{versions}').specifier
+        assert f'{upstream}{versions}' in text
 
 
 def test_make_hands_on_its_variables(tmp_path):
