@@ -1,9 +1,11 @@
 # `make help` lists the targets. Variables: VENV (environment folder), PYTHON
-# (interpreter that creates it), MAX_JOBS (parallel compilations of mmcv),
+# (interpreter that creates it), STACK (default: the maintained forks; upstream:
+# mmengine 0.10, mmcv 2.1, torch 2.1), MAX_JOBS (parallel compilations of mmcv),
 # PYTEST_ARGS, PYTEST_WORKERS (0: none beside the main process),
 # OMP_NUM_THREADS.
 
-VENV ?= .venv
+STACK ?= default
+VENV ?= .venv$(if $(filter upstream,$(STACK)),-upstream)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PYTEST_ARGS ?=
 PYTEST_WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
@@ -16,10 +18,10 @@ BIN := $(VENV)/bin
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / \
 		{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo '  Variables: VENV=$(VENV) PYTHON=$(PYTHON)'
+	@echo '  Variables: VENV=$(VENV) PYTHON=$(PYTHON) STACK=$(STACK)'
 
-install: ## create VENV (default .venv) and install everything that is missing
-	@$(PYTHON) tools/setup/install.py --venv '$(VENV)'
+install: ## create VENV (default .venv) and install what is missing
+	@$(PYTHON) tools/setup/install.py '$(VENV)' '$(STACK)'
 
 quickstart: install ## train and compare two tiny models, about 15 min on 2 cores
 	'$(BIN)/python' tools/quickstart.py

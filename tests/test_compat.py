@@ -9,7 +9,12 @@ import packaging
 import pytest
 
 import harmoclip_mm
-from harmoclip_mm.compat import REQUIREMENTS, check_environment, check_lvis
+from harmoclip_mm.compat import (
+    STACK,
+    check_environment,
+    check_lvis,
+    check_operators,
+)
 from harmoclip_mm.errors import UsageError
 
 ROOT = Path(harmoclip_mm.__file__).resolve().parents[1]
@@ -19,7 +24,7 @@ GOOD = {
     'mmdet': '3.3.0',
     'mmpretrain': '1.2.0',
 }
-FORKS = {item.module: item.fork for item in REQUIREMENTS}
+FORKS = {module: fork for module, (_, fork, _) in STACK.items()}
 
 
 def add_metadata(site: Path, distribution: str, version: str) -> None:
@@ -63,9 +68,9 @@ def fill(site: Path, fork: bool, **versions) -> None:
             add_package(site, module, version, fork)
 
 
-def import_error(site: Path) -> str:
-    """Message of ``import harmoclip_mm`` where only `site` is installed."""
-    result = subprocess.run(
+def run_import(site: Path):
+    """``import harmoclip_mm`` where only `site` is installed."""
+    return subprocess.run(
         # -S: without the site-packages of the Python that runs the tests.
         [sys.executable, '-S', '-c', 'import harmoclip_mm'],
         env={**os.environ, 'PYTHONPATH': f'{site}{os.pathsep}{ROOT}'},
@@ -73,12 +78,19 @@ def import_error(site: Path) -> str:
         capture_output=True,
         text=True,
     )
+
+
+def import_error(site: Path) -> str:
+    """Message of that import."""
+    result = run_import(site)
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith('ImportError: harmoclip_mm '), result.stderr
     # One sentence: a full stop followed by a space would start a second one.
     assert '. ' not in last
     assert last.endswith('.')
+    # The command is marked.
+    assert last.count('`') >= 2
     return last
 
 
@@ -106,29 +118,15 @@ def test_check_is_cheap():
 def test_good_trees_pass_the_check(site, fork):
     """Both families are accepted; the import fails later, in mmengine."""
     fill(site, fork)
-    result = subprocess.run(
-        [sys.executable, '-S', '-c', 'import harmoclip_mm'],
-        env={**os.environ, 'PYTHONPATH': f'{site}{os.pathsep}{ROOT}'},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert 'RuntimeError: imported' in result.stderr
+    assert 'RuntimeError: imported' in run_import(site).stderr
 
 
 @pytest.mark.parametrize('module', sorted(GOOD))
 def test_missing(site, module):
     fill(site, fork=True, **{module: None})
     message = import_error(site)
-    assert f'because {module}>=' in message
-    assert 'is not installed' in message
-    assert f'pip install {"" if module != "mmcv" else "--no-bu"}' in message
+    assert f'{module}>=' in message
     assert f'"{FORKS[module]}>=' in message
-
-
-def test_all_missing_is_told_at_once(site):
-    message = import_error(site)
-    for requirement in REQUIREMENTS:
-        assert f'"{requirement.fork}{requirement.versions}"' in message
 
 
 @pytest.mark.parametrize(
@@ -148,7 +146,7 @@ def test_all_missing_is_told_at_once(site):
 def test_too_old_or_too_new(site, module, version, fork):
     fill(site, fork, **{module: version})
     message = import_error(site)
-    assert f'is needed but {version} is installed' in message
+    assert version in message
     name = FORKS[module] if fork else module
     assert f'"{name}>=' in message
     # A remedy that names the other family would overwrite its files.
@@ -163,45 +161,67 @@ def test_mmcv_without_operators(site, lite):
         (site / 'mmcv-2.1.0.dist-info').rename(site / 'old')
         add_metadata(site, 'mmcv-lite', '2.1.0')
     message = import_error(site)
-    assert 'mmcv 2.1.0 lacks the compiled operators' in message
-    assert f'pip uninstall -y {"mmcv-lite" if lite else "mmcv"} && ' in message
+    assert 'pip uninstall -y mmcv-lite' in message
     assert 'MMCV_WITH_OPS=1 pip install --no-build-isolation' in message
     assert '"mmcv>=2.1,<3"' in message
 
 
-@pytest.mark.parametrize('version', ['5.0.0', '5.0.0rc1', '6.1'])
-def test_transformers_5(site, version):
-    fill(site, fork=True)
-    (site / 'transformers').mkdir()
-    (site / 'transformers' / '__init__.py').write_text('')
-    add_metadata(site, 'transformers', version)
-    message = import_error(site)
-    assert f'mmpretrain cannot be imported beside transformers {version}' in (
-        message
+def test_mmcv_of_another_torch(tmp_path, monkeypatch):
+    """Operators that the dynamic linker refuses are told in one sentence."""
+    (tmp_path / 'mmcv').mkdir()
+    (tmp_path / 'mmcv' / '__init__.py').write_text('')
+    (tmp_path / 'mmcv' / '_ext.py').write_text(
+        'raise ImportError("undefined symbol: _ZN5torch3jit17parseSchema")'
     )
-    assert 'pip install "transformers>=4.40,<5"' in message
+    for name in [name for name in sys.modules if name.startswith('mmcv')]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match='--force-reinstall') as error:
+        check_operators()
+    assert 'undefined symbol' in str(error.value)
+
+
+def test_operators_load():
+    check_operators()
+
+
+@pytest.mark.parametrize(
+    'fork, version, works',
+    [
+        (True, '5.0.0', False),
+        (True, '5.0.0rc1', False),
+        (True, '6.1', False),
+        (True, '4.57.6', True),
+        (False, '4.52.0', False),
+        (False, '4.51.3', True),
+    ],
+)
+def test_transformers_that_break_mmpretrain(site, fork, version, works):
+    fill(site, fork)
+    add_metadata(site, 'transformers', version)
+    result = run_import(site)
+    assert works == ('RuntimeError: imported' in result.stderr)
+    if not works:
+        message = import_error(site)
+        assert f'transformers {version}' in message
+        assert f'<{5 if fork else 4.52}"' in message
 
 
 def test_stray_folder_is_not_a_package(site):
     """A checkout's folder named like the package is no installation."""
     fill(site, fork=True, mmdet=None)
     (site / 'mmdet' / 'configs').mkdir(parents=True)
-    assert 'mmdet>=3.3,<4 is not installed' in import_error(site)
+    assert 'mmdet>=3.3' in import_error(site)
 
 
-def test_unreadable_version(site):
-    fill(site, fork=False, mmdet='3.3.0')
-    (site / 'mmdet' / 'version.py').write_text('__version__ = "unknown"')
-    message = import_error(site)
-    assert 'version of the one in' in message
-    assert '"mmdet>=3.3,<4"' in message
-
-
-def test_old_python():
-    with pytest.raises(
-        ImportError, match=r'needs Python >= 3\.8 but runs on 3\.7'
-    ):
-        check_environment(python=(3, 7, 4))
+def test_checkout_tells_its_version_itself(site):
+    """A source tree on the path has no metadata."""
+    fill(site, fork=False, mmdet=None)
+    (site / 'mmdet').mkdir()
+    (site / 'mmdet' / '__init__.py').write_text('__version__ = "3.2.0"')
+    assert '3.2.0' in import_error(site)
+    (site / 'mmdet' / '__init__.py').write_text('__version__ = "3.3.0"')
+    assert 'RuntimeError: imported' in run_import(site).stderr
 
 
 def test_registry_is_known_to_any_config(tmp_path):

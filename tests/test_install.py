@@ -1,6 +1,6 @@
 """The installation script, as far as it goes without a network."""
 
-import importlib
+import fcntl
 import os
 import shutil
 import signal
@@ -10,196 +10,204 @@ import time
 import venv
 from pathlib import Path
 
+import install
 import pytest
 from packaging.requirements import Requirement
 
-from harmoclip_mm.compat import REQUIREMENTS
+from harmoclip_mm.compat import STACK
 
 ROOT = Path(__file__).resolve().parents[1]
-SETUP = ROOT / 'tools' / 'setup'
-REQUIREMENT_DIR = ROOT / 'requirements'
-
-
-# The scripts are no package: they run where nothing is installed yet.
-sys.path.insert(0, str(SETUP))
-console = importlib.import_module('console')
-environment = importlib.import_module('environment')
-install = importlib.import_module('install')
-
-
-def run_installer(*arguments, **kwargs):
-    return subprocess.run(
-        [sys.executable, str(SETUP / 'install.py'), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **kwargs,
-    )
+SCRIPT = ROOT / 'tools' / 'setup' / 'install.py'
+REQUIREMENTS = ROOT / 'requirements'
 
 
 @pytest.fixture
-def repository(tmp_path):
-    """A copy of the files that the stamp covers."""
+def log(tmp_path, monkeypatch):
+    """The log of commands, away from the environment of the tests."""
+    monkeypatch.setattr(install, 'LOG', tmp_path / 'install.log')
+    return tmp_path / 'install.log'
+
+
+@pytest.fixture
+def complete(tmp_path, monkeypatch):
+    """An environment that has, by its stamp, all that is needed."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    folder = tmp_path / 'my env'
+    venv.create(folder, with_pip=False, symlinks=True)
+    (folder / 'bin' / 'pip').write_text('')
+    stamp = install.make_stamp(ROOT, 'default')
+    (folder / 'install.stamp').write_text(stamp)
+    return folder
+
+
+def start_installer(folder, stack='default'):
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(folder), stack],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_stamp_depends_on_all_that_matters(tmp_path):
     root = tmp_path / 'repository'
-    for name in install.STAMPED_FILES:
+    paths = [ROOT / 'setup.py', *SCRIPT.parent.glob('*.py')]
+    names = [
+        path.relative_to(ROOT) for path in (*paths, *REQUIREMENTS.iterdir())
+    ]
+    for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, root / name)
-    return root
-
-
-def test_stamp_depends_on_all_that_matters(repository, tmp_path):
-    stamps = [install.make_stamp(repository, '3.11')]
-    stamps.append(install.make_stamp(repository, '3.12'))
+    stamps = [install.make_stamp(root, stack) for stack in install.STACKS]
     moved = tmp_path / 'moved'
-    shutil.copytree(repository, moved)
-    stamps.append(install.make_stamp(moved, '3.11'))
-    for name in install.STAMPED_FILES:
-        with open(repository / name, 'a') as stream:
+    shutil.copytree(root, moved)
+    stamps.append(install.make_stamp(moved, 'default'))
+    for name in names:
+        with open(root / name, 'a') as stream:
             stream.write('# changed\n')
-        stamps.append(install.make_stamp(repository, '3.11'))
-    assert len(set(stamps)) == len(stamps) == 3 + 6
-    assert install.make_stamp(repository, '3.11') == stamps[-1]
+        stamps.append(install.make_stamp(root, 'default'))
+    assert len(set(stamps)) == len(stamps) == 3 + len(names)
+    assert install.make_stamp(root, 'default') == stamps[-1]
 
 
-def test_every_requirement_file_is_stamped():
-    names = {f'requirements/{path.name}' for path in REQUIREMENT_DIR.iterdir()}
-    assert names <= set(install.STAMPED_FILES)
-
-
-def test_second_call_returns_at_once(tmp_path):
-    """Also pins the price: `make test` pays it on every call."""
-    env = environment.Environment(tmp_path / 'env', install.CONSTRAINTS)
-    env.python.parent.mkdir(parents=True)
-    env.python.symlink_to(sys.executable)
-    python = '{}.{}'.format(*sys.version_info[:2])
-    env.remember(stamp=install.make_stamp(ROOT, python))
+def test_second_call_returns_at_once(complete):
+    """`make test` pays its price on every call."""
     times = []
     for _ in range(3):
         start = time.monotonic()
-        result = run_installer('--venv', env.folder)
+        process = start_installer(complete)
+        output = process.communicate()[0]
         times.append(time.monotonic() - start)
-        assert (result.returncode, result.stdout) == (0, '')
-    assert min(times) < 1
-    # It did nothing: no log, no lock, no file of venv.
-    assert {path.name for path in env.folder.iterdir()} == {
-        'bin',
-        environment.STATE_FILE,
-    }
+        assert process.returncode == 0
+        # Nothing but the way into it.
+        assert output.splitlines() == [
+            f'Activate the environment: source {complete}/bin/activate'
+        ]
+    assert min(times) < 1.5
+    assert not (complete / 'install.log').exists()
 
 
-def test_refuses_a_folder_that_is_no_environment(tmp_path):
-    (tmp_path / 'thesis.tex').write_text('precious')
-    result = run_installer('--venv', tmp_path)
-    assert result.returncode == 1
-    assert f'{tmp_path} exists but is no virtual environment' in result.stdout
-    assert 'make install VENV=folder' in result.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ['thesis.tex']
+def test_stacks_are_not_mixed(complete):
+    """Their files have equal names, so one would overwrite the other's."""
+    process = start_installer(complete, 'upstream')
+    output = process.communicate()[0]
+    assert process.returncode == 1
+    assert 'default' in output
+    stamp = (complete / 'install.stamp').read_text()
+    assert stamp == install.make_stamp(ROOT, 'default')
 
 
-def test_refuses_an_environment_of_another_python(tmp_path, monkeypatch):
-    venv.create(tmp_path / 'env', with_pip=False)
-    env = environment.Environment(tmp_path / 'env', install.CONSTRAINTS)
-    found = '{}.{}'.format(*sys.version_info[:2])
-    assert env.version() == found
-    monkeypatch.setattr(sys, 'version_info', (3, 99, 0, 'final', 0))
-    with pytest.raises(console.InstallError) as error:
-        env.create()
-    assert f'was made with Python {found} but this is Python 3.99' in str(
-        error.value
+def test_two_calls_wait_for_each_other(complete, tmp_path):
+    cache = tmp_path / 'cache' / 'harmoclip_mm'
+    cache.mkdir(parents=True)
+    with open(cache / 'install.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = start_installer(complete)
+        assert process.stdout.readline().startswith('Waiting for another')
+        assert process.poll() is None
+    assert 'activate' in process.communicate()[0]
+    assert process.returncode == 0
+
+
+def test_refuses_a_folder_that_is_no_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    (tmp_path / 'thesis').mkdir()
+    (tmp_path / 'thesis' / 'thesis.tex').write_text('precious')
+    process = start_installer(tmp_path / 'thesis')
+    assert str(tmp_path / 'thesis') in process.communicate()[0]
+    assert process.returncode == 1
+    assert len(list((tmp_path / 'thesis').iterdir())) == 1
+
+
+@pytest.mark.parametrize('stack', install.STACKS)
+def test_steps(stack, log, monkeypatch):
+    """torch comes before mmcv, mmcv before what needs it, all pinned."""
+    steps = []
+
+    def run(label, *command, **kwargs):
+        steps.append([str(part) for part in command])
+
+    def install_mmcv(requirement, given):
+        assert given is run
+        steps.append(requirement)
+
+    monkeypatch.setattr(install, 'run', run)
+    monkeypatch.setattr(install, 'install_mmcv', install_mmcv)
+    install.install(*install.STACKS[stack])
+    torch, mmcv, rest, check = steps
+    assert 'torch' in torch
+    assert (
+        mmcv
+        == {'default': 'onedl-mmcv==2.3.6', 'upstream': 'mmcv==2.1.0'}[stack]
     )
-    assert f'PYTHON=python{found}' in str(error.value)
+    suffix = install.STACKS[stack][1]
+    constraints = str(REQUIREMENTS / f'constraints{suffix}.txt')
+    for step in (torch, rest):
+        assert step[step.index('-c') + 1] == constraints
+    assert f'-r{REQUIREMENTS}/mminstall{suffix}.txt' in rest
+    assert rest[rest.index('-e') + 1] == str(ROOT)
+    assert 'import harmoclip_mm' in check
 
 
-def test_state_survives_a_torn_file(tmp_path):
-    env = environment.Environment(tmp_path, install.CONSTRAINTS)
-    assert env.state == {}
-    env.remember(stamp='a', mmcv='b')
-    env.remember(stamp=None)
-    assert env.state == {'mmcv': 'b'}
-    (tmp_path / environment.STATE_FILE).write_text('{"stamp": "a')
-    assert env.state == {}
-    env.remember(stamp='c')
-    assert env.state == {'stamp': 'c'}
-
-
-@pytest.mark.slow
-def test_half_made_environment_is_mended(tmp_path, capsys):
-    """A venv without pip, as an interrupt leaves it, gets its pip."""
-    venv.create(tmp_path / 'env', with_pip=False)
-    env = environment.Environment(tmp_path / 'env', install.CONSTRAINTS)
-    assert not env.succeeds('-m', 'pip', '--version')
-    env.check_folder()
-    env.create()
-    assert env.succeeds('-m', 'pip', '--version')
-    capsys.readouterr()
-    env.create()
-    assert capsys.readouterr().out == ''
-
-
-def test_long_commands_show_that_they_live(tmp_path, capsys):
-    states = iter(range(100))
-    seconds = console.run_logged(
-        [sys.executable, '-c', 'import time; print("x"); time.sleep(0.8)'],
-        tmp_path / 'logs' / 'a.log',
-        'sleeping',
-        progress=lambda: f'{next(states)} of 9 files',
-        period=0.2,
+def test_long_commands_show_that_they_live(log, capsys):
+    code = (
+        'import time; print("  [1/4] c++ -c a.cpp", flush=True); '
+        'time.sleep(0.8); print("[2/4] c++ -c b.cpp")'
     )
+    assert install.run('compiling', sys.executable, '-c', code, period=0.2)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == '  sleeping ...'
-    assert '  sleeping: 0 s, 0 of 9 files' in lines
-    assert '  sleeping: 0 s, 1 of 9 files' in lines
-    assert lines[-1].startswith('  sleeping: done in ')
-    assert seconds >= 0.8
-    assert (tmp_path / 'logs' / 'a.log').read_text() == 'x\n'
+    assert len(lines) >= 3
+    assert '  00:00 compiling [1/4] ...' in lines
+    assert lines[-1] == '  00:00 compiling [2/4] done'
+    assert log.read_text().count('c++') == 2
 
 
-def test_failure_shows_the_end_of_its_log(tmp_path, capsys):
+def test_failure_shows_its_cause_and_the_log(log, capsys):
+    log.write_text('error of an earlier step\n')
     code = (
         'print("a.cpp:3:1: error: expected expression")\n'
         'for n in range(200): print("line", n)\nraise SystemExit(3)'
     )
-    log = tmp_path / 'a.log'
-    with pytest.raises(console.InstallError, match='exit status 3') as error:
-        console.run_logged([sys.executable, '-c', code], log, 'failing')
+    with pytest.raises(SystemExit) as error:
+        install.run('failing', sys.executable, '-c', code)
+    assert 'failing failed' in str(error.value)
     assert str(log) in str(error.value)
     shown = capsys.readouterr().out
     # A compiler's complaint stands far above what pip says about it.
     assert 'a.cpp:3:1: error: expected expression\n' in shown
     assert 'line 199\n' in shown
-    assert f'line {200 - console.TAIL_LINES}\n' in shown
-    assert f'line {199 - console.TAIL_LINES}\n' not in shown
+    assert 'line 100\n' not in shown
+    assert 'earlier' not in shown
+    assert not install.run(
+        'trying', sys.executable, '-c', 'exit(1)', check=False
+    )
 
 
-def test_interrupt_stops_what_was_started(tmp_path):
+@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_stops_what_was_started(tmp_path, sign):
     """Ctrl-C must not leave compilers running behind it."""
     pid_file = tmp_path / 'pid'
-    inner = (
-        'import os, time; from pathlib import Path; '
-        f'Path({str(pid_file)!r}).write_text(str(os.getpid())); '
-        'time.sleep(60)'
-    )
     # As ninja does: the compiler is a grandchild.
     code = (
-        'import sys; from pathlib import Path; import console\n'
-        f'command = "{sys.executable} -c \'{{}}\' & wait"\n'
-        'console.run_logged(["sh", "-c", command.format(sys.argv[1])], '
-        f'Path({str(tmp_path / "a.log")!r}), "compiling")\n'
+        'import signal, sys, install; from pathlib import Path\n'
+        'signal.signal(signal.SIGTERM, signal.default_int_handler)\n'
+        f'install.LOG = Path({str(tmp_path / "a.log")!r})\n'
+        f'command = "sleep 60 & echo $! > {pid_file}; wait"\n'
+        'install.run("compiling", "sh", "-c", command)\n'
     )
     process = subprocess.Popen(
-        [sys.executable, '-c', code, inner.replace("'", '"')],
-        env={**os.environ, 'PYTHONPATH': str(SETUP)},
-        stdout=subprocess.DEVNULL,
+        [sys.executable, '-c', code],
+        env={**os.environ, 'PYTHONPATH': str(SCRIPT.parent)},
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         # Whoever runs the tests in the background has switched it off.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    for _ in range(200):
-        if pid_file.exists() and pid_file.read_text():
-            break
+    assert b'compiling ...' in process.stdout.readline()
+    while not (pid_file.exists() and pid_file.read_text()):
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    process.wait(timeout=20)
+    process.send_signal(sign)
+    process.communicate(timeout=60)
     pid = int(pid_file.read_text())
     for _ in range(200):
         try:
@@ -212,71 +220,44 @@ def test_interrupt_stops_what_was_started(tmp_path):
     pytest.fail(f'process {pid} outlived the interrupt')
 
 
-def test_concurrent_installations_wait(tmp_path):
-    code = (
-        'import sys, time; from pathlib import Path; import console\n'
-        'with console.locked(Path(sys.argv[1]), "the environment"):\n'
-        '    print("in", time.time(), flush=True)\n'
-        '    time.sleep(0.5)\n'
-        '    print("out", time.time(), flush=True)\n'
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, '-c', code, str(tmp_path / 'locks' / 'a')],
-            env={**os.environ, 'PYTHONPATH': str(SETUP)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    outputs = [process.communicate()[0] for process in processes]
-    spans = sorted(
-        tuple(
-            float(line.split()[1])
-            for line in output.splitlines()
-            if line.startswith(('in', 'out'))
-        )
-        for output in outputs
-    )
-    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))
-    waiting = 'waiting for another process that works on the environment'
-    assert sum(waiting in output for output in outputs) == 2
-
-
 def parse(name):
-    lines = install.read_requirements(REQUIREMENT_DIR / f'{name}.txt')
-    return {Requirement(line).name: Requirement(line) for line in lines}
+    lines = (REQUIREMENTS / f'{name}.txt').read_text().splitlines()
+    found = [Requirement(line) for line in lines if line and line[0] != '#']
+    return {
+        requirement.name: requirement
+        for requirement in found
+        if requirement.marker is None or requirement.marker.evaluate()
+    }
 
 
-def test_pins_are_within_the_ranges():
-    pins = parse('constraints')
-    for name in ('mminstall', 'runtime', 'optional', 'tests'):
+@pytest.mark.parametrize('stack', install.STACKS)
+def test_pins_are_within_the_ranges(stack):
+    suffix = install.STACKS[stack][1]
+    pins = parse(f'constraints{suffix}')
+    for name in (f'mminstall{suffix}', 'runtime', 'optional', 'tests'):
         for requirement in parse(name).values():
             pin = pins[requirement.name]
             (specifier,) = pin.specifier
             assert specifier.operator == '=='
             assert requirement.specifier.contains(specifier.version)
-    for name in install.TORCH:
-        assert install.pinned_version(name, install.CONSTRAINTS)
-    with pytest.raises(console.InstallError, match='does not pin setuptools'):
-        install.pinned_version('setuptools', install.CONSTRAINTS)
+    assert {'torch', 'torchvision', 'setuptools', 'ninja'} <= set(pins)
 
 
-def test_import_check_and_mminstall_agree():
-    listed = parse('mminstall')
-    text = (REQUIREMENT_DIR / 'mminstall.txt').read_text()
-    for requirement in REQUIREMENTS:
-        assert listed[requirement.fork].specifier == (
-            Requirement(f'x{requirement.versions}').specifier
+def test_import_check_and_requirements_agree():
+    forks, originals = parse('mminstall'), parse('mminstall-upstream')
+    for versions, fork, original in STACK.values():
+        assert forks[fork].specifier == Requirement(f'x{versions}').specifier
+        # Upstream's mmdet is narrower than the import check.
+        assert set(Requirement(f'x{versions}').specifier) & set(
+            originals[original].specifier
         )
-        assert f'{requirement.upstream}{requirement.versions}' in text
 
 
 def test_make_hands_on_its_variables(tmp_path):
     result = subprocess.run(
         [
             *('make', '-n', 'test', 'PYTHON=snake', 'PYTEST_ARGS=-x'),
-            *('PYTEST_WORKERS=3', f'VENV={tmp_path}/my env'),
+            *('PYTEST_WORKERS=3', f'VENV={tmp_path}/my env', 'STACK=upstream'),
         ],
         cwd=ROOT,
         # `make test` runs this: an inner make would speak of its folders.
@@ -286,6 +267,8 @@ def test_make_hands_on_its_variables(tmp_path):
         text=True,
     )
     first, second = result.stdout.strip().splitlines()
-    assert first == f"snake tools/setup/install.py --venv '{tmp_path}/my env'"
+    assert first == (
+        f"snake tools/setup/install.py '{tmp_path}/my env' 'upstream'"
+    )
     assert second.endswith('pytest tests -n 3 --dist loadfile -x')
     assert f"'{tmp_path}/my env/bin/python'" in second

@@ -18,8 +18,6 @@ from packaging.requirements import Requirement
 from harmoclip_mm.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-# A file beyond this holds more than one concept.
-MAX_LINES = 400
 # What must not come with the package: its users have their own.
 NOT_INSTALLED = re.compile(r'^(torch|mm|onedl|open-clip|open_clip|timm)')
 
@@ -147,7 +145,7 @@ def test_editable_install_has_mim(checkout, tmp_path):
     )
     code = 'import harmoclip_mm; print(harmoclip_mm.__path__[0])'
     found = subprocess.run(
-        [str(python), '-W', 'ignore', '-c', code],
+        [str(python), '-I', '-W', 'ignore', '-c', code],
         check=True,
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -179,18 +177,6 @@ def test_model_index_names_files_that_exist():
 
 def test_changelog_names_the_version():
     assert f'## {__version__}' in (ROOT / 'CHANGELOG.md').read_text()
-
-
-def test_files_hold_one_concept():
-    lengths = {
-        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
-        for path in source_files('.py')
-    }
-    assert len(lengths) > 20
-    too_long = {
-        name: length for name, length in lengths.items() if length > MAX_LINES
-    }
-    assert too_long == {}
 
 
 def test_code_runs_on_python_3_8():

@@ -1,342 +1,124 @@
-"""mmcv with compiled operators: built once for each torch, then reused.
+"""mmcv with compiled operators: from the cache, published, or compiled here.
 
 pip's own cache keys a built wheel by mmcv's version alone, so after a change
-of torch it would install operators that cannot be loaded. Here the key holds
-everything the binary depends on. Standard library only.
+of torch its operators would not load; here the key holds all they depend on.
 """
 
-import json
 import os
+import re
 import shutil
-import subprocess
-import tarfile
-import zipfile
+import sys
+import sysconfig
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Tuple
 
-from console import InstallError, locked, run_logged, say
-
-__all__ = ['Target', 'cache_dir', 'ensure_wheel', 'find_wheel', 'probe']
-
-# Memory that one compilation against torch's headers may take, in GiB.
-GIB_PER_JOB = 2
-
-# Run by the environment's Python; the last line it prints is the answer.
-_PROBE = r"""
-import json, os, re, subprocess, sys, sysconfig
-import torch
-from torch.utils import cpp_extension
-
-accelerator = 'cpu'
-wanted = torch.cuda.is_available() or os.environ.get('FORCE_CUDA') == '1'
-note = ''
-if torch.version.hip and cpp_extension.ROCM_HOME:
-    accelerator = 'rocm' + torch.version.hip
-elif wanted and torch.version.cuda:
-    found = None
-    try:
-        nvcc = os.path.join(cpp_extension.CUDA_HOME or '', 'bin', 'nvcc')
-        text = subprocess.run([nvcc, '--version'], stdout=subprocess.PIPE,
-                              universal_newlines=True).stdout
-        found = re.search(r'release (\d+\.\d+)', text).group(1)
-    except (OSError, AttributeError):
-        pass
-    if found and found.split('.')[0] == torch.version.cuda.split('.')[0]:
-        accelerator = 'cuda' + found
-    else:
-        note = ('torch is made for CUDA %s but nvcc is %s: mmcv gets CPU '
-                'operators only' % (torch.version.cuda, found or 'missing'))
-include = sysconfig.get_path('include')
-print(json.dumps({
-    'torch': torch.__version__,
-    'python': 'cp%d%d' % sys.version_info[:2],
-    'platform': re.sub('[-.]', '_', sysconfig.get_platform()),
-    'accelerator': accelerator,
-    'note': note,
-    'header': os.path.join(include, 'Python.h'),
-}))
-"""
+CACHE = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+CACHE = CACHE / 'harmoclip_mm'
+PIP = [sys.executable, '-m', 'pip']
+PUBLISHED = {  # for a device (cpu, cu130) and a version of torch (2, 12)
+    'onedl-mmcv': 'https://mmwheels.onedl.ai/{}-torch{}{}0/simple/onedl-mmcv/',
+    'mmcv': 'https://download.openmmlab.com/mmcv/dist/{}/torch{}.{}.0/',
+}
+# What begins a line and opens a brace: a function, a method or a type.
+DEFINED = (
+    r'(?m)^(?!namespace|[\s/])[^;{}#]*?\b(\w+)\s*(?:\([^;{}]*\)[\s\w]*)?\{'
+)
+MACRO = r'(?m)^\s*#\s*define (\w+)'
 
 
-class Target(NamedTuple):
-    """What a compiled mmcv depends on.
+def describe_target(name, version):
+    """Key of all that a binary depends on, and where it may be published."""
+    import torch
 
-    Attributes:
-        torch (str): Version, with its local part (``2.12.1+cu130``).
-        python (str): Tag, e.g. ``cp311``.
-        platform (str): E.g. ``linux_x86_64``.
-        accelerator (str): Which operators get compiled: ``cpu``,
-            ``cuda13.0``, ``rocm6.4``.
-        note (str): A warning for the user, or ''.
-        header (str): Where ``Python.h`` has to be.
+    cuda, target = torch.version.cuda or '', 'cpu'
+    if torch.cuda.is_available() or os.environ.get('FORCE_CUDA') == '1':
+        from torch.utils.cpp_extension import CUDA_HOME
+
+        # Only the nvcc of torch's own CUDA compiles for it.
+        nvcc = os.popen(f'"{CUDA_HOME}/bin/nvcc" --version 2>&1').read()
+        found = re.search(rf'release ({cuda.split(".")[0]}\.\d+)', nvcc)
+        target = f'cuda{found[1]}' if found else 'cpu'
+    platform = re.sub('[-.]', '_', sysconfig.get_platform())
+    python = 'cp{}{}'.format(*sys.version_info[:2])
+    key = f'{version}-torch{torch.__version__}-{python}-{platform}-{target}'
+    device = f'cu{cuda.replace(".", "")}' if cuda else 'cpu'
+    url = PUBLISHED[name].format(device, *torch.__version__.split('.'))
+    return key, f'{url}index.html'
+
+
+def unite(folder, files=4):
+    """Turn mmcv's C++ sources into a few files that include them.
+
+    Each compilation parses torch's headers, which is most of the work.
+    Sources that define equal names go into different files.
     """
-
-    torch: str
-    python: str
-    platform: str
-    accelerator: str
-    note: str = ''
-    header: str = ''
-
-    def key(self, version: str) -> str:
-        """Name of the cache folder of a version of mmcv.
-
-        Args:
-            version (str): Version of mmcv.
-        """
-        return (
-            f'{version}-torch{self.torch}-{self.python}-{self.platform}-'
-            f'{self.accelerator}'
-        )
+    groups = [(set(), []) for _ in range(files)]  # names, lines
+    sources = [*folder.glob('*.cpp'), *folder.glob('cpu/*.cpp')]
+    for path in sorted(sources, key=lambda path: -path.stat().st_size):
+        text = path.read_text(encoding='utf-8')
+        names = set(re.findall(DEFINED, text))
+        fitting = [group for group in groups if not names & group[0]]
+        if not fitting:
+            fitting = [(set(), [])]
+            groups += fitting
+        known, lines = min(fitting, key=lambda group: len(group[0]))
+        known |= names
+        path = path.rename(f'{path}.inc').relative_to(folder)
+        lines.append(f'#include "{path.as_posix()}"\n')
+        lines += [f'#undef {name}\n' for name in re.findall(MACRO, text)]
+    for number, (_, lines) in enumerate(groups):
+        (folder / f'united_{number}.cpp').write_text(''.join(lines))
 
 
-def cache_dir() -> Path:
-    """Folder of the user's cache for this project."""
-    base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    return Path(base) / 'harmoclip_mm'
+def compile_wheel(requirement, folder, cpu, run):
+    """Compile mmcv into ``folder / 'wheel'``, going on if interrupted."""
+    source, wheel = folder / 'mmcv', folder / 'wheel'
+    options = ['--no-deps', '--no-build-isolation', '--no-cache-dir']
+    if not source.is_dir():
+        shutil.rmtree(folder, ignore_errors=True)
+        sdist = ['--no-binary=:all:', '-d', folder, requirement]
+        run('mmcv: getting its source', *PIP, 'download', *options, *sdist)
+        shutil.unpack_archive(*folder.glob('*.tar.gz'), folder / 'unpacked')
+        (tree,) = (folder / 'unpacked').iterdir()
+        if cpu:
+            unite(tree / 'mmcv' / 'ops' / 'csrc' / 'pytorch')
+        tree.rename(source)  # last: that it is there says it is complete
+    env = {
+        'MMCV_WITH_OPS': '1',
+        'MAX_JOBS': os.environ.get('MAX_JOBS') or str(os.cpu_count()),
+        # They follow Python's own, whose -g doubles the time.
+        'CFLAGS': f'{os.environ.get("CFLAGS", "")} -g0 -O2',
+        # torch finds ninja there; without, it compiles on one core.
+        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+    }
+    if cpu:
+        # mmcv's build takes any visible GPU for a reason to compile CUDA.
+        env.update(CUDA_VISIBLE_DEVICES='', FORCE_CUDA='0')
+    shutil.rmtree(wheel, ignore_errors=True)
+    label = 'mmcv: compiling (needs g++ and python3-dev)'
+    run(label, *PIP, 'wheel', '-v', *options, source, '-w', wheel, **env)
 
 
-def probe(python: Path) -> Target:
-    """Ask an environment what its mmcv has to be compiled for.
+def install_mmcv(requirement, run):
+    """Install mmcv the cheapest way that gives operators which load."""
+    key, url = describe_target(*requirement.split('=='))
+    kept, build = CACHE / 'wheels' / key, CACHE / 'build' / key
+    new = build / 'wheel'  # until it has been seen to load
 
-    Args:
-        python (Path): The environment's interpreter; torch is installed.
+    def find_wheels():
+        yield from kept.glob('*.whl')
+        options = [requirement, '-f', url, '--no-index', '--only-binary=:all:']
+        options += ['--no-deps', '--timeout=5', '--retries=0', '-d', new]
+        run('mmcv: published?', *PIP, 'download', *options, check=False)
+        yield from new.glob('*.whl')
+        compile_wheel(requirement, build, key.endswith('-cpu'), run)
+        yield from new.glob('*.whl')
 
-    Raises:
-        InstallError: If torch cannot be imported there.
-    """
-    result = subprocess.run(
-        [str(python), '-W', 'ignore', '-c', _PROBE],
-        capture_output=True,
-        text=True,
-    )
-    if result.returncode != 0:
-        raise InstallError(
-            f'torch cannot be imported by {python}:\n{result.stderr}'
-        )
-    return Target(**json.loads(result.stdout.splitlines()[-1]))
-
-
-def find_wheel(folder: Path) -> Optional[Path]:
-    """Find an intact mmcv wheel with operators.
-
-    Args:
-        folder (Path): A folder of the cache; need not exist.
-
-    Returns:
-        Path, optional: None if there is none, or only a damaged one.
-    """
-    for wheel in sorted(folder.glob('*mmcv-*.whl')):
-        try:
-            with zipfile.ZipFile(wheel) as archive:
-                names = archive.namelist()
-                if any(name.startswith('mmcv/_ext.') for name in names) and (
-                    archive.testzip() is None
-                ):
-                    return wheel
-        except (OSError, zipfile.BadZipFile):
-            pass
-        say(f'  ignoring a damaged wheel: {wheel}')
-    return None
-
-
-def _jobs() -> int:
-    """Parallel compilations, from the cores and the memory we may use."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-        pages = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    except (AttributeError, ValueError, OSError):
-        return max(1, os.cpu_count() or 1)
-    return max(1, min(cores, pages // (GIB_PER_JOB * 2**30)))
-
-
-def check_compiler(target: Target) -> None:
-    """Tell what a compilation lacks before minutes are spent on it.
-
-    Args:
-        target (Target): What to compile for.
-
-    Raises:
-        InstallError: If there is no C++ compiler, or no Python headers.
-    """
-    if shutil.which(os.environ.get('CXX', 'g++').split()[0]) is None:
-        raise InstallError(
-            'mmcv has to be compiled but there is no C++ compiler: install '
-            'g++ (package g++ or gcc-c++), or set CXX.'
-        )
-    if target.header and not Path(target.header).is_file():
-        raise InstallError(
-            f'mmcv has to be compiled but {target.header} is missing: '
-            "install Python's headers (package python3-dev or python3-devel)."
-        )
-
-
-def _unpack(archive: Path, folder: Path) -> Path:
-    with tarfile.open(archive) as stream:
-        # The filter came with 3.12 and its backports.
-        kwargs = {'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}
-        stream.extractall(folder, **kwargs)
-    (source,) = (path for path in folder.iterdir() if path.is_dir())
-    return source
-
-
-def _fetch_source(
-    python: Path, requirement: str, constraints: Path, folder: Path, log: Path
-) -> Path:
-    """Unpacked source of mmcv, kept for the next try if it is complete."""
-    source, unpacked = folder / 'mmcv', folder / 'unpacked'
-    if source.is_dir():
-        return source
-    for path in (folder / 'sdist', unpacked):
-        shutil.rmtree(path, ignore_errors=True)
-    run_logged(
-        [
-            *(str(python), '-m', 'pip', 'download', '--no-deps'),
-            *('--no-build-isolation', '--no-binary', ':all:'),
-            *('--disable-pip-version-check', '--no-input'),
-            *('-c', str(constraints), '-d', str(folder / 'sdist')),
-            requirement,
-        ],
-        log.with_name(f'{log.stem}-source.log'),
-        "getting mmcv's source",
-    )
-    (archive,) = (folder / 'sdist').glob('*.tar.gz')
-    # Renamed last, so that its presence means it is complete.
-    _unpack(archive, unpacked).rename(source)
-    return source
-
-
-def count_compiled(source: Path) -> Tuple[int, int]:
-    """Count the files that are compiled.
-
-    Args:
-        source (Path): Source tree of a build that may be going on.
-
-    Returns:
-        tuple[int, int]: How many are done, and how many there are; (0, 0)
-            before ninja's plan is written.
-    """
-    done = sum(1 for _ in source.glob('build/temp*/**/*.o'))
-    total = 0
-    for plan in source.glob('build/temp*/build.ninja'):
-        lines = plan.read_text(encoding='utf-8', errors='replace')
-        total += sum(
-            line.startswith('build ') and '.o: ' in line
-            for line in lines.splitlines()
-        )
-    return done, total
-
-
-def _progress(source: Path) -> str:
-    done, total = count_compiled(source)
-    if total == 0:
-        return 'preparing'
-    if done == total:
-        return f'all {total} files compiled, linking and packing'
-    return f'{done} of {total} files compiled'
-
-
-def build_wheel(
-    python: Path, source: Path, out: Path, log: Path, env: Dict[str, str]
-) -> Path:
-    """Compile a source tree into a wheel, in place.
-
-    Object files stay in the source tree, so a build that was interrupted goes
-    on where it was.
-
-    Args:
-        python (Path): Interpreter whose packages (torch) it is compiled for.
-        source (Path): Unpacked source tree.
-        out (Path): Folder for the wheel.
-        log (Path): Log file of the build.
-        env (dict[str, str]): Added to the environment.
-
-    Returns:
-        Path: The wheel.
-
-    Raises:
-        InstallError: If it does not compile.
-    """
-    run_logged(
-        [
-            *(str(python), '-m', 'pip', 'wheel', '--verbose', '--no-deps'),
-            # pip must neither take a wheel for another torch nor keep ours
-            # for another torch.
-            *('--no-build-isolation', '--no-cache-dir'),
-            *('--disable-pip-version-check', '--no-input'),
-            *('-w', str(out), str(source)),
-        ],
-        log,
-        f'compiling {source.name}',
-        env=env,
-        progress=lambda: _progress(source),
-    )
-    (wheel,) = out.glob('*.whl')
-    return wheel
-
-
-def ensure_wheel(
-    python: Path,
-    requirement: str,
-    version: str,
-    target: Target,
-    constraints: Path,
-    log: Path,
-) -> Path:
-    """Return mmcv's wheel for a target, from the cache or newly built.
-
-    Args:
-        python (Path): The environment's interpreter.
-        requirement (str): Distribution and version, ``onedl-mmcv==2.3.6``.
-        version (str): Version of mmcv.
-        target (Target): What to compile for.
-        constraints (Path): pip constraints file.
-        log (Path): Log file of the build.
-
-    Returns:
-        Path: The wheel, in the cache.
-
-    Raises:
-        InstallError: If it cannot be built.
-    """
-    key = target.key(version)
-    final = cache_dir() / 'wheels' / key
-    with locked(cache_dir() / 'locks' / f'{key}.lock', f'mmcv for {key}'):
-        wheel = find_wheel(final)
-        if wheel is not None:
-            say(f'  mmcv: reusing {wheel}')
-            return wheel
-        check_compiler(target)
-        jobs = os.environ.get('MAX_JOBS') or str(_jobs())
-        say(
-            f'  mmcv {version} has to be compiled for torch {target.torch} '
-            f'({target.accelerator} operators, {jobs} jobs): about 17 minutes '
-            'divided by the number of cores, once; kept for next time in '
-            f'{final}'
-        )
-        build = cache_dir() / 'build' / key
-        build.mkdir(parents=True, exist_ok=True)
-        source = _fetch_source(python, requirement, constraints, build, log)
-        out = build / 'wheel'
-        shutil.rmtree(out, ignore_errors=True)
-        env = {
-            'MMCV_WITH_OPS': '1',
-            'MAX_JOBS': jobs,
-            # torch looks for ninja on the path; without it, it compiles file
-            # after file on one core.
-            'PATH': f'{python.parent}{os.pathsep}{os.environ["PATH"]}',
-        }
-        if target.accelerator == 'cpu':
-            # mmcv's build takes any visible GPU for a reason to compile CUDA.
-            env.update(CUDA_VISIBLE_DEVICES='', FORCE_CUDA='0')
-        built = build_wheel(python, source, out, log, env)
-        if find_wheel(out) is None:
-            raise InstallError(
-                f'{built} was built without operators, see {log}.'
-            )
-        # Renaming a folder is atomic: others see the whole wheel or none.
-        shutil.rmtree(final, ignore_errors=True)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        out.rename(final)
-        shutil.rmtree(build, ignore_errors=True)
-        return final / built.name
+    force = [*PIP, 'install', '--no-deps', '--force-reinstall']
+    load = [sys.executable, '-c', 'import torch, mmcv._ext']
+    for wheel in find_wheels():
+        installed = run(f'mmcv: {wheel}', *force, wheel, check=False)
+        if installed and run('mmcv: operators load?', *load, check=False):
+            kept.mkdir(parents=True, exist_ok=True)
+            wheel.replace(kept / wheel.name)
+            return shutil.rmtree(build, ignore_errors=True)
+    run('mmcv: operators load?', *load)  # no: says why
