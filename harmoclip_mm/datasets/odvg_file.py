@@ -1,25 +1,49 @@
-"""Random access to the lines of an ODVG file."""
+"""Random access to the lines of an ODVG file.
 
+A training opens the file by an index that was made once, and parses a line
+when a sample needs it. So a million lines open at once, and no process holds
+them.
+"""
+
+import hashlib
 import io
 import os
 import os.path as osp
+import struct
+import tempfile
+import time
+import uuid
 from collections import Counter
-from collections.abc import Sequence as SequenceABC
-from typing import BinaryIO, Optional, Sequence, Union
+from pathlib import Path
+from typing import BinaryIO, Dict, List, Optional
 
 import mmengine.fileio as fileio
 import numpy as np
+from filelock import FileLock
 from mmengine.fileio import LocalBackend
+from mmengine.logging import print_log
+from rich import progress
+from rich.console import Console
 
-from .odvg import RegionText, parse_odvg_record, read_odvg_line
-from .odvg_index import index_lines, open_index, source_state
+from .odvg import parse_odvg_line
 
-__all__ = ['LineGroups', 'OdvgFile']
+__all__ = ['OdvgFile']
 
-
-def _open(path: str) -> BinaryIO:
-    """A file that stays open as long as somebody holds it."""
-    return open(path, 'rb', buffering=0)
+_ROW = struct.Struct('<q6I')
+ROW_DTYPE = np.dtype(
+    [
+        ('start', '<i8'),  # byte in the file
+        ('size', '<u4'),  # bytes
+        ('line', '<u4'),  # number of the line, from 1
+        ('image', '<u4'),  # images are counted by first appearance
+        ('head', '<u4'),  # row that tells size and id of the image
+        ('short_side', '<u4'),  # px
+        ('boxes', '<u4'),  # boxes that are left after clipping
+    ]
+)
+_TALLY = ('boxes', 'clipped', 'dropped')
+_EDGE = 1 << 16  # bytes at either end that are hashed
+_QUIET = 16 << 20  # bytes that are indexed without a progress bar
 
 
 class OdvgFile:
@@ -34,28 +58,36 @@ class OdvgFile:
         path (str): The jsonl file.
         backend_args (dict, optional): File backend of ``path``.
 
+    Attributes:
+        rows (np.ndarray): A row of ``ROW_DTYPE`` for each line that is not
+            blank; usually mapped from a file, so that all processes of a
+            machine share it.
+        tally (dict[str, int]): ``boxes``, ``clipped`` and ``dropped`` boxes
+            of all lines.
+
     Raises:
-        ValueError: For a bad line, naming file and line.
+        DataError: For a bad line, naming file and line.
     """
 
     def __init__(self, path: str, backend_args: Optional[dict] = None) -> None:
-        self.name = path
-        self.backend_args = backend_args
         backend = fileio.get_file_backend(path, backend_args=backend_args)
-        self.is_local = isinstance(backend, LocalBackend)
-        if self.is_local:
-            self._path = osp.abspath(path)  # workers may start elsewhere
-            self._source = source_state(path)
-            self._file = _open(path)
-            self.rows, self.tally = open_index(path)
+        self._content: Optional[bytes] = None
+        if isinstance(backend, LocalBackend):
+            self.path = osp.abspath(path)  # workers may start elsewhere
+            self._open()
         else:
-            self._content = fileio.get(path, backend_args=backend_args)
-            self.rows, self.tally = index_lines(
-                io.BytesIO(self._content), path
-            )
+            self.path = path
+            self._content = backend.get(path)
+            self._use(index_lines(io.BytesIO(self._content), path))
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def _open(self) -> None:
+        self._file = open(self.path, 'rb', buffering=0)  # noqa: SIM115
+        self._use(open_index(self.path))
+
+    def _use(self, index: np.ndarray) -> None:
+        self._state, *counts = index[0].tolist()
+        self.tally = dict(zip(_TALLY, counts))
+        self.rows = index[1:]
 
     def read(self, row: int) -> dict:
         """Read one line.
@@ -64,124 +96,169 @@ class OdvgFile:
             row (int): Which of the lines that are not blank.
 
         Returns:
-            dict: The record.
+            dict: See :func:`parse_odvg_line`.
 
         Raises:
-            ValueError: If the file was changed after it was opened, so that
+            DataError: If the file was changed after it was opened, so that
                 the line is none any more.
         """
-        start, size = self.rows[row].tolist()[:2]
-        if self.is_local:
+        start, size, number = self.rows[row].tolist()[:3]
+        if self._content is not None:
+            line = self._content[start : start + size]
+        else:
             # Unlike seek and read, safe where processes share the file.
             line = os.pread(self._file.fileno(), size, start)
-        else:
-            line = self._content[start : start + size]
-        return read_odvg_line(line, self._where(row))
-
-    def parse(self, record: dict, row: int) -> RegionText:
-        """Regions and texts of a record, see :func:`parse_odvg_record`.
-
-        Args:
-            record (dict): What :meth:`read` gave for the row.
-            row (int): The row, for messages.
-
-        Returns:
-            dict: ``caption``, ``phrases``, ``tokens_positive``, ``instances``.
-        """
-        return parse_odvg_record(record, self._where(row), Counter())
-
-    def _where(self, row: int) -> str:
-        return f'{self.name}:{self.rows["line"][row]}'
+        return parse_odvg_line(line, f'{self.path}:{number}', Counter())
 
     def __getstate__(self) -> dict:
-        state = dict(self.__dict__)
-        if self.is_local:
-            del state['_file'], state['rows']
-        return state
+        own = ('_file', 'rows') if self._content is None else ()
+        return {k: v for k, v in self.__dict__.items() if k not in own}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        if not self.is_local:
-            return
-        if source_state(self._path) != self._source:
-            raise RuntimeError(
-                f'{self._path} was changed while it was in use; start again'
-            )
-        self._file = _open(self._path)
-        self.rows = open_index(self._path).rows
+        if self._content is None:
+            self._open()
+            if self._state != state['_state']:
+                raise RuntimeError(
+                    f'{self.path} was changed while it was in use; start again'
+                )
 
 
-class LineGroups(SequenceABC):
-    """Which lines make each sample: two arrays for any number of samples.
-
-    Item i is an array of rows, never empty; a slice gives a ``LineGroups``.
+def index_lines(file: BinaryIO, name: str, state: int = 0) -> np.ndarray:
+    """Read every line once, check it and note where it lies.
 
     Args:
-        lines (np.ndarray): Rows, sample after sample, int64.
-        bounds (np.ndarray): Sample i has ``lines[bounds[i]:bounds[i + 1]]``;
-            one element more than samples, int64.
+        file (BinaryIO): The ODVG file; blank lines are passed over.
+        name (str): What messages call it.
+        state (int): See :func:`file_state`.
+
+    Returns:
+        np.ndarray: ``ROW_DTYPE``: a row that holds the state and the tally of
+        boxes, then the rows of the lines.
+
+    Raises:
+        DataError: For a bad line, naming file and line.
     """
-
-    def __init__(self, lines: np.ndarray, bounds: np.ndarray) -> None:
-        self.lines = lines
-        self.bounds = bounds
-
-    @classmethod
-    def one_each(cls, rows: np.ndarray) -> 'LineGroups':
-        """Make every one of these rows a sample."""
-        return cls(rows, np.arange(len(rows) + 1))
-
-    @classmethod
-    def by_image(cls, images: np.ndarray) -> 'LineGroups':
-        """Make a sample of the lines of each image.
-
-        Args:
-            images (np.ndarray): Image of each line, counted from 0 by first
-                appearance.
-        """
-        counts = np.bincount(images)
-        return cls(
-            np.argsort(images, kind='stable'),
-            np.concatenate([[0], np.cumsum(counts)]),
-        )
-
-    def __len__(self) -> int:
-        return len(self.bounds) - 1
-
-    def __getitem__(
-        self, index: Union[int, slice]
-    ) -> Union[np.ndarray, 'LineGroups']:
-        if isinstance(index, slice):
-            return self.take(range(len(self))[index])
-        if not -len(self) <= index < len(self):
-            raise IndexError(
-                f'sample {index} is out of range for {len(self)} samples'
+    tally: Counter = Counter()
+    images: Dict[str, tuple] = {}  # name -> ordinal, first row, hash of facts
+    rows = bytearray(_ROW.size)
+    count = start = 0
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            text = parse_odvg_line(line, f'{name}:{number}', tally)
+            sides = text['height'], text['width']
+            facts = hash((*sides, text['image_id']))
+            image, first, same = images.setdefault(
+                text['filename'], (len(images), count, facts)
             )
-        index %= len(self)
-        return self.lines[self.bounds[index] : self.bounds[index + 1]]
+            # What belongs to the image is told by the first line that names
+            # it; where the others agree, nobody has to read it again.
+            head = count if facts == same else first
+            place = start, len(line), number, image, head
+            rows += _ROW.pack(*place, min(sides), len(text['instances']))
+            count += 1
+        start += len(line)
+    _ROW.pack_into(rows, 0, state, *(tally[key] for key in _TALLY), 0, 0, 0)
+    return np.frombuffer(rows, dtype=ROW_DTYPE)
 
-    def take(self, indices: Sequence[int]) -> 'LineGroups':
-        """Some of the samples, in this order; an index may come again."""
-        indices = np.asarray(indices, dtype=np.int64)
-        if len(indices) and not (
-            -len(self) <= indices.min() and indices.max() < len(self)
-        ):
-            raise IndexError(f'indices beyond {len(self)} samples')
-        starts = self.bounds[:-1][indices]
-        counts = np.diff(self.bounds)[indices]
-        bounds = np.concatenate([[0], np.cumsum(counts)])
-        shift = np.repeat(starts - bounds[:-1], counts)
-        return LineGroups(self.lines[shift + np.arange(bounds[-1])], bounds)
 
-    def keep_lines(self, kept: np.ndarray) -> 'LineGroups':
-        """Drop lines, and samples that are left without any.
+def file_state(path: str) -> int:
+    """What an index is bound to: if it changes, the index is stale.
 
-        Args:
-            kept (np.ndarray): For each row whether it stays, bool.
-        """
-        stays = kept[self.lines]
-        counts = np.add.reduceat(stays, self.bounds[:-1], dtype=np.int64)
-        return LineGroups(
-            self.lines[stays],
-            np.concatenate([[0], np.cumsum(counts[counts > 0])]),
-        )
+    Args:
+        path (str): A local file.
+
+    Returns:
+        int: A hash of size, time of modification, and the first and last
+        64 KiB; and of the form of the index.
+    """
+    with open(path, 'rb') as file:
+        stat = os.fstat(file.fileno())
+        about = f'{ROW_DTYPE} {stat.st_size} {stat.st_mtime_ns}'
+        digest = hashlib.sha256(about.encode() + file.read(_EDGE))
+        file.seek(max(0, stat.st_size - _EDGE))
+        digest.update(file.read(_EDGE))
+    return int.from_bytes(digest.digest()[:8], 'little', signed=True)
+
+
+def open_index(path: str) -> np.ndarray:
+    """Map the index of a local file; make it if there is none or a stale one.
+
+    It lies beside the file, or in the user's cache (``$XDG_CACHE_HOME`` or
+    ``~/.cache``) where that is read-only, or in memory where both are. Of
+    several processes that start at once on a machine one makes it.
+
+    Args:
+        path (str): A local ODVG file.
+
+    Returns:
+        np.ndarray: See :func:`index_lines`.
+
+    Raises:
+        DataError: For a bad line, naming file and line.
+    """
+    state, places = file_state(path), index_places(path)
+    with index_lock(path):
+        for place in places:
+            try:
+                index = np.load(place, mmap_mode='r')
+            except (OSError, ValueError):  # none, or no array
+                continue
+            if index.dtype == ROW_DTYPE and index['start'][0] == state:
+                return index
+        begin, reason = time.perf_counter(), 'kept nowhere'
+        with progress.open(
+            path,
+            'rb',
+            description=f'Indexing {osp.basename(path)}',
+            console=Console(stderr=True),
+            disable=osp.getsize(path) < _QUIET,
+        ) as file:
+            index = index_lines(io.BufferedReader(file), path, state)
+        for place in places:
+            try:
+                _save(index, place)
+                index = np.load(place, mmap_mode='r')  # shared memory
+                reason = f'kept in {place}'
+                break
+            except OSError as error:
+                reason = f'not kept for the next start ({error})'
+    print_log(
+        f'Indexed {len(index) - 1} lines of {path} in '
+        f'{time.perf_counter() - begin:.1f} s; {reason}',
+        logger='current',
+    )
+    return index
+
+
+def index_places(path: str) -> List[Path]:
+    """Where the index of a file may lie, the best place first."""
+    base = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
+    cache = Path(base, 'harmoclip_mm', 'indices')
+    name = f'{osp.basename(path)}.{_key(path)}.index'
+    return [Path(f'{osp.abspath(path)}.index'), cache / name]
+
+
+def index_lock(path: str) -> FileLock:
+    """The lock of who makes an index; it ends with the process."""
+    name = f'harmoclip_mm.{os.geteuid()}.{_key(path)}.lock'
+    return FileLock(osp.join(tempfile.gettempdir(), name))
+
+
+def _key(path: str) -> str:
+    return hashlib.sha256(osp.abspath(path).encode()).hexdigest()[:16]
+
+
+def _save(index: np.ndarray, place: Path) -> None:
+    """Write an index so that it appears whole or not at all."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    part = place.with_name(f'{place.name}.{uuid.uuid4().hex}')
+    try:
+        with open(part, 'wb') as file:
+            np.save(file, index)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, place)
+    finally:
+        if part.exists():
+            part.unlink()

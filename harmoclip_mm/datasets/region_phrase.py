@@ -1,16 +1,16 @@
 """Images whose regions are described by phrases of a caption."""
 
 import os.path as osp
-from typing import Sequence, Union
 
 import numpy as np
 from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import DATASETS
 
 from .base import BaseImageTextDataset
-from .odvg_file import LineGroups, OdvgFile
+from .odvg_file import OdvgFile
 
 __all__ = ['RegionPhraseDataset']
 
@@ -28,9 +28,10 @@ class RegionPhraseDataset(BaseImageTextDataset):
 
     Grounding lines give captions with linked phrases. A region without
     ``tokens_positive`` is looked up in its caption: the first place where its
-    phrase stands as whole words. Detection lines are given a caption that
-    lists their categories. Boxes are clipped to the image and dropped below
-    1 px; one line of the log sums up how many.
+    phrase stands as whole words; with an empty list it is a text of its own.
+    Detection lines are given a caption that lists their categories. Boxes are
+    clipped to the image and dropped below 1 px; one line of the log sums up
+    how many.
 
     The file is read through once, which checks every line; an index is left
     beside it, or in ``~/.cache`` where that is read-only. From then on it
@@ -54,7 +55,7 @@ class RegionPhraseDataset(BaseImageTextDataset):
 
     Raises:
         FileNotFoundError: If the annotation file is missing.
-        ValueError: If it is malformed (naming file and line) or holds no
+        DataError: If it is malformed (naming file and line) or holds no
             samples.
     """
 
@@ -62,9 +63,8 @@ class RegionPhraseDataset(BaseImageTextDataset):
 
     def __init__(
         self,
-        ann_file: str = '',
+        *args,
         caption_choice: str = 'random',
-        data_root: str = '',
         data_prefix: dict = dict(img=''),  # noqa: B006
         **kwargs,
     ) -> None:
@@ -76,32 +76,20 @@ class RegionPhraseDataset(BaseImageTextDataset):
         self.caption_choice = caption_choice
         # Lines stay in their file: there is nothing to serialize.
         kwargs['serialize_data'] = False
-        super().__init__(
-            ann_file=ann_file,
-            data_root=data_root,
-            data_prefix=data_prefix,
-            **kwargs,
-        )
+        super().__init__(*args, data_prefix=data_prefix, **kwargs)
 
-    def load_data_list(self) -> LineGroups:
+    def load_data_list(self) -> np.ndarray:
         """Open the ODVG file by its index.
 
         Returns:
-            LineGroups: The lines of each sample.
+            np.ndarray: For each sample its number in :meth:`_group`.
         """
         self._require_ann_file()
         self._file = OdvgFile(self.ann_file, self.backend_args)
-        rows = self._file.rows
-        if not len(rows):
-            raise ValueError(f'{self.ann_file} holds no samples')
-        if self.caption_choice == 'all':
-            samples = LineGroups.one_each(np.arange(len(rows)))
-        elif self.caption_choice == 'random':
-            samples = LineGroups.by_image(rows['image'])
-        else:
-            first = np.flatnonzero(rows['first'] == np.arange(len(rows)))
-            samples = LineGroups.one_each(first)
         tally = self._file.tally
+        samples = self._group(np.ones(len(self._file.rows), dtype=bool))
+        if not len(samples):
+            raise DataError(f'{self.ann_file} holds no samples')
         print_log(
             f'{self.ann_file}: {len(samples)} samples, {tally["boxes"]} '
             f'boxes; {tally["clipped"]} boxes clipped to their image, '
@@ -110,37 +98,49 @@ class RegionPhraseDataset(BaseImageTextDataset):
         )
         return samples
 
-    def filter_data(self) -> LineGroups:
+    def filter_data(self) -> np.ndarray:
         """Apply ``filter_cfg``.
 
         Returns:
-            LineGroups: The samples that are kept, with the lines that are.
-
-        Raises:
-            ValueError: If none is.
+            np.ndarray: The samples that are kept, with the lines that are.
         """
         if self.test_mode or not self.filter_cfg:
             return self.data_list
         rows = self._file.rows
-        sizes = rows['short_side'][rows['first']]
+        sizes = rows['short_side'][rows['head']]
         kept = sizes >= self.filter_cfg.get('min_size', 0)
         if self.filter_cfg.get('filter_empty_gt', False):
             kept &= rows['boxes'] > 0
-        samples = self.data_list.keep_lines(kept)
+        samples = self._group(kept)
         if not len(samples):
-            raise ValueError(
+            raise DataError(
                 f'filter_cfg={self.filter_cfg} leaves none of the '
                 f'{len(self.data_list)} samples of {self.ann_file}'
             )
         return samples
 
-    def _get_unserialized_subset(
-        self, indices: Union[int, Sequence[int]]
-    ) -> LineGroups:
-        """mmengine's, for samples that are lines and not a list."""
-        if isinstance(indices, int):
-            return super()._get_unserialized_subset(indices)
-        return self.data_list.take(indices)
+    def _group(self, kept: np.ndarray) -> np.ndarray:
+        """Make samples of lines: two arrays for any number of samples.
+
+        Sample i draws from the rows ``_lines[_bounds[i]:_bounds[i + 1]]``.
+
+        Args:
+            kept (np.ndarray): For each row whether it stays, bool.
+
+        Returns:
+            np.ndarray: The samples that have lines.
+        """
+        groups = self._file.rows['image']
+        if self.caption_choice == 'all':
+            groups = np.arange(len(kept))
+        elif self.caption_choice == 'first':
+            firsts = np.unique(groups, return_index=True)[1]
+            kept = kept & np.isin(np.arange(len(kept)), firsts)
+        lines = np.flatnonzero(kept)
+        counts = np.bincount(groups[lines])
+        self._lines = lines[np.argsort(groups[lines], kind='stable')]
+        self._bounds = np.concatenate([[0], np.cumsum(counts)])
+        return np.flatnonzero(counts)
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
@@ -152,24 +152,21 @@ class RegionPhraseDataset(BaseImageTextDataset):
         Returns:
             dict: The sample as the class describes it.
         """
-        lines = self.data_list[idx]
-        chosen = 0
-        if len(lines) > 1:
-            chosen = np.random.randint(len(lines))
-        row = int(lines[chosen])
-        record = self._file.read(row)
-        text = self._file.parse(record, row)
-        # What belongs to the image is told by the first line that names it.
-        first = int(self._file.rows['first'][row])
-        if first != row:
-            record = self._file.read(first)
-        prefix = self.data_prefix.get('img', '')
-        image = int(self._file.rows['image'][row])
-        return {
-            'img_path': osp.join(prefix, record['filename']),
-            'img_id': record.get('image_id', image),
-            'height': record['height'],
-            'width': record['width'],
-            **text,
-            'sample_idx': idx % len(self),
-        }
+        sample = self.data_list[idx]
+        lines = self._lines[self._bounds[sample] : self._bounds[sample + 1]]
+        row = lines[np.random.randint(len(lines)) if len(lines) > 1 else 0]
+        info = self._file.read(row)
+        head = self._file.rows['head'][row]
+        image = info if head == row else self._file.read(head)
+        image_id, prefix = image['image_id'], self.data_prefix.get('img', '')
+        if image_id is None:
+            image_id = int(self._file.rows['image'][row])
+        info.update(
+            img_path=osp.join(prefix, info.pop('filename')),
+            img_id=image_id,
+            height=image['height'],
+            width=image['width'],
+            sample_idx=idx % len(self),
+        )
+        del info['image_id']
+        return info

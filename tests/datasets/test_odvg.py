@@ -1,3 +1,4 @@
+import json
 from collections import Counter
 
 import pytest
@@ -5,23 +6,31 @@ import pytest
 from harmoclip_mm.datasets.odvg import (
     clean_box,
     compose_caption,
-    parse_odvg_record,
-    read_odvg_line,
+    parse_odvg_line,
 )
+from harmoclip_mm.errors import DataError
 
 CAPTION = 'A dog runs after a bigger dog.'
 
 
-def parse(*regions, caption=CAPTION, **extra):
-    tally = Counter()
-    record = {
+def parse_record(record, tally=None):
+    line = json.dumps(record).encode()
+    return parse_odvg_line(line, 'x.jsonl:3', tally or Counter())
+
+
+def record_of(*regions, caption=CAPTION, **extra):
+    return {
         'filename': 'a.jpg',
         'height': 50,
         'width': 100,
         'grounding': {'caption': caption, 'regions': list(regions)},
         **extra,
     }
-    return parse_odvg_record(record, 'x.jsonl:3', tally), tally
+
+
+def parse(*regions, **extra):
+    tally = Counter(boxes=0)
+    return parse_record(record_of(*regions, **extra), tally), tally
 
 
 def region(phrase='dog', box=(0, 0, 10, 10), **extra):
@@ -76,9 +85,16 @@ def test_a_region_may_have_several_boxes_and_phrases_in_pieces():
     ],
 )
 def test_a_phrase_without_span_is_looked_up(phrase, spans):
-    for extra in ({}, {'tokens_positive': None}, {'tokens_positive': []}):
+    for extra in ({}, {'tokens_positive': None}):
         text, _ = parse(region(phrase, **extra))
         assert text['tokens_positive'] == [spans]
+
+
+def test_no_spans_make_a_text_of_its_own_wherever_its_words_stand():
+    """As ``coco2phrases`` names the fruit beside "orange tiles"."""
+    text, _ = parse(region(tokens_positive=[]), region(box=(9, 9, 20, 20)))
+    assert text['phrases'] == ['dog', 'dog']
+    assert text['tokens_positive'] == [None, [[2, 5]]]
 
 
 def test_a_flat_span_and_a_phrase_from_its_span():
@@ -109,11 +125,12 @@ def test_a_span_outside_its_caption_names_line_span_and_length(span):
         ([10, 10, 10.5, 20], None),  # below 1 px
         ([float('nan'), 0, 10, 10], None),
         ([0, 0, float('inf'), 10], None),
+        ([-(10**400), 0, 10**400, 10], [0, 0, 100, 10]),
     ],
 )
 def test_boxes_are_clipped_or_dropped_and_counted(box, expected):
     tally = Counter()
-    assert clean_box(box, (100, 50), 'x:1', tally) == expected
+    assert clean_box(box, (100, 50), tally) == expected
     assert tally['boxes'] == 1
     assert tally['dropped'] == (expected is None)
     assert tally['clipped'] == (expected not in (None, box))
@@ -151,11 +168,11 @@ def test_detection_lines_get_a_caption_of_their_categories():
             ]
         },
     }
-    text = parse_odvg_record(record, 'x:1', Counter())
+    text = parse_record(record)
     assert text['caption'] == 'a photo of cat and hot dog'
     assert text['phrases'] == ['cat', 'hot dog']
     assert text['tokens_positive'] == [[[11, 14]], [[19, 26]]]
-    assert [x['bbox_label'] for x in text['instances']] == [0, 0, 1]
+    assert [x['bbox_label'] for x in text['instances']] == [0, 1, 0]
     for phrase, spans in zip(text['phrases'], text['tokens_positive']):
         ((start, end),) = spans
         assert text['caption'][start:end] == phrase
@@ -163,7 +180,7 @@ def test_detection_lines_get_a_caption_of_their_categories():
 
 def test_composed_captions():
     assert compose_caption([]) == ('', [])
-    assert compose_caption(['dog']) == ('a photo of dog', [[11, 14]])
+    assert compose_caption(['dog']) == ('a photo of dog', [((11, 14),)])
     assert compose_caption(['a', 'b', 'c'])[0] == 'a photo of a, b and c'
 
 
@@ -202,8 +219,8 @@ def test_images_without_regions_are_legal():
     ],
 )
 def test_missing_keys_name_the_line(record, message):
-    with pytest.raises(ValueError, match=r'x\.jsonl:7: .*' + message):
-        parse_odvg_record(record, 'x.jsonl:7', Counter())
+    with pytest.raises(DataError, match=r'x\.jsonl:3: .*' + message):
+        parse_record(record)
 
 
 def test_a_region_without_words_is_an_error():
@@ -213,12 +230,114 @@ def test_a_region_without_words_is_an_error():
     ):
         with pytest.raises(ValueError, match=r"x\.jsonl:3: .*'phrase'"):
             parse(bad)
-    with pytest.raises(ValueError, match='caption must be a string'):
+    with pytest.raises(ValueError, match="'caption' of 'grounding'"):
         parse(caption=None)
 
 
-@pytest.mark.parametrize('bad', [b'{"a": ', b'[1]', b'\xff\xfe{}'])
+@pytest.mark.parametrize(
+    'bad',
+    [
+        b'{"a": ',
+        b'[1]',
+        b'\xff\xfe{}',
+        b'[' * 100_000,
+        b'{"a": ' + b'9' * 5000 + b'}',
+    ],
+)
 def test_a_line_that_is_no_json_object_names_file_and_line(bad):
-    assert read_odvg_line(b'{"a": 1}\n', 'x.jsonl:1') == {'a': 1}
-    with pytest.raises(ValueError, match=r'x\.jsonl:3: '):
-        read_odvg_line(bad, 'x.jsonl:3')
+    with pytest.raises(DataError, match=r'x\.jsonl:3: '):
+        parse_odvg_line(bad, 'x.jsonl:3', Counter())
+
+
+def places_of(value, path=()):
+    """Every place in a record, as the keys that lead there."""
+    yield path
+    pairs = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        pairs = enumerate(value)
+    for key, inner in pairs:
+        yield from places_of(inner, (*path, key))
+
+
+GROUNDING = record_of(region(tokens_positive=[[2, 5]]), image_id=7)
+DETECTION = {
+    **{key: GROUNDING[key] for key in ('filename', 'height', 'width')},
+    'detection': {'instances': [{'bbox': [0, 0, 9, 9], 'category': 'cat'}]},
+}
+WRONG = [
+    *(None, True, 0, -1, 10**30, 1.5, float('nan'), '', 'x', [], [[]], {}),
+    *({'a': 1}, [None], [-1, -1], [[-1, 4]], [1, 'x'], 'missing', 'twice'),
+]
+
+
+@pytest.mark.parametrize('record', [GROUNDING, DETECTION])
+@pytest.mark.parametrize('wrong', WRONG, ids=repr)
+def test_whatever_stands_in_a_field_is_read_or_named(record, wrong):
+    """Never another exception than the sentence with file and line, and what
+    is read has the types that the next ones rely on."""
+    for place in places_of(record):
+        changed = json.loads(json.dumps(record))
+        inner = [changed]
+        for key in place[:-1]:
+            inner.append(inner[-1][key])
+        if not place:
+            changed = wrong
+        elif wrong == 'missing':
+            del inner[-1][place[-1]]
+        elif wrong == 'twice' and isinstance(inner[-1], list):
+            inner[-1].append(inner[-1][place[-1]])
+        else:
+            inner[-1][place[-1]] = wrong
+        try:
+            text = parse_record(changed)
+        except DataError as error:
+            assert str(error).startswith('x.jsonl:3: '), place
+            continue
+        assert all(type(text[key]) is str for key in ('filename', 'caption'))
+        assert all(type(text[key]) is int for key in ('height', 'width'))
+        assert not isinstance(text['image_id'], (list, dict))
+        assert len(text['phrases']) == len(text['tokens_positive'])
+        for spans in text['tokens_positive']:
+            for start, end in spans or ():
+                assert 0 <= start < end <= len(text['caption'])
+        for instance in text['instances']:
+            x1, y1, x2, y2 = instance['bbox']
+            assert 0 <= x1 < x2 <= text['width']
+            assert 0 <= y1 < y2 <= text['height']
+            assert type(text['phrases'][instance['bbox_label']]) is str
+
+
+@pytest.mark.parametrize(
+    ('change', 'names'),
+    [
+        ({'bbox': None}, 'four numbers'),
+        ({'bbox': 7}, 'four numbers'),
+        ({'bbox': [True, 0, 9, 9]}, 'four numbers'),
+        ({'tokens_positive': -1}, 'the span -1'),
+        ({'tokens_positive': [-1, 3]}, 'the span'),
+        ({'tokens_positive': {'start': 2}}, 'the span'),
+        ({'phrase': 5}, "'phrase'"),
+        ({'phrase': [None]}, "'phrase'"),
+    ],
+)
+def test_a_bad_region_is_named(change, names):
+    with pytest.raises(DataError, match=r'x\.jsonl:3: .*' + names):
+        parse({**region(), **change})
+
+
+@pytest.mark.parametrize(
+    ('change', 'names'),
+    [
+        ({'filename': 17}, "'filename'"),
+        ({'filename': ''}, 'name of a file'),
+        ({'height': 4.5}, "'height'"),
+        ({'width': True}, "'width'"),
+        ({'image_id': [1]}, "'image_id'"),
+        ({'grounding': {'caption': 'A', 'regions': None}}, "'regions'"),
+        ({'grounding': {'caption': 'A', 'regions': {}}}, "'regions'"),
+        ({'grounding': {'caption': 'A', 'regions': [None]}}, 'a region'),
+    ],
+)
+def test_a_bad_line_is_named(change, names):
+    with pytest.raises(DataError, match=r'x\.jsonl:3: .*' + names):
+        parse(**change)

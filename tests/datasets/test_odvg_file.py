@@ -32,21 +32,21 @@ def test_lines_are_parsed_when_asked_for(build, tiny_data, monkeypatch):
         for i in range(2000)
     ]
     build(*lines)
-    read = odvg_file.read_odvg_line
+    parse = odvg_file.parse_odvg_line
     parsed = []
 
-    def count(line, where):
+    def count(line, where, tally):
         parsed.append(int(where.rsplit(':', 1)[1]))
-        return read(line, where)
+        return parse(line, where, tally)
 
-    monkeypatch.setattr(odvg_file, 'read_odvg_line', count)
+    monkeypatch.setattr(odvg_file, 'parse_odvg_line', count)
     dataset = build(ann_file='odvg.jsonl', filter_cfg={'min_size': 2})
     assert len(dataset) == 1000 and parsed == []
-    assert not dataset.data_list.lines.dtype.hasobject
+    assert not dataset.data_list.dtype.hasobject
     info = dataset.get_data_info(-1)
     assert info['sample_idx'] == 999 and info['img_id'] == 999
     assert info['caption'] in ('Text 1998.', 'Text 1999.')
-    assert set(parsed) <= {1999, 2000}
+    assert len(parsed) == 1 and parsed[0] in (1999, 2000)
     all_lines = build(ann_file='odvg.jsonl', caption_choice='all')
     assert [all_lines.get_data_info(i)['caption'] for i in (3, 1500)] == [
         'Text 3.',
@@ -83,9 +83,9 @@ def test_subsets(build, tiny_data):
             assert len(found) == 2
     dataset.get_subset_([1, 3])
     assert names(dataset) == ['1', '3']
-    with pytest.raises(IndexError, match='2 samples'):
+    with pytest.raises(IndexError):
         dataset.get_subset_([2])
-    with pytest.raises(IndexError, match='out of range'):
+    with pytest.raises(IndexError):
         dataset.get_data_info(2)
 
 
