@@ -66,7 +66,7 @@ def _parse(record: Any, tally: Counter) -> dict:
     instances = []
     for phrase, spans, boxes in regions:
         for box in boxes:
-            bbox = clean_box(box, (width, height), tally)
+            bbox = _clip_box(box, (width, height), tally)
             if bbox is not None:
                 label = texts.setdefault((phrase, spans), len(texts))
                 instances.append(
@@ -74,7 +74,7 @@ def _parse(record: Any, tally: Counter) -> dict:
                 )
     phrases, places = [phrase for phrase, _ in texts], [s for _, s in texts]
     if caption is None:
-        caption, places = compose_caption(phrases)
+        caption, places = _compose_caption(phrases)
     return {
         'filename': filename,
         'height': height,
@@ -172,16 +172,8 @@ def _words(phrase: Any) -> str:
     )
 
 
-def compose_caption(names: Sequence[str]) -> Tuple[str, List[Spans]]:
-    """Name categories in one sentence, ``a photo of cat, dog and person``.
-
-    Args:
-        names (Sequence[str]): Category names, each once.
-
-    Returns:
-        tuple[str, list]: The caption, '' for no names, and the spans of each
-        name.
-    """
+def _compose_caption(names: Sequence[str]) -> Tuple[str, List[Spans]]:
+    """Name categories in one sentence, ``a photo of cat, dog and person``."""
     caption, places = '', []
     for i, name in enumerate(names):
         between = ' and ' if i == len(names) - 1 else ', '
@@ -191,23 +183,11 @@ def compose_caption(names: Sequence[str]) -> Tuple[str, List[Spans]]:
     return caption, places
 
 
-def clean_box(
+def _clip_box(
     bbox: Any, size: Tuple[int, int], tally: Counter
 ) -> Optional[List[float]]:
-    """Clip a box to its image.
-
-    Args:
-        bbox (Any): What should be ``[x1, y1, x2, y2]`` in px.
-        size (tuple[int]): Width and height of the image in px.
-        tally (Counter): ``boxes``, ``clipped`` and ``dropped`` are counted.
-
-    Returns:
-        list[float] or None: The clipped box, or None if it is not finite or
-        less than 1 px wide or high inside the image, as in mmdet.
-
-    Raises:
-        ValueError: If it is not four numbers.
-    """
+    """The box inside an image of width and height ``size``, or None if it is
+    not finite or less than 1 px wide or high there, as in mmdet."""
     if type(bbox) is not list or not (
         len(bbox) == 4 and all(type(value) in (int, float) for value in bbox)
     ):

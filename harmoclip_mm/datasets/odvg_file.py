@@ -49,10 +49,11 @@ _QUIET = 16 << 20  # bytes that are indexed without a progress bar
 class OdvgFile:
     """An ODVG file whose lines are read and parsed when asked for.
 
-    A local file stays open and is read in place, by its index (see
-    :func:`open_index`); forked workers share it. A file of another backend is
-    fetched and indexed at each start, and its bytes stay in memory: forked
-    workers share them, spawned ones get a copy each.
+    A local file stays open and is read in place; forked workers share it. Its
+    index lies beside it, or in the user's cache (``$XDG_CACHE_HOME`` or
+    ``~/.cache``) where that is read-only, or in memory where both are. A file
+    of another backend is fetched and indexed at each start, and its bytes stay
+    in memory: forked workers share them, spawned ones get a copy each.
 
     Args:
         path (str): The jsonl file.
@@ -78,11 +79,11 @@ class OdvgFile:
         else:
             self.path = path
             self._content = backend.get(path)
-            self._use(index_lines(io.BytesIO(self._content), path))
+            self._use(_index_lines(io.BytesIO(self._content), path))
 
     def _open(self) -> None:
         self._file = open(self.path, 'rb', buffering=0)  # noqa: SIM115
-        self._use(open_index(self.path))
+        self._use(_open_index(self.path))
 
     def _use(self, index: np.ndarray) -> None:
         self._state, *counts = index[0].tolist()
@@ -124,21 +125,9 @@ class OdvgFile:
                 )
 
 
-def index_lines(file: BinaryIO, name: str, state: int = 0) -> np.ndarray:
-    """Read every line once, check it and note where it lies.
-
-    Args:
-        file (BinaryIO): The ODVG file; blank lines are passed over.
-        name (str): What messages call it.
-        state (int): See :func:`file_state`.
-
-    Returns:
-        np.ndarray: ``ROW_DTYPE``: a row that holds the state and the tally of
-        boxes, then the rows of the lines.
-
-    Raises:
-        DataError: For a bad line, naming file and line.
-    """
+def _index_lines(file: BinaryIO, name: str, state: int = 0) -> np.ndarray:
+    """Read every line once, check it and note where it lies; the row before
+    those of the lines holds the state and the tally."""
     tally: Counter = Counter()
     images: Dict[str, tuple] = {}  # name -> ordinal, first row, hash of facts
     rows = bytearray(_ROW.size)
@@ -162,16 +151,9 @@ def index_lines(file: BinaryIO, name: str, state: int = 0) -> np.ndarray:
     return np.frombuffer(rows, dtype=ROW_DTYPE)
 
 
-def file_state(path: str) -> int:
-    """What an index is bound to: if it changes, the index is stale.
-
-    Args:
-        path (str): A local file.
-
-    Returns:
-        int: A hash of size, time of modification, and the first and last
-        64 KiB; and of the form of the index.
-    """
+def _file_state(path: str) -> int:
+    """What an index is bound to: a hash of size, time of modification, first
+    and last 64 KiB of the file, and of the form of the index."""
     with open(path, 'rb') as file:
         stat = os.fstat(file.fileno())
         about = f'{ROW_DTYPE} {stat.st_size} {stat.st_mtime_ns}'
@@ -181,24 +163,11 @@ def file_state(path: str) -> int:
     return int.from_bytes(digest.digest()[:8], 'little', signed=True)
 
 
-def open_index(path: str) -> np.ndarray:
+def _open_index(path: str) -> np.ndarray:
     """Map the index of a local file; make it if there is none or a stale one.
-
-    It lies beside the file, or in the user's cache (``$XDG_CACHE_HOME`` or
-    ``~/.cache``) where that is read-only, or in memory where both are. Of
-    several processes that start at once on a machine one makes it.
-
-    Args:
-        path (str): A local ODVG file.
-
-    Returns:
-        np.ndarray: See :func:`index_lines`.
-
-    Raises:
-        DataError: For a bad line, naming file and line.
-    """
-    state, places = file_state(path), index_places(path)
-    with index_lock(path):
+    Of several processes that start at once on a machine one makes it."""
+    state, places = _file_state(path), _index_places(path)
+    with _index_lock(path):
         for place in places:
             try:
                 index = np.load(place, mmap_mode='r')
@@ -214,7 +183,7 @@ def open_index(path: str) -> np.ndarray:
             console=Console(stderr=True),
             disable=osp.getsize(path) < _QUIET,
         ) as file:
-            index = index_lines(io.BufferedReader(file), path, state)
+            index = _index_lines(io.BufferedReader(file), path, state)
         for place in places:
             try:
                 _save(index, place)
@@ -231,7 +200,7 @@ def open_index(path: str) -> np.ndarray:
     return index
 
 
-def index_places(path: str) -> List[Path]:
+def _index_places(path: str) -> List[Path]:
     """Where the index of a file may lie, the best place first."""
     base = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
     cache = Path(base, 'harmoclip_mm', 'indices')
@@ -239,7 +208,7 @@ def index_places(path: str) -> List[Path]:
     return [Path(f'{osp.abspath(path)}.index'), cache / name]
 
 
-def index_lock(path: str) -> FileLock:
+def _index_lock(path: str) -> FileLock:
     """The lock of who makes an index; it ends with the process."""
     name = f'harmoclip_mm.{os.geteuid()}.{_key(path)}.lock'
     return FileLock(osp.join(tempfile.gettempdir(), name))

@@ -79,17 +79,37 @@ class RegionPhraseDataset(BaseImageTextDataset):
         super().__init__(*args, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> np.ndarray:
-        """Open the ODVG file by its index.
+        """Open the ODVG file by its index and apply ``filter_cfg``.
 
         Returns:
-            np.ndarray: For each sample its number in :meth:`_group`.
+            np.ndarray: The samples. Sample i draws from those rows of the file
+            that ``_lines[_bounds[i]:_bounds[i + 1]]`` names: arrays, so that
+            any number of samples takes little memory.
         """
         self._require_ann_file()
         self._file = OdvgFile(self.ann_file, self.backend_args)
-        tally = self._file.tally
-        samples = self._group(np.ones(len(self._file.rows), dtype=bool))
+        rows, tally = self._file.rows, self._file.tally
+        groups, kept = rows['image'], np.ones(len(rows), dtype=bool)
+        if self.caption_choice == 'all':
+            groups = np.arange(len(rows))
+        elif self.caption_choice == 'first':
+            firsts = np.unique(groups, return_index=True)[1]
+            kept = np.isin(np.arange(len(rows)), firsts)
+        if self.filter_cfg and not self.test_mode:
+            sizes = rows['short_side'][rows['head']]
+            kept &= sizes >= self.filter_cfg.get('min_size', 0)
+            if self.filter_cfg.get('filter_empty_gt', False):
+                kept &= rows['boxes'] > 0
+        lines = np.flatnonzero(kept)
+        counts = np.bincount(groups[lines])
+        self._lines = lines[np.argsort(groups[lines], kind='stable')]
+        self._bounds = np.concatenate([[0], np.cumsum(counts)])
+        samples = np.flatnonzero(counts)
         if not len(samples):
-            raise DataError(f'{self.ann_file} holds no samples')
+            raise DataError(
+                f'{self.ann_file} holds no samples: of its {len(rows)} lines '
+                f'filter_cfg={self.filter_cfg} leaves none'
+            )
         print_log(
             f'{self.ann_file}: {len(samples)} samples, {tally["boxes"]} '
             f'boxes; {tally["clipped"]} boxes clipped to their image, '
@@ -97,50 +117,6 @@ class RegionPhraseDataset(BaseImageTextDataset):
             logger='current',
         )
         return samples
-
-    def filter_data(self) -> np.ndarray:
-        """Apply ``filter_cfg``.
-
-        Returns:
-            np.ndarray: The samples that are kept, with the lines that are.
-        """
-        if self.test_mode or not self.filter_cfg:
-            return self.data_list
-        rows = self._file.rows
-        sizes = rows['short_side'][rows['head']]
-        kept = sizes >= self.filter_cfg.get('min_size', 0)
-        if self.filter_cfg.get('filter_empty_gt', False):
-            kept &= rows['boxes'] > 0
-        samples = self._group(kept)
-        if not len(samples):
-            raise DataError(
-                f'filter_cfg={self.filter_cfg} leaves none of the '
-                f'{len(self.data_list)} samples of {self.ann_file}'
-            )
-        return samples
-
-    def _group(self, kept: np.ndarray) -> np.ndarray:
-        """Make samples of lines: two arrays for any number of samples.
-
-        Sample i draws from the rows ``_lines[_bounds[i]:_bounds[i + 1]]``.
-
-        Args:
-            kept (np.ndarray): For each row whether it stays, bool.
-
-        Returns:
-            np.ndarray: The samples that have lines.
-        """
-        groups = self._file.rows['image']
-        if self.caption_choice == 'all':
-            groups = np.arange(len(kept))
-        elif self.caption_choice == 'first':
-            firsts = np.unique(groups, return_index=True)[1]
-            kept = kept & np.isin(np.arange(len(kept)), firsts)
-        lines = np.flatnonzero(kept)
-        counts = np.bincount(groups[lines])
-        self._lines = lines[np.argsort(groups[lines], kind='stable')]
-        self._bounds = np.concatenate([[0], np.cumsum(counts)])
-        return np.flatnonzero(counts)
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:

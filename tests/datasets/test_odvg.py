@@ -3,14 +3,11 @@ from collections import Counter
 
 import pytest
 
-from harmoclip_mm.datasets.odvg import (
-    clean_box,
-    compose_caption,
-    parse_odvg_line,
-)
+from harmoclip_mm.datasets.odvg import parse_odvg_line
 from harmoclip_mm.errors import DataError
 
 CAPTION = 'A dog runs after a bigger dog.'
+IMAGE = {'filename': 'a.jpg', 'height': 50, 'width': 100}
 
 
 def parse_record(record, tally=None):
@@ -19,13 +16,8 @@ def parse_record(record, tally=None):
 
 
 def record_of(*regions, caption=CAPTION, **extra):
-    return {
-        'filename': 'a.jpg',
-        'height': 50,
-        'width': 100,
-        'grounding': {'caption': caption, 'regions': list(regions)},
-        **extra,
-    }
+    grounding = {'caption': caption, 'regions': list(regions)}
+    return {**IMAGE, 'grounding': grounding, **extra}
 
 
 def parse(*regions, **extra):
@@ -129,8 +121,9 @@ def test_a_span_outside_its_caption_names_line_span_and_length(span):
     ],
 )
 def test_boxes_are_clipped_or_dropped_and_counted(box, expected):
-    tally = Counter()
-    assert clean_box(box, (100, 50), tally) == expected
+    text, tally = parse(region(box=box))
+    boxes = [instance['bbox'] for instance in text['instances']]
+    assert boxes == [expected] * (expected is not None)
     assert tally['boxes'] == 1
     assert tally['dropped'] == (expected is None)
     assert tally['clipped'] == (expected not in (None, box))
@@ -178,10 +171,19 @@ def test_detection_lines_get_a_caption_of_their_categories():
         assert text['caption'][start:end] == phrase
 
 
-def test_composed_captions():
-    assert compose_caption([]) == ('', [])
-    assert compose_caption(['dog']) == ('a photo of dog', [((11, 14),)])
-    assert compose_caption(['a', 'b', 'c'])[0] == 'a photo of a, b and c'
+@pytest.mark.parametrize(
+    ('names', 'caption', 'spans'),
+    [
+        ('', '', []),
+        ('a', 'a photo of a', [11]),
+        ('abc', 'a photo of a, b and c', [11, 14, 20]),
+    ],
+)
+def test_composed_captions(names, caption, spans):
+    instances = [{'bbox': [0, 0, 9, 9], 'category': name} for name in names]
+    text = parse_record({**IMAGE, 'detection': {'instances': instances}})
+    assert text['caption'] == caption
+    assert text['tokens_positive'] == [[[x, x + 1]] for x in spans]
 
 
 def test_images_without_regions_are_legal():
@@ -261,7 +263,7 @@ def places_of(value, path=()):
 
 GROUNDING = record_of(region(tokens_positive=[[2, 5]]), image_id=7)
 DETECTION = {
-    **{key: GROUNDING[key] for key in ('filename', 'height', 'width')},
+    **IMAGE,
     'detection': {'instances': [{'bbox': [0, 0, 9, 9], 'category': 'cat'}]},
 }
 WRONG = [

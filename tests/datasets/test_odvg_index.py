@@ -12,9 +12,9 @@ from harmoclip_mm.datasets import odvg_file
 from harmoclip_mm.datasets.odvg_file import (
     ROW_DTYPE,
     OdvgFile,
-    file_state,
-    index_lock,
-    index_places,
+    _file_state,
+    _index_lock,
+    _index_places,
 )
 
 
@@ -152,13 +152,13 @@ def test_a_bad_line_leaves_no_index(tmp_path):
 
 def build_and_tell(path, barrier, queue):
     built = []
-    index_lines = odvg_file.index_lines
+    index_lines = odvg_file._index_lines
 
     def count(*args):
         built.append(1)
         return index_lines(*args)
 
-    odvg_file.index_lines = count
+    odvg_file._index_lines = count
     barrier.wait()
     index = OdvgFile(path)
     queue.put((len(built), len(index.rows), index.rows['start'].sum()))
@@ -184,14 +184,14 @@ def test_of_processes_that_start_at_once_one_builds(tmp_path):
 
 
 def wait_for_ever(path, ready):
-    with index_lock(path):
+    with _index_lock(path):
         ready.set()
         multiprocessing.Event().wait()
 
 
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     path = write(tmp_path, line_of('a'))
-    place = index_places(path)[0]
+    place = _index_places(path)[0]
     context = multiprocessing.get_context('fork')
     ready = context.Event()
     process = context.Process(target=wait_for_ever, args=(path, ready))
@@ -284,7 +284,7 @@ def test_a_full_disk_costs_the_index_and_nothing_else(
 
 def test_a_small_file_is_hashed_whole(tmp_path):
     path = write(tmp_path, b'a' * 100)
-    state, times = file_state(path), os.stat(path)
+    state, times = _file_state(path), os.stat(path)
     write(tmp_path, b'a' * 50 + b'b' + b'a' * 49)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert file_state(path) != state
+    assert _file_state(path) != state
