@@ -3,7 +3,6 @@
 from .collate import packed_collate
 from .fgovd import FGOVDDataset
 from .image_text_retrieval import ImageTextRetrievalDataset
-from .lvis import LVISV1Dataset
 from .region_phrase import RegionPhraseDataset
 from .samplers import ResumableInfiniteSampler, ResumableSampler
 from .seeded_dataset import SeededDataset
@@ -11,7 +10,6 @@ from .seeded_dataset import SeededDataset
 __all__ = [
     'FGOVDDataset',
     'ImageTextRetrievalDataset',
-    'LVISV1Dataset',
     'RegionPhraseDataset',
     'ResumableInfiniteSampler',
     'ResumableSampler',

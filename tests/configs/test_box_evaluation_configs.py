@@ -179,7 +179,7 @@ def test_lvis(evaluate_boxes):
         'box_cls/rare_top1', 'box_cls/frequent_top5', 'lvis/bbox_AP',
         'lvis/bbox_APr', 'lvis/bbox_APf',
     } <= set(metrics)  # fmt: skip
-    assert not hasattr(np, 'float')  # lent to lvis only
+    assert not hasattr(np, 'float')  # lvis alone has it
 
 
 def test_missing_lvis_has_a_remedy(evaluate_boxes, monkeypatch):
@@ -187,9 +187,9 @@ def test_missing_lvis_has_a_remedy(evaluate_boxes, monkeypatch):
     with pytest.raises(UsageError, match='pip install lvis'):
         evaluate_boxes('box-cls_lvis.py')
     with pytest.raises(UsageError, match='pip install lvis'):
-        from harmoclip_mm.evaluation import LVISMetric
+        from harmoclip_mm.evaluation import LVISAPMetric
 
-        LVISMetric()
+        LVISAPMetric()
 
 
 def test_ov_coco_and_its_classes(evaluate_boxes):

@@ -295,7 +295,7 @@ def test_classes_of_data_and_model_are_the_same(config):
         loss = model.roi_head.bbox_head.loss_cls
         assert isinstance(loss, FederatedCrossEntropyLoss)
         assert len(loss.weights) == 866
-        assert type(metric).__name__ == 'LVISMetric'
+        assert type(metric).__name__ == 'LVISAPMetric'
 
 
 def test_a_step_and_a_prediction(config):

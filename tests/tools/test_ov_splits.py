@@ -161,7 +161,7 @@ def test_lvis_trains_on_frequent_and_common_classes(
     ]
     dataset = DATASETS.build(
         dict(
-            type='LVISV1Dataset',
+            type='mmdet.LVISV1Dataset',
             data_root=str(tmp_path),
             ann_file='annotations/lvis_v1_train_base.json',
             metainfo=dict(

@@ -21,7 +21,7 @@ test_pipeline = [
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='harmoclip_mm.LVISV1Dataset',
+        type='mmdet.LVISV1Dataset',
         metainfo=dict(classes=annotations + 'lvis_v1_base_classes.txt'),
         ann_file=annotations + 'lvis_v1_train_base.json',
         data_prefix=dict(img=_base_.data_root),
@@ -32,7 +32,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(
         _delete_=True,
-        type='harmoclip_mm.LVISV1Dataset',
+        type='mmdet.LVISV1Dataset',
         ann_file=annotations + 'lvis_v1_val.json',
         data_prefix=dict(img=_base_.data_root),
         test_mode=True,
@@ -42,7 +42,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = [
     dict(
-        type='harmoclip_mm.LVISMetric',
+        type='harmoclip_mm.LVISAPMetric',
         prefix='lvis',
         ann_file=annotations + 'lvis_v1_val.json',
         metric=['bbox', 'segm'],

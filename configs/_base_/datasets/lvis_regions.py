@@ -12,7 +12,7 @@ test_dataloader = dict(
     num_workers=4,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='LVISV1Dataset',
+        type='mmdet.LVISV1Dataset',
         ann_file=ann_file,
         data_prefix=dict(img='{{$COCO_ROOT:data/coco/}}'),
         test_mode=True,
@@ -21,5 +21,5 @@ test_dataloader = dict(
 test_cfg = dict(type='TestLoop')
 test_evaluator = [
     dict(type='BoxClassificationMetric', vocabulary='lvis1203'),
-    dict(type='LVISMetric', ann_file=ann_file, metric='bbox'),
+    dict(type='LVISAPMetric', ann_file=ann_file, metric='bbox'),
 ]

@@ -4,7 +4,7 @@ from .box_classification_metric import BoxClassificationMetric
 from .candidate_metric import FGOVDMetric
 from .checks import check_same_classes
 from .dump_results import DumpRegionResults, check_run
-from .lvis_metric import LVISMetric
+from .lvis_metric import LVISAPMetric
 from .results_file import load_results
 from .retrieval_metric import ImageTextRetrievalMetric
 
@@ -13,7 +13,7 @@ __all__ = [
     'DumpRegionResults',
     'FGOVDMetric',
     'ImageTextRetrievalMetric',
-    'LVISMetric',
+    'LVISAPMetric',
     'check_run',
     'check_same_classes',
     'load_results',
