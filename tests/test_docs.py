@@ -113,7 +113,7 @@ def test_example_of_a_data_set(examples, tiny_data):
         'a.png,64,48,1,2,30,40,a dog\na.png,64,48,5,5,60,40,a cat\n'
     )
     pipeline = [
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadCheckedImage'),
         dict(type='mmdet.LoadAnnotations', with_bbox=True),
         dict(type='RandomDropCaption', prob=1.0),
         dict(type='TokenizeRegionText', clip='ViT-B-16'),

@@ -13,7 +13,7 @@ test_dataloader = dict(
     batch_size=8,
     dataset=dict(
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadCheckedImage'),
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
             _base_.longest_side_and_pad,
             dict(type='PackRegionTextInputs'),

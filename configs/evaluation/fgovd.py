@@ -18,7 +18,7 @@ test_dataloader = dict(
         data_prefix=dict(img=''),
         test_mode=True,
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadCheckedImage'),
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
             _base_.squash,
             dict(type='TokenizeCandidates', clip=_base_.clip),

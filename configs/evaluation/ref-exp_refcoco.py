@@ -27,7 +27,7 @@ test_dataloader = dict(
         data_prefix=dict(img='train2014/'),
         test_mode=True,
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadCheckedImage'),
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
             _base_.squash,
             dict(

@@ -21,7 +21,7 @@ test_dataloader = dict(
         max_captions=5,
         test_mode=True,
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadCheckedImage'),
             _base_.native,
             dict(type='TokenizeRegionText', clip=_base_.clip),
             dict(type='PackRegionTextInputs'),

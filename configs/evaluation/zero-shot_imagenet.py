@@ -17,7 +17,7 @@ test_dataloader = dict(
         split='val',
         test_mode=True,
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadCheckedImage'),
             _base_.native,
             dict(type='mmpretrain.PackInputs'),
         ],

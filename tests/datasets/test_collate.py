@@ -9,7 +9,7 @@ from harmoclip_mm.datasets import RegionPhraseDataset, packed_collate
 from harmoclip_mm.structures import PackedList
 
 PIPELINE = [
-    {'type': 'LoadImageFromFile'},
+    {'type': 'LoadCheckedImage'},
     {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
     {'type': 'TokenizeRegionText', 'clip': 'ViT-B-16'},
     {'type': 'PackRegionTextInputs'},

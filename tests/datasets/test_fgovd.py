@@ -5,7 +5,7 @@ import pytest
 from harmoclip_mm.datasets import FGOVDDataset
 
 PIPELINE = [
-    {'type': 'LoadImageFromFile'},
+    {'type': 'LoadCheckedImage'},
     {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
     {'type': 'TokenizeCandidates', 'clip': 'ViT-B-16'},
     {'type': 'PackRegionTextInputs'},

@@ -15,7 +15,7 @@ SPLIT_SHA256 = (
     'd20da3dd48646d91a7ff7837c1c1f591d52c75e72921b2fd7f6854dc1093339f'
 )
 PIPELINE = [
-    {'type': 'LoadImageFromFile'},
+    {'type': 'LoadCheckedImage'},
     {'type': 'TokenizeRegionText', 'clip': 'ViT-B-16'},
     {'type': 'PackRegionTextInputs'},
 ]

@@ -13,7 +13,7 @@ from harmoclip_mm.datasets.transforms import BadImageError
 from harmoclip_mm.registry import DATASETS
 
 PIPELINE = [
-    {'type': 'LoadImageFromFile'},
+    {'type': 'LoadCheckedImage'},
     {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
     {'type': 'TextAwareRandomFlip', 'prob': 0.5},
     {'type': 'mmdet.Resize', 'scale': (32, 32)},

@@ -148,7 +148,7 @@ def make_config(root: Path, work_dir: str, **changes) -> Config:
                     ann_file='odvg.jsonl',
                     data_prefix=dict(img='images'),
                     pipeline=[
-                        dict(type='LoadImageFromFile'),
+                        dict(type='LoadCheckedImage'),
                         dict(type='mmdet.LoadAnnotations', with_bbox=True),
                         dict(type='TextAwareRandomFlip', prob=0.5),
                         dict(

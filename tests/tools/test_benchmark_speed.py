@@ -214,7 +214,7 @@ train_dataloader = dict(
         ann_file='odvg.jsonl',
         data_prefix=dict(img='images'),
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadCheckedImage'),
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
             dict(type='TokenizeRegionText', clip='ViT-B-16'),
             dict(type='PackRegionTextInputs'),
@@ -240,7 +240,7 @@ def test_each_transform_of_a_config_is_measured(
     steps = found['steps_ms']
     assert list(steps) == [
         'read the annotation',
-        'LoadImageFromFile',
+        'LoadCheckedImage',
         'LoadAnnotations',
         'TokenizeRegionText',
         'PackRegionTextInputs',
@@ -248,7 +248,7 @@ def test_each_transform_of_a_config_is_measured(
     ]
     assert all(cost > 0 for cost in steps.values())
     assert found['worker_ms'] == pytest.approx(sum(steps.values()))
-    rest = found['worker_ms'] - steps['LoadImageFromFile']
+    rest = found['worker_ms'] - steps['LoadCheckedImage']
     assert found['worker_without_decoding_ms'] == pytest.approx(rest)
     assert found['main_ms'] > 0 and found['images_per_s'] > 0
     assert found['image_shape'] == '[3, 48, 64]'

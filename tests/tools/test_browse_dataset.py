@@ -12,7 +12,7 @@ train_dataloader = dict(dataset=dict(
     data_root={root!r},
     data_prefix=dict(img='images'),
     pipeline=[
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadCheckedImage'),
         dict(type='mmdet.LoadAnnotations', with_bbox=True),
         dict(type='TextAwareRandomFlip', prob=0.5),
         dict(type='mmdet.Resize', scale=(96, 96)),
@@ -72,7 +72,7 @@ def test_real_photos_of_mmdets_coco(coco_photos, tmp_path, run_tool):
         'data_prefix': {'img': str(coco_photos / 'val2017')},
         'test_mode': True,
         'pipeline': [
-            {'type': 'LoadImageFromFile'},
+            {'type': 'LoadCheckedImage'},
             {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
             {'type': 'mmdet.Resize', 'scale': [224, 224]},
             {

@@ -42,7 +42,7 @@ THINGS = 'dog,cat,red car,small bus,tall man,young woman,pizza,wooden chair,'
 THINGS += 'laptop,white bird,surfboard,clock tower,traffic light,brown horse'
 THINGS = THINGS.split(',')
 # Left out where the images are decoded already.
-DECODING = ('LoadImageFromFile', 'Resize', 'CLIPResize')
+DECODING = ('LoadCheckedImage', 'Resize', 'CLIPResize')
 
 
 def add_options(option: Callable[..., Any]) -> None:

@@ -102,7 +102,7 @@ def make_batch(
     except UsageError:
         pass
     pipeline = [
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadCheckedImage'),
         dict(type='mmdet.LoadAnnotations', with_bbox=True),
         dict(type='CLIPResize', clip=clip, size=model.backbone.img_size),
         tokenize,

@@ -3,7 +3,7 @@
 data_root = '{{$COCO_ROOT:data/coco/}}'
 
 load_regions = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadCheckedImage'),
     dict(type='LoadPanopticRegions', with_mask=True),
     # CLIPSelf and FineCLIP look at the first 100 segments of an image, score
     # those of 8^2 to 1024^2 px^2, and know no crowds.

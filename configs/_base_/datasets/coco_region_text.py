@@ -7,7 +7,7 @@ phrases_file = '{{$COCO_PHRASES:annotations/phrases_train2017.jsonl}}'
 max_regions = 20
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadCheckedImage'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='TextAwareRandomFlip', prob=0.5),
     dict(type='CLIPResize', clip=None),
@@ -16,7 +16,7 @@ train_pipeline = [
     dict(type='PackRegionTextInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadCheckedImage'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='CLIPResize', clip=None),
     dict(

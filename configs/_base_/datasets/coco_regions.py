@@ -3,7 +3,7 @@
 data_root = '{{$COCO_ROOT:data/coco/}}'
 
 load_regions = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadCheckedImage'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='FilterRegions', keep_crowd=True),
 ]

@@ -4,7 +4,7 @@
 ann_file = '{{$LVIS_ROOT:data/lvis_v1/}}/annotations/lvis_v1_val.json'
 
 load_regions = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadCheckedImage'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
 ]
 test_dataloader = dict(

@@ -5,7 +5,7 @@
 data_root = '{{$SHAPES_ROOT:data/shapes/}}'
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadCheckedImage'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='CLIPResize', clip=None),
     dict(type='TokenizeRegionText', clip=None),

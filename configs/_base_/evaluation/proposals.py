@@ -7,7 +7,7 @@ proposal_file = '{{$PROPOSALS:proposals_val2017.pkl}}'
 
 model = dict(test_cfg=dict(objectness=True, max_per_img=100))
 load_proposals = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadCheckedImage'),
     dict(type='mmdet.LoadProposals', num_max_proposals=300),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(

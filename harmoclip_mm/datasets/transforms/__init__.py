@@ -6,7 +6,7 @@ from .degrade import DetachPhrases, KeepRegionsOfSome, MislinkRegions
 from .flip import TextAwareRandomFlip
 from .formatting import PackRegionTextInputs
 from .grid_regions import SampleGridRegions
-from .loading import BadImageError, LoadCaptions, LoadImageFromFile
+from .loading import BadImageError, LoadCaptions, LoadCheckedImage
 from .panoptic import LoadPanopticRegions
 from .regions import FilterRegions, SampleRegions
 from .tokenize import TokenizeRegionText
@@ -19,7 +19,7 @@ __all__ = [
     'KeepRegionsOfSome',
     'LoadCandidateBoxes',
     'LoadCaptions',
-    'LoadImageFromFile',
+    'LoadCheckedImage',
     'LoadPanopticRegions',
     'MislinkRegions',
     'PackRegionTextInputs',

@@ -7,14 +7,13 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import mmcv
 import mmengine.fileio as fileio
-from mmcv.transforms import BaseTransform
-from mmcv.transforms import LoadImageFromFile as MMCVLoadImageFromFile
+from mmcv.transforms import BaseTransform, LoadImageFromFile
 from PIL import Image, UnidentifiedImageError
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import TRANSFORMS
 
-__all__ = ['BadImageError', 'LoadCaptions', 'LoadImageFromFile']
+__all__ = ['BadImageError', 'LoadCaptions', 'LoadCheckedImage']
 
 _ENDINGS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND\xaeB`\x82'}
 
@@ -24,8 +23,8 @@ class BadImageError(RuntimeError):
 
 
 @TRANSFORMS.register_module()
-class LoadImageFromFile(MMCVLoadImageFromFile):
-    """mmcv's loader, by Pillow, whose errors name the path and the remedy.
+class LoadCheckedImage(LoadImageFromFile):
+    """mmcv's loader by Pillow, whose errors name the path and the remedy.
 
     Images are decoded as those that CLIPs were trained on: by Pillow, and
     not turned by their EXIF data.

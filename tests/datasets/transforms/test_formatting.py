@@ -76,7 +76,7 @@ def test_boxes_and_captions_of_mmdets_coco_in_one_pass(
             'data_prefix': {'img': str(coco_photos / 'val2017')},
             'test_mode': True,
             'pipeline': [
-                {'type': 'LoadImageFromFile'},
+                {'type': 'LoadCheckedImage'},
                 {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
                 *resize,
                 {

@@ -2,6 +2,7 @@ import json
 import pickle
 
 import cv2
+import mmcv.transforms
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,20 +10,22 @@ from PIL import Image
 from harmoclip_mm.datasets.transforms import (
     BadImageError,
     LoadCaptions,
-    LoadImageFromFile,
+    LoadCheckedImage,
 )
 from harmoclip_mm.registry import TRANSFORMS
 
 
-def test_it_takes_the_place_of_mmcvs_loader(harmoclip_scope, tiny_data):
+def test_it_loads_what_opencv_does(harmoclip_scope, tiny_data):
     path = str(tiny_data.image('a.png'))
-    load = TRANSFORMS.build({'type': 'LoadImageFromFile'})
-    assert type(load) is LoadImageFromFile
+    load = TRANSFORMS.build({'type': 'LoadCheckedImage'})
+    assert type(load) is LoadCheckedImage
+    known = TRANSFORMS.build({'type': 'LoadImageFromFile'})
+    assert type(known) is mmcv.transforms.LoadImageFromFile
     results = load({'img_path': path})
     assert np.array_equal(results['img'], cv2.imread(path))
     assert results['img'].flags.c_contiguous
     assert results['img_shape'] == results['ori_shape'] == (48, 64)
-    as_float = LoadImageFromFile(to_float32=True)({'img_path': path})['img']
+    as_float = LoadCheckedImage(to_float32=True)({'img_path': path})['img']
     assert as_float.dtype == np.float32
 
 
@@ -36,25 +39,25 @@ def test_an_image_that_is_cut_off_is_refused(
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(BadImageError, match='cannot be decoded') as error:
-        LoadImageFromFile(imdecode_backend=backend)({'img_path': str(path)})
+        LoadCheckedImage(imdecode_backend=backend)({'img_path': str(path)})
     assert str(path) in str(error.value)
 
 
 @pytest.mark.parametrize('suffix', ['jpg', 'png', 'bmp', 'webp'])
 def test_bytes_appended_to_an_image_do_no_harm(tiny_data, suffix):
     path = tiny_data.image(f'a.{suffix}')
-    before = LoadImageFromFile()({'img_path': str(path)})['img']
+    before = LoadCheckedImage()({'img_path': str(path)})['img']
     path.write_bytes(path.read_bytes() + b'\0' * 100 + b'a phone wrote this')
-    after = LoadImageFromFile()({'img_path': str(path)})['img']
+    after = LoadCheckedImage()({'img_path': str(path)})['img']
     assert np.array_equal(before, after)
 
 
 def test_an_image_of_another_size_than_annotated_is_refused(tiny_data):
     path = str(tiny_data.image('a.png', width=64, height=48))
     sample = {'img_path': path, 'width': 64, 'height': 48}
-    LoadImageFromFile()(dict(sample))
+    LoadCheckedImage()(dict(sample))
     with pytest.raises(BadImageError, match=r'64 x 48 px, but .* 32 x 48 px'):
-        LoadImageFromFile()({**sample, 'width': 32})
+        LoadCheckedImage()({**sample, 'width': 32})
 
 
 def test_a_photo_that_exif_data_turns(tiny_data):
@@ -63,11 +66,11 @@ def test_a_photo_that_exif_data_turns(tiny_data):
     exif[0x0112] = 6  # Orientation: turn by 90 degrees
     Image.new('RGB', (64, 48)).save(path, exif=exif)
     sample = {'img_path': str(path), 'width': 64, 'height': 48}
-    assert LoadImageFromFile()(dict(sample))['img_shape'] == (48, 64)
+    assert LoadCheckedImage()(dict(sample))['img_shape'] == (48, 64)
     sample.update(width=48, height=64)  # annotated as viewers show it
     with pytest.raises(BadImageError, match="color_type='color'"):
-        LoadImageFromFile()(dict(sample))
-    load = LoadImageFromFile(color_type='color')
+        LoadCheckedImage()(dict(sample))
+    load = LoadCheckedImage(color_type='color')
     assert load(dict(sample))['img_shape'] == (64, 48)
 
 

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from harmoclip_mm.datasets.transforms import (
     FilterRegions,
-    LoadImageFromFile,
+    LoadCheckedImage,
     LoadPanopticRegions,
     PackRegionTextInputs,
 )
@@ -110,7 +110,7 @@ def test_bad_maps_are_named(sample, spoil, message):
 def test_photos_through_resizing(panoptic_photos, harmoclip_scope):
     """Boxes and masks of real photos: the two agree after the resizing."""
     pipeline = [
-        LoadImageFromFile(),
+        LoadCheckedImage(),
         LoadPanopticRegions(with_mask=True),
         FilterRegions(min_area=64, max_regions=100, keep_crowd=True),
         Resize(scale=(160, 160), keep_ratio=True),

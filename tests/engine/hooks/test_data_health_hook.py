@@ -38,7 +38,7 @@ def train(tiny_data, lines, name, loop, num_workers=2):
                 'data_root': str(tiny_data.root),
                 'data_prefix': {'img': 'images'},
                 'pipeline': [
-                    {'type': 'LoadImageFromFile'},
+                    {'type': 'LoadCheckedImage'},
                     {'type': 'mmdet.LoadAnnotations', 'with_bbox': True},
                     {'type': 'SampleRegions', 'min_size': 4},
                     {'type': 'TokenizeRegionText', 'clip': 'ViT-B-16'},

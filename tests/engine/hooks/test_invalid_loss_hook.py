@@ -45,7 +45,7 @@ def train(tiny_data, bend, name, collate=PACKED, **optim_wrapper):
                 data_root=str(tiny_data.root),
                 data_prefix=dict(img='images'),
                 pipeline=[
-                    dict(type='LoadImageFromFile'),
+                    dict(type='LoadCheckedImage'),
                     dict(type='TokenizeRegionText', clip='ViT-B-16'),
                     dict(type='PackRegionTextInputs'),
                 ],
