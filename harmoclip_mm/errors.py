@@ -1,5 +1,8 @@
 """Errors that are the user's to mend: a message, not a defect."""
 
+import sys
+from typing import Callable
+
 
 class UsageError(Exception):
     """What the user asked for cannot be done; the message says what to do.
@@ -15,3 +18,27 @@ class DataError(UsageError, ValueError):
 
 class CheckpointError(UsageError):
     """A checkpoint that cannot be read or is of another model."""
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run the ``main`` of a tool and end with a message, not a traceback.
+
+    Only :class:`UsageError` and Ctrl-C are caught: any other exception is a
+    defect, and its traceback is wanted. In a distributed run every rank
+    prints, since the launcher ends the others as soon as the first has
+    stopped; torchrun is told what happened and repeats it after all that the
+    others print.
+
+    Args:
+        main (Callable[[], None]): The tool.
+    """
+    # here, since everything imports this file, and tools alone need torchrun
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    try:
+        record(main)()
+    except UsageError as error:
+        sys.exit(f'Error: {error}')
+    except KeyboardInterrupt:
+        print('Interrupted', file=sys.stderr)
+        sys.exit(130)  # as shells say it

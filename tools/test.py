@@ -10,17 +10,14 @@ import matplotlib as mpl
 from mmengine.config import Config, DictAction
 
 from harmoclip_mm.apis import (
-    LAUNCHERS,
     CheckpointGuard,
-    UsageError,
     build_runner,
     check_annotations,
-    close_launcher,
     load_config,
-    run_command,
-    save_metrics,
 )
-from harmoclip_mm.evaluation import DumpRegionResults
+from harmoclip_mm.engine import LAUNCHERS, close_launcher
+from harmoclip_mm.errors import UsageError, run_command
+from harmoclip_mm.evaluation import DumpRegionResults, save_metrics
 from harmoclip_mm.models.checkpoints import HEADS, is_remote
 
 

@@ -7,16 +7,9 @@ import os
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
-from harmoclip_mm.apis import (
-    LAUNCHERS,
-    CheckpointGuard,
-    UsageError,
-    build_runner,
-    close_launcher,
-    load_config,
-    run_command,
-    setup_resume,
-)
+from harmoclip_mm.apis import CheckpointGuard, build_runner, load_config
+from harmoclip_mm.engine import LAUNCHERS, close_launcher, setup_resume
+from harmoclip_mm.errors import UsageError, run_command
 
 
 def parse_args() -> argparse.Namespace:

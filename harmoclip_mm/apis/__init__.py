@@ -1,6 +1,7 @@
 """What scripts call: launching, loading, inference."""
 
-from harmoclip_mm.errors import CheckpointError, UsageError
+from harmoclip_mm.errors import CheckpointError, UsageError, run_command
+from harmoclip_mm.evaluation import save_metrics
 
 from .annotations import annotation_checksum, check_annotations
 from .blending import blend_state_dicts
@@ -18,16 +19,11 @@ from .clip import (
     load_clip,
 )
 from .config import load_config, set_clip
-from .errors import run_command
-from .launch import LAUNCHERS, close_launcher, setup_launcher
-from .metrics_file import save_metrics
 from .open_vocabulary_inferencer import OpenVocabularyInferencer
-from .resume import setup_resume
 from .runner import build_runner
 
 __all__ = [
     'EXPORT_FORMATS',
-    'LAUNCHERS',
     'CheckpointError',
     'CheckpointGuard',
     'OpenVocabularyInferencer',
@@ -40,7 +36,6 @@ __all__ = [
     'classes_of_annotations',
     'classes_of_config',
     'classes_of_results',
-    'close_launcher',
     'export_clip',
     'load_clip',
     'load_config',
@@ -48,7 +43,5 @@ __all__ = [
     'run_command',
     'save_metrics',
     'set_clip',
-    'setup_launcher',
-    'setup_resume',
     'use_safe_loading',
 ]

@@ -19,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from .errors import UsageError
+from harmoclip_mm.errors import UsageError
 
 # Lines of a failed command's log that are shown.
 TAIL_LINES = 25

@@ -5,13 +5,14 @@ import copy
 import json
 import os
 import os.path as osp
-from typing import Any, Callable, Dict, Mapping, Optional, Union
+from typing import Any, Dict, Mapping, Optional, Union
 
 import torch
 from mmengine.logging import print_log
 from safetensors.torch import save_file
 
 from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.files import replacing
 from harmoclip_mm.models import HarmoCLIP
 from harmoclip_mm.models.checkpoints import (
     clip_of,
@@ -169,20 +170,18 @@ def _save_weights(weights: Dict[str, torch.Tensor], path: str) -> None:
     }
     if path.endswith('.safetensors'):
         # transformers refuses files that do not say what wrote them
-        _replace(path, lambda p: save_file(weights, p, dict(format='pt')))
+        with replacing(path) as part:
+            save_file(weights, part, dict(format='pt'))
     else:
-        _replace(path, lambda target: torch.save(weights, target))
+        with replacing(path) as part:
+            torch.save(weights, part)
 
 
 def _save_text(content: Any, path: str) -> None:
     if not isinstance(content, str):
         content = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-
-    def write(target: str) -> None:
-        with open(target, 'w', encoding='utf-8') as file:
-            file.write(content)
-
-    _replace(path, write)
+    with replacing(path) as part, open(part, 'w', encoding='utf-8') as file:
+        file.write(content)
 
 
 def _save_tokenizer(source: str, folder: str) -> None:
@@ -199,18 +198,6 @@ def _save_tokenizer(source: str, folder: str) -> None:
             f'hand ({type(error).__name__}): put its files there.',
             logger='current',
         )
-
-
-def _replace(path: str, write: Callable[[str], Any]) -> None:
-    """Writes beside the file and renames: nobody ever reads half of it."""
-    os.makedirs(osp.dirname(path) or '.', exist_ok=True)
-    part = f'{path}.part'
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        if osp.exists(part):
-            os.remove(part)
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:

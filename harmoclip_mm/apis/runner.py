@@ -4,8 +4,9 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from harmoclip_mm.engine import setup_launcher
+
 from .checkpoint import CheckpointGuard, use_safe_loading
-from .launch import setup_launcher
 
 
 def build_runner(cfg: Config, launcher: str, guard: CheckpointGuard) -> Runner:

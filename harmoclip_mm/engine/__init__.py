@@ -1,4 +1,4 @@
-"""Hooks, loops, optimizers, strategies and how checkpoints are written."""
+"""Hooks, loops, optimizers, strategies, and how a run is started."""
 
 from .hooks import (
     AtomicCheckpointHook,
@@ -7,11 +7,14 @@ from .hooks import (
     InvalidLossHook,
     VocabularyHook,
 )
+from .launch import LAUNCHERS, close_launcher, setup_launcher
 from .loops import ResumableEpochTrainLoop
 from .optimizers import LearningRateDecayOptimWrapperConstructor
+from .resume import setup_resume
 from .strategies import CLIPFSDPStrategy
 
 __all__ = [
+    'LAUNCHERS',
     'AtomicCheckpointHook',
     'CLIPFSDPStrategy',
     'DataHealthHook',
@@ -20,4 +23,7 @@ __all__ = [
     'LearningRateDecayOptimWrapperConstructor',
     'ResumableEpochTrainLoop',
     'VocabularyHook',
+    'close_launcher',
+    'setup_launcher',
+    'setup_resume',
 ]

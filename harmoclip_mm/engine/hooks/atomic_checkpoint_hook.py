@@ -4,18 +4,40 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Dict, Iterator, Union
 
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
 from harmoclip_mm.errors import UsageError
+from harmoclip_mm.files import PART, replacing
 from harmoclip_mm.registry import HOOKS
 
-from ..atomic_backend import ATOMIC_BACKEND, PART
-
 __all__ = ['AtomicCheckpointHook']
+
+_BACKEND = 'harmoclip_mm.atomic_local'
+
+
+class _AtomicLocalBackend(LocalBackend):
+    """Local files, put in place at once; what is removed is only noted."""
+
+    def __init__(self) -> None:
+        self.doomed: Dict[str, Callable[[str], None]] = {}
+
+    def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
+        with replacing(filepath) as part:
+            super().put(obj, part)
+
+    def remove(self, filepath: str) -> None:
+        self.doomed[filepath] = super().remove
+
+    def rmtree(self, dir_path: str) -> None:
+        self.doomed[dir_path] = super().rmtree
+
+
+register_backend(_BACKEND, _AtomicLocalBackend, force=True)
 
 
 @HOOKS.register_module()
@@ -41,18 +63,13 @@ class AtomicCheckpointHook(CheckpointHook):
         Args:
             runner (Runner): The runner of the training.
         """
-        folder = str(self.out_dir or runner.work_dir)
-        local = '://' not in folder
+        local = '://' not in str(self.out_dir or runner.work_dir)
         if local and not self.backend_args and not self.file_client_args:
-            self.backend_args = dict(backend=ATOMIC_BACKEND)
+            self.backend_args = dict(backend=_BACKEND)
         super().before_train(runner)
-        if local:
-            self._remove_parts()
-
-    @master_only
-    def _remove_parts(self) -> None:
-        for path in Path(self.out_dir).glob(f'*.pth{PART}'):
-            path.unlink()
+        if local and is_main_process():
+            for path in Path(self.out_dir).glob(f'*.pth{PART}'):
+                path.unlink()
 
     def _save_checkpoint_with_step(
         self, runner: Runner, step: int, meta: dict
@@ -68,41 +85,27 @@ class AtomicCheckpointHook(CheckpointHook):
 
     @contextmanager
     def _write_then_remove(self) -> Iterator[None]:
-        """Put removals off until all is written; explain what cannot be."""
-        backend, doomed = self.file_backend, []
-        if 'remove' in vars(backend):  # within another one
-            yield
-            return
-        backend.remove, backend.rmtree = doomed.append, doomed.append
         try:
             yield
         except OSError as error:
             raise UsageError(self._explain(error)) from error
-        finally:
-            del backend.remove, backend.rmtree
-        kept = {
-            self.last_ckpt,
-            getattr(self, 'best_ckpt_path', None),
-            *getattr(self, 'best_ckpt_path_dict', {}).values(),
-        }
-        for path in doomed:
-            if path in kept:  # written again under the same name
-                continue
-            if backend.isdir(path):  # of DeepSpeed
-                backend.rmtree(path)
-            elif backend.isfile(path):
-                backend.remove(path)
+        doomed = getattr(self.file_backend, 'doomed', {})
+        best = getattr(self, 'best_ckpt_path_dict', {}).values()
+        kept = (self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best)
+        while doomed:
+            path, remove = doomed.popitem()
+            if path not in kept:  # else written again under the same name
+                remove(path)
 
     def _explain(self, error: OSError) -> str:
         space = ''
         if os.path.isdir(self.out_dir):
             free = shutil.disk_usage(self.out_dir).free
             space = f' ({free / 2**20:.0f} MiB free)'
-        reason = error.strerror or error
         return (
             f'a checkpoint could not be written into {self.out_dir}{space}: '
-            f'{reason}. Earlier checkpoints there are intact: make room, or '
-            'set default_hooks.checkpoint.out_dir to another disk or '
-            'default_hooks.checkpoint.max_keep_ckpts to a smaller number, '
-            'then go on with --resume'
+            f'{error.strerror or error}. Earlier checkpoints there are '
+            'intact: make room, or set default_hooks.checkpoint.out_dir to '
+            'another disk or default_hooks.checkpoint.max_keep_ckpts to a '
+            'smaller number, then go on with --resume'
         )

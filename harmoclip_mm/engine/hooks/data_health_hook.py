@@ -1,12 +1,13 @@
 """One line of the log about bad images, boxes and phrases."""
 
-from collections import defaultdict
-from typing import Dict, Optional, Sequence
+from typing import Dict, Optional
 
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from harmoclip_mm.datasets.counters import collect_counters
 from harmoclip_mm.registry import HOOKS
@@ -30,54 +31,35 @@ class DataHealthHook(Hook):
     priority = 'LOW'
 
     def __init__(self) -> None:
-        self._reported: Dict[str, Dict[str, int]] = defaultdict(dict)
+        self._reported: Dict[DataLoader, Tensor] = {}
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Log the counts since the last time.
-
-        Iteration-based loops of mmengine call this once, at their end.
-
-        Args:
-            runner (Runner): The runner of the training.
-        """
+        """Log the counts of the epoch; iteration-based loops end with it."""
+        when = f'{runner.iter} iterations'
         if isinstance(runner.train_loop, EpochBasedTrainLoop):
-            self._report(runner, 'train', f'epoch {runner.epoch + 1}')
-        else:
-            self._report(runner, 'train', f'{runner.iter} iterations')
+            when = f'epoch {runner.epoch + 1}'
+        self._report(runner, runner.train_dataloader, when)
 
     def after_test_epoch(
         self, runner: Runner, metrics: Optional[Dict[str, float]] = None
     ) -> None:
-        """Log the counts of the test data.
+        """Log the counts of the test data."""
+        self._report(runner, runner.test_dataloader, 'test')
 
-        Args:
-            runner (Runner): The runner of the test.
-            metrics (Dict[str, float], optional): Not used.
-        """
-        self._report(runner, 'test', 'test')
-
-    def _report(self, runner: Runner, split: str, when: str) -> None:
-        loader = getattr(runner, f'{split}_dataloader')
+    def _report(self, runner: Runner, loader: DataLoader, when: str) -> None:
+        # in the order of the config, and so the same on all ranks
         found = collect_counters(loader.dataset)
-        totals = dict(
-            zip(found, _sum_over_ranks([n for n, _ in found.values()]))
-        )
-        parts = []
-        for name, total in totals.items():
-            new = total - self._reported[split].get(name, 0)
-            if new:
-                parts.append(f'{new} {found[name][1]}')
-        self._reported[split] = totals
+        totals = torch.tensor([count for count, _ in found.values()])
+        if found:
+            all_reduce(totals)
+        before = self._reported.get(loader, torch.zeros_like(totals))
+        self._reported[loader] = totals
+        parts = [
+            f'{new} {description}'
+            for new, (_, description) in zip(totals - before, found.values())
+            if new
+        ]
         runner.logger.info(
             f'Data health, {when}: '
-            + (', '.join(parts) if parts else 'nothing replaced or dropped')
+            + (', '.join(parts) or 'nothing replaced or dropped')
         )
-
-
-def _sum_over_ranks(counts: Sequence[int]) -> Sequence[int]:
-    """Sums over ranks; the order of the counters is that of the config, and
-    so the same everywhere."""
-    tensor = torch.tensor(counts, dtype=torch.int64)
-    if tensor.numel():
-        all_reduce(tensor)
-    return tensor.tolist()

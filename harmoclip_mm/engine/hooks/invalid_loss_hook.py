@@ -1,7 +1,7 @@
 """A training that has become NaN ends, and says on which images."""
 
 import math
-from typing import Any, List, Mapping, Optional
+from typing import Any, Mapping, Optional
 
 import torch
 from mmengine.dist import get_rank
@@ -42,13 +42,6 @@ class InvalidLossHook(Hook):
     ) -> None:
         """Check the losses of the iteration.
 
-        Args:
-            runner (Runner): The runner of the training.
-            batch_idx (int): Index of the batch in its epoch.
-            data_batch (dict, optional): The batch. Defaults to None.
-            outputs (Mapping[str, Any], optional): The logged values by name.
-                Defaults to None.
-
         Raises:
             UsageError: If one is not finite, naming iteration, rank, values
                 and images.
@@ -68,7 +61,11 @@ class InvalidLossHook(Hook):
         if not bad:
             return
         shown = ', '.join(f'{name} {x:.6g}' for name, x in values.items())
-        images = '\n'.join(f'    {path}' for path in _images(data_batch))
+        samples = (data_batch or {}).get('data_samples', [])
+        images = '\n'.join(
+            f'    {x.get("img_path", x.get("img_id", "without a path"))}'
+            for x in samples
+        )
         raise UsageError(
             f'{" and ".join(bad)} not finite in iteration {runner.iter + 1} '
             f'(epoch {runner.epoch + 1}, batch {batch_idx + 1}) on rank '
@@ -77,12 +74,3 @@ class InvalidLossHook(Hook):
             'on with --resume; if it comes back at the same images, look at '
             f'them. Images of the batch:\n{images}'
         )
-
-
-def _images(data_batch: Any) -> List[str]:
-    """Paths, or ids, of the images of a batch."""
-    samples = data_batch.get('data_samples', []) if data_batch else []
-    return [
-        str(sample.get('img_path', sample.get('img_id', 'without a path')))
-        for sample in samples
-    ]

@@ -5,6 +5,7 @@ from .candidate_metric import FGOVDMetric
 from .checks import check_same_classes
 from .dump_results import DumpRegionResults, check_run
 from .lvis_metric import LVISAPMetric
+from .metrics_file import save_metrics
 from .results_file import load_results
 from .retrieval_metric import ImageTextRetrievalMetric
 
@@ -17,4 +18,5 @@ __all__ = [
     'check_run',
     'check_same_classes',
     'load_results',
+    'save_metrics',
 ]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.files import replacing
 from harmoclip_mm.text import Vocabulary
 
 from .zero_shot_classifier import ZeroShotClassifier
@@ -95,7 +96,7 @@ class TextEmbeddings:
         """Writes a ``.npz`` without pickles, as a whole or not at all.
 
         Args:
-            path (str | Path): The file; its folder must exist.
+            path (str | Path): The file.
 
         Raises:
             ValueError: If the name does not end in ``.npz``.
@@ -112,14 +113,12 @@ class TextEmbeddings:
             vision_fingerprint=self.vision_fingerprint,
         )
         text = json.dumps(about, ensure_ascii=False).encode()
-        partial = path.with_name(path.name + '.partial')
-        with open(partial, 'wb') as file:
+        with replacing(path) as part, open(part, 'wb') as file:
             np.savez(
                 file,
                 embeddings=self.embeddings.cpu().float().numpy(),
                 about=np.frombuffer(text, dtype=np.uint8),
             )
-        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: Union[str, Path]) -> 'TextEmbeddings':

@@ -10,7 +10,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
+from torch.utils.data import BatchSampler, Dataset
 
 from harmoclip_mm.engine import ResumableEpochTrainLoop
 from harmoclip_mm.errors import UsageError
@@ -52,6 +52,7 @@ def make_runner(folder, resume=None, seed=3, **changes):
         exact=True,
         by_epoch=False,
         accumulate=1,
+        batch_sampler=None,
     )
     settings.update(changes)
     return Runner(
@@ -61,6 +62,7 @@ def make_runner(folder, resume=None, seed=3, **changes):
             batch_size=settings['batch_size'],
             num_workers=0,
             sampler=dict(type=settings['sampler']),
+            batch_sampler=settings['batch_sampler'],
             dataset=Numbers(settings['length']),
         ),
         train_cfg=dict(type=settings['loop'], max_epochs=1 + bool(resume)),
@@ -147,26 +149,32 @@ def test_the_seed_is_that_of_the_checkpoint(begun, warned):
     assert runner.train_dataloader.sampler.seed == 3
 
 
-def test_another_sampler_loads_and_throws_away(
-    tmp_path, harmoclip_scope, warned
+class OwnBatches(BatchSampler):
+    """A batch sampler of a user's own."""
+
+
+def test_another_batch_sampler_loads_and_throws_away(
+    tmp_path, harmoclip_scope
 ):
-    old = dict(sampler='DefaultSampler')
-    make_runner(tmp_path / 'first', **old).train()
+    make_runner(tmp_path / 'first').train()
+    own = dict(batch_sampler=dict(type=OwnBatches, drop_last=False))
     runner = make_runner(
-        tmp_path / 'second', tmp_path / 'first' / 'iter_4.pth', **old
+        tmp_path / 'second', tmp_path / 'first' / 'iter_4.pth', **own
     )
     runner.train()
     assert runner.iter == 12
-    assert any('first 4 batches of the epoch are loaded' in x for x in warned)
 
 
-def test_another_loop_repeats_and_says_so(begun, warned):
-    runner = make_runner(
-        begun.parents[1] / 'second', begun, loop='EpochBasedTrainLoop'
-    )
-    runner.train()
-    assert runner.iter == 4 + 6 + 6
-    assert any('The 4 batches of the epoch that were tr' in x for x in warned)
+@pytest.mark.parametrize(
+    'wrong',
+    [dict(sampler='DefaultSampler'), dict(loop='EpochBasedTrainLoop')],
+)
+def test_parts_that_forget_their_place_are_refused_at_once(
+    tmp_path, harmoclip_scope, wrong
+):
+    with pytest.raises(UsageError, match='runtime_exact') as error:
+        make_runner(tmp_path / 'first', **wrong).train()
+    assert next(iter(wrong.values())) in str(error.value)
 
 
 def test_a_checkpoint_of_before_starts_its_epoch_anew(

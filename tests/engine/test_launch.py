@@ -6,7 +6,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from harmoclip_mm.apis import UsageError, launch, setup_launcher
+from harmoclip_mm.engine import launch, setup_launcher
+from harmoclip_mm.errors import UsageError
 
 
 @pytest.mark.parametrize(

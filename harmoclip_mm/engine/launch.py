@@ -9,7 +9,6 @@ leaves it alone, and tell the wrapper to use no device.
 import datetime
 import os
 import subprocess
-from typing import Optional
 
 import torch
 from mmengine.config import Config
@@ -53,8 +52,11 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
         )
     if device != 'cpu':
         return
-    dist_cfg = cfg.get('env_cfg', {}).get('dist_cfg', {})
-    _init_gloo(dist_cfg.get('timeout'))
+    kwargs = {}
+    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    if timeout is not None:
+        kwargs['timeout'] = datetime.timedelta(seconds=timeout)
+    torch_dist.init_process_group('gloo', **kwargs)
     cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
     cfg.model_wrapper_cfg = _wrapper_without_device(cfg)
     _share_cores(processes)
@@ -122,22 +124,13 @@ def _slurm_host(node_list: str) -> str:
     return hosts[0]
 
 
-def _init_gloo(timeout: Optional[float]) -> None:
-    kwargs = {}
-    if timeout is not None:
-        kwargs['timeout'] = datetime.timedelta(seconds=timeout)
-    torch_dist.init_process_group('gloo', **kwargs)
-
-
 def _wrapper_without_device(cfg: Config) -> dict:
-    wrapper = dict(cfg.get('model_wrapper_cfg') or {})
-    if not wrapper:
-        # what the Runner itself does where no wrapper is given
-        wrapper.update(
-            type='MMDistributedDataParallel',
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
-        )
+    # what the Runner itself does where no wrapper is given
+    usual = dict(
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    wrapper = dict(cfg.get('model_wrapper_cfg') or usual)
     wrapper.setdefault('type', 'MMDistributedDataParallel')
     if 'DataParallel' in str(wrapper['type']):
         wrapper['device_ids'] = None

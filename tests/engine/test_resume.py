@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from harmoclip_mm.apis.resume import find_latest_checkpoint, setup_resume
+from harmoclip_mm.engine.resume import find_latest_checkpoint, setup_resume
 from harmoclip_mm.errors import UsageError
 
 

@@ -3,7 +3,7 @@
 import logging
 import os.path as osp
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, Optional
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -38,11 +38,7 @@ def setup_resume(cfg: Config, checkpoint: Optional[str] = None) -> None:
     if checkpoint is not None:
         cfg.load_from = checkpoint
     else:
-        print_log(
-            f'Nothing to resume in {cfg.work_dir}: the training begins',
-            logger='current',
-            level=logging.WARNING,
-        )
+        _warn(f'Nothing to resume in {cfg.work_dir}: the training begins')
 
 
 def find_latest_checkpoint(work_dir: str) -> Optional[str]:
@@ -63,46 +59,33 @@ def find_latest_checkpoint(work_dir: str) -> Optional[str]:
     """
     folder, candidates = Path(work_dir), []
     pointer = folder / 'last_checkpoint'
-    if pointer.is_file():
-        named = pointer.read_text().strip()
-        if '://' in named:
-            return named
-        if named:
-            candidates = [Path(named), folder / Path(named).name]
-            if candidates[0].is_dir():
-                return named  # of DeepSpeed
-    folders = {path.parent for path in candidates if path.parent.is_dir()}
-    files = {f for where in {*folders, folder} for f in where.glob('*.pth')}
+    named = pointer.read_text().strip() if pointer.is_file() else ''
+    if '://' in named or (named and osp.isdir(named)):
+        return named  # elsewhere, or a folder of DeepSpeed
+    if named:
+        candidates = [Path(named), folder / Path(named).name]
+    folders = {folder, *(path.parent for path in candidates)}
+    files = {file for each in folders for file in each.glob('*.pth')}
     candidates += sorted(files, key=lambda path: -path.stat().st_mtime_ns)
-    complaints: List[str] = []
-    for path in candidates:
-        if not path.is_file():
+    broken: Dict[str, None] = {}  # what is said of them, each once
+    for path in filter(Path.is_file, candidates):
+        try:
+            checkpoint = load_weights_only(str(path), mmap=True)
+        except CheckpointError as error:
+            broken[str(error)] = None
             continue
-        complaint = _complain(path)
-        if complaint is None:
-            if complaints:
-                print_log(
-                    f'Resuming from {path} instead: ' + '; '.join(complaints),
-                    logger='current',
-                    level=logging.WARNING,
-                )
+        # others, as that of the best score, are whole and no help
+        if isinstance(checkpoint, dict) and 'optimizer' in checkpoint:
+            if broken:
+                _warn(f'Resuming from {path} instead: ' + '; '.join(broken))
             return str(path)
-        if complaint and complaint not in complaints:
-            complaints.append(complaint)
-    if complaints:
+    if broken:
         raise UsageError(
             f'no checkpoint in {work_dir} can be resumed from: '
-            + '; '.join(complaints)
+            + '; '.join(broken)
         )
     return None
 
 
-def _complain(path: Path) -> Optional[str]:
-    """What is wrong with a checkpoint; None if nothing is, '' if it is whole
-    but not meant for resuming."""
-    try:
-        checkpoint = load_weights_only(str(path), mmap=True)
-    except CheckpointError as error:
-        return str(error)
-    whole = isinstance(checkpoint, dict) and 'optimizer' in checkpoint
-    return None if whole else ''
+def _warn(message: str) -> None:
+    print_log(message, logger='current', level=logging.WARNING)

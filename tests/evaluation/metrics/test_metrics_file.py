@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from harmoclip_mm.apis import save_metrics
+from harmoclip_mm.evaluation import save_metrics
 
 
 def test_numbers_of_any_kind_become_json(tmp_path):
