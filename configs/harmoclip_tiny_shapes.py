@@ -4,7 +4,7 @@ _base_ = [
     './_base_/methods/harmoclip_scratch.py',
     './_base_/datasets/shapes_region_text.py',
     './_base_/schedules/adamw_tiny.py',
-    './_base_/default_runtime.py',
+    './_base_/runtime_exact.py',
 ]
 model = dict(
     heads=_base_.heads,

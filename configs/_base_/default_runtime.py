@@ -7,7 +7,6 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    exact_resume=dict(type='ExactResumeHook'),
     invalid_loss=dict(type='InvalidLossHook'),
 )
 visualizer = dict(

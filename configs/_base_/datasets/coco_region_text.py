@@ -33,7 +33,7 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     collate_fn=dict(type='harmoclip_mm.packed_collate'),
-    sampler=dict(type='ResumableSampler', shuffle=True),
+    sampler=dict(type='DefaultSampler', shuffle=True),
     drop_last=True,
     dataset=dict(
         type='RegionPhraseDataset',

@@ -34,7 +34,7 @@ train_dataloader = dict(
     # more (docs/performance.md); on two cores nobody is idle to take it over.
     num_workers=0,
     collate_fn=dict(type='harmoclip_mm.packed_collate'),
-    sampler=dict(type='ResumableSampler', shuffle=True),
+    sampler=dict(type='ResumableSampler', shuffle=True),  # runtime_exact.py
     drop_last=True,
     dataset=dict(
         type='RegionPhraseDataset',

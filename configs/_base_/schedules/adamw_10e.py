@@ -1,7 +1,7 @@
 # FineCLIP's schedule: AdamW 1e-5, 1000 steps of warm-up, cosine, 10 epochs.
 # 8 GPUs x 32 images = 256; 118287 images / 256 = 462 iterations an epoch.
 max_epochs = 10
-train_cfg = dict(type='ResumableEpochTrainLoop', max_epochs=max_epochs)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 

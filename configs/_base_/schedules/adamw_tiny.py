@@ -2,7 +2,11 @@ _base_ = './adamw_10e.py'
 # From scratch in minutes: 12000 images / 64 = 187 iterations an epoch;
 # 3 epochs = 561 iterations, 50 of them warm-up.
 max_epochs = 3
-train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+train_cfg = dict(
+    type='ResumableEpochTrainLoop',  # for runtime_exact.py
+    max_epochs=max_epochs,
+    val_interval=max_epochs,
+)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, betas=(0.9, 0.98)),
     clip_grad=dict(max_norm=1.0),
