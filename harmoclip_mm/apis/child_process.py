@@ -119,7 +119,10 @@ def run_child(
         transient=True,
         expand=True,
     )
+    bar.add_task(label, total=total, words='')
+    (task,) = bar.tasks
     start = time.monotonic()
+    next_line, seen = start + line_period, None
     with open(log, 'w', encoding='utf-8') as stream, bar:
         stream.write('$ ' + ' '.join(map(str, command)) + '\n')
         stream.flush()
@@ -132,17 +135,31 @@ def run_child(
             start_new_session=True,
         )
         try:
-            code = _follow(
-                process, bar, label, total, watch, start, line_period
-            )
+            while not _ended(process, POLL_PERIOD):
+                status = watch() if watch is not None else None
+                # only news, for the estimate of the remaining time
+                if status is not None and status != seen:
+                    seen = status
+                    bar.update(task.id, completed=status[0])
+                    bar.update(task.id, words=_describe(seen, task))
+                if bar.disable and time.monotonic() >= next_line:
+                    next_line += line_period
+                    parts = [label, format_seconds(time.monotonic() - start)]
+                    if seen is not None:
+                        parts.append(_describe(seen, task))
+                    console.print('    ' + ', '.join(parts), highlight=False)
         finally:
-            _end_group(process)
+            # data workers included
+            for sign in (signal.SIGTERM, signal.SIGKILL):
+                if process.poll() is None:
+                    os.killpg(process.pid, sign)
+                    _ended(process, 10)
     seconds = time.monotonic() - start
-    if code != 0:
+    if process.returncode != 0:
         lines = log.read_text(encoding='utf-8', errors='replace').splitlines()
         tail = '\n'.join(f'    {line}' for line in lines[-TAIL_LINES:])
         raise UsageError(
-            f'{label} failed with exit status {code} after '
+            f'{label} failed with exit status {process.returncode} after '
             f'{format_seconds(seconds)}. The end of its log:\n{tail}\n'
             f'The whole log is {log}; its first line is the command, which '
             'can be run by hand.'
@@ -154,34 +171,11 @@ def run_child(
     return seconds
 
 
-def _follow(
-    process: subprocess.Popen,
-    bar: Progress,
-    label: str,
-    total: Optional[int],
-    watch: Optional[Callable[[], Optional[Status]]],
-    start: float,
-    line_period: float,
-) -> int:
-    """Show the progress of a process until it ends; its exit status."""
-    task = bar.add_task(label, total=total, words='')
-    next_line = start + line_period
-    seen = None
-    while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(timeout=POLL_PERIOD)
-        status = watch() if watch is not None else None
-        # Only news, for the estimate of the remaining time.
-        if status is not None and status != seen:
-            seen = status
-            bar.update(task, completed=status[0])
-            bar.update(task, words=_describe(seen, bar.tasks[0]))
-        if bar.disable and time.monotonic() >= next_line:
-            next_line += line_period
-            parts = [label, format_seconds(time.monotonic() - start)]
-            if seen is not None:
-                parts.append(_describe(seen, bar.tasks[0]))
-            bar.console.print('    ' + ', '.join(parts), highlight=False)
+def _ended(process: subprocess.Popen, patience: float) -> bool:
+    """Whether a process ends within some seconds."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=patience)
+    return process.returncode is not None
 
 
 def _describe(status: Status, task: Task) -> str:
@@ -191,14 +185,3 @@ def _describe(status: Status, task: Task) -> str:
     left = task.time_remaining
     tail = '' if left is None else f', {format_seconds(left)} left'
     return f'step {step}{of}, {words}{tail}'
-
-
-def _end_group(process: subprocess.Popen) -> None:
-    """Stop a process, data workers included, if it still runs."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
