@@ -270,5 +270,5 @@ def test_make_hands_on_its_variables(tmp_path):
     assert first == (
         f"snake tools/setup/install.py '{tmp_path}/my env' 'upstream'"
     )
-    assert second.endswith('pytest tests -n 3 --dist loadfile -x')
+    assert second.endswith('pytest tests projects -n 3 --dist loadfile -x')
     assert f"'{tmp_path}/my env/bin/python'" in second

@@ -94,7 +94,9 @@ def test_siglip_without_its_tokenizer(bench, tmp_path):
     cases = found['cases']
     # nothing is cut, neither in the last block nor behind the texts
     assert cases['gc']['gflop_forward'] == pytest.approx(
-        cases['open_clip']['gflop_forward'], rel=0.01
+        # every token is projected, not the pooled one alone
+        cases['open_clip']['gflop_forward'],
+        rel=0.03,
     )
 
 
@@ -189,7 +191,7 @@ def test_a_synthetic_file_is_indexed_opened_and_read(bench, tmp_path, capsys):
         *('--folder', folder),
     )['file']
     assert found['lines'] == 500 and found['workers'] == 2
-    assert found['index_mb'] == pytest.approx((4096 + 500 * 32) / 1e6)
+    assert 0 <= 1e6 * found['index_mb'] - 500 * 32 < 4096  # and a header
     assert 0 < found['open_s'] < found['build_s']
     assert found['read_us'] > 0
     if sys.platform == 'linux':
