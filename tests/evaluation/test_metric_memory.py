@@ -17,6 +17,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from harmoclip_mm.evaluation import BoxClassificationMetric
 from harmoclip_mm.models.clip.predictions import add_box_classes
+from harmoclip_mm.models.layers import LogitScale
 
 metric = BoxClassificationMetric('lvis1203')
 total = 0
@@ -31,7 +32,8 @@ for batch in range(1000):
             labels=torch.randint(1203, (12 + part % 2,)))
         samples.append(sample)
     add_box_classes(samples, logits.split([len(s.gt_instances.bboxes)
-                                           for s in samples]))
+                                           for s in samples]),
+                    LogitScale().probabilities)
     metric.process(None, [sample.to_dict() for sample in samples])
 metrics = metric.evaluate(total)
 assert sum(len(gt) for _, gt, *_ in metric.results) in (0, 250000)

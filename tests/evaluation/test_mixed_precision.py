@@ -17,7 +17,7 @@ POINTS = 0.2
 def fit(model, dataset):
     """Fit the projection of the vision tower to the classes of boxes, by
     ridge regression: seconds in place of a training."""
-    weight = model.backbone.proj.weight
+    weight = model.backbone.visual.proj.t()  # a view: (D, C)
     weight.copy_(torch.eye(len(weight)))
     batch = [dataset[i] for i in range(len(dataset))]
     data = {key: [each[key] for each in batch] for key in batch[0]}

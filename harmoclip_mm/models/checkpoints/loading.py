@@ -77,11 +77,15 @@ def check_clip(
     holders = {k: v for k, v in holders.items() if hasattr(v, 'spec')}
     own = {part + k: tuple(v.shape) for k, v in model.state_dict().items()}
     wanted = rename(own, OWN)[0]
-    if not holders or not wanted:
+    # FSDP gathers the towers on rank 0 alone, which checks for all.
+    if not holders or not any(
+        name.startswith(tuple(holders)) for name in wanted
+    ):
         return
-    lacking = set()
-    if len(holders) == 1:  # what a single tower has no place for
-        lacking = {*_PLACES, 'logit_scale', 'logit_bias'} - {*holders}
+    # What a single tower, or a detector, has no place for.
+    lacking = {*_PLACES} - {*holders}
+    if 'logit_scale' not in wanted:
+        lacking |= {'logit_scale', 'logit_bias'}
     found, wanted = (
         {
             name: shape
