@@ -43,6 +43,12 @@ def test_ids_and_masks():
     for ids, mask in zip(results['phrase_ids'], masks):
         inside = results['caption_ids'][0][mask]
         assert torch.equal(ids[1 : 1 + len(inside)], inside)
+    # Read alone, a phrase is what stands between SOT and EOT.
+    alone = results['phrase_text_masks']
+    assert [mask.nonzero().flatten().tolist() for mask in alone] == [
+        [1, 2, 3],
+        [1, 2],
+    ]
     assert results['captions'] == [caption]
     assert results['gt_bboxes_labels'].tolist() == [0, 1, 0]
 
