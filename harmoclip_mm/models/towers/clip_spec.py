@@ -64,7 +64,8 @@ class CLIPSpec:
     @property
     def img_size(self) -> Tuple[int, int]:
         """Height and width in pixels that the CLIP was trained at."""
-        return to_2tuple(self.model_cfg['vision_cfg'].get('image_size', 224))
+        size = self.model_cfg['vision_cfg'].get('image_size', 224)
+        return tuple(to_2tuple(size))
 
     @property
     def mean(self) -> Tuple[float, ...]:
