@@ -194,11 +194,12 @@ def encode_vocabulary(
     Raises:
         ValueError: If mode or templates are unknown.
     """
-    classifier = ZeroShotClassifier(vocabulary, templates, mode)
+    prompts = dict(zip(vocabulary.classes, vocabulary.prompts))
+    classifier = ZeroShotClassifier(templates, prompts, mode)
     device = next(text_encoder.parameters()).device
     # They are kept: those of a first step in bfloat16 would be rounded.
     with torch.autocast(device.type, enabled=False):
-        rows = classifier.class_embeddings(text_encoder)
+        rows = classifier.class_embeddings(vocabulary.classes, text_encoder)
     return TextEmbeddings(
         rows.float().cpu(),
         vocabulary.classes,

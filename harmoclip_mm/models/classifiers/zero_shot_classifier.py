@@ -1,13 +1,15 @@
 """Zero-shot classifier: one text embedding a class."""
 
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import (
+    class_to_prompt,
     fill_templates,
     get_templates,
     load_vocabulary,
@@ -24,14 +26,17 @@ class ZeroShotClassifier(nn.Module):
 
     Each class name is put into each template; the embeddings are
     normalised, averaged over the templates and normalised again (CLIP,
-    arXiv 2103.00020, section 3.1.4). The matrix is kept as long as the text
-    tower's weights stay as they are, and no mode is set anew.
+    arXiv 2103.00020, section 3.1.4). The classes come with each call; the
+    matrix of those asked last is kept as long as the text tower's weights
+    stay as they are, and no mode is set anew.
 
     Args:
-        vocabulary (str | Sequence[str]): Name of a vocabulary, path of a
-            vocabulary file, or class names.
         templates (str | Sequence[str]): Name of a template set or templates
             with ``{}`` for the class name. Defaults to ``'openai80'``.
+        prompts (str | Mapping[str, str], optional): The words that stand for
+            a class in the templates: a vocabulary of the package, its file,
+            or words by class name. Defaults to none: the names, cleaned by
+            :func:`class_to_prompt`.
         mode (str): ``'eot'`` takes the embedding of the prompt, pooled as
             the CLIP pools, its own classifier; ``'lexeme'`` the mean over the
             tokens of the class name within the prompt, in the text token
@@ -40,13 +45,13 @@ class ZeroShotClassifier(nn.Module):
         chunk_size (int): Most prompts encoded at once. Defaults to 1024.
 
     Raises:
-        ValueError: If ``mode`` is unknown or the vocabulary is empty.
+        ValueError: If ``mode`` is unknown.
     """
 
     def __init__(
         self,
-        vocabulary: Union[str, Sequence[str]],
         templates: Union[str, Sequence[str]] = 'openai80',
+        prompts: Union[str, Mapping[str, str], None] = None,
         mode: str = 'eot',
         chunk_size: int = 1024,
     ) -> None:
@@ -56,8 +61,11 @@ class ZeroShotClassifier(nn.Module):
                 f'ZeroShotClassifier knows no mode {mode!r}; choose one of '
                 f'{", ".join(map(repr, MODES))}.'
             )
-        self.vocabulary = load_vocabulary(vocabulary)
         self.templates = get_templates(templates)
+        if isinstance(prompts, str):
+            vocabulary = load_vocabulary(prompts)
+            prompts = dict(zip(vocabulary.classes, vocabulary.prompts))
+        self.prompts = None if prompts is None else dict(prompts)
         self.mode = mode
         self.chunk_size = chunk_size
         self._weight: Optional[Tensor] = None
@@ -73,51 +81,86 @@ class ZeroShotClassifier(nn.Module):
         self._weight = self._made_of = None
         return super().train(mode)
 
-    def class_embeddings(self, text_encoder: nn.Module) -> Tensor:
-        """Embeddings of the classes, computed at the first call.
+    def class_embeddings(
+        self, classes: Sequence[str], text_encoder: nn.Module
+    ) -> Tensor:
+        """Embeddings of classes, computed when they or the tower change.
 
         Args:
+            classes (Sequence[str]): Names of C classes.
             text_encoder (nn.Module): A ``CLIPTextEncoder``.
 
         Returns:
-            Tensor: L2-normalised embeddings, shape (classes, D), float32.
+            Tensor: L2-normalised embeddings, shape (C, D), float32.
+
+        Raises:
+            DataError: If ``prompts`` lack a class.
         """
+        classes = tuple(classes)
         if torch.is_grad_enabled():
-            return self._build(text_encoder)
+            return self._build(classes, text_encoder)
         # In a tuple the tower is no submodule of this module.
-        made_of = (text_encoder, _state_of(text_encoder))
+        made_of = (classes, text_encoder, _state_of(text_encoder))
         if self._weight is None or self._made_of != made_of:
-            self._weight = self._build(text_encoder)
+            self._weight = self._build(classes, text_encoder)
             self._made_of = made_of
         return self._weight
+
+    def words(self, classes: Sequence[str]) -> List[str]:
+        """What stands for classes in the templates.
+
+        Args:
+            classes (Sequence[str]): Their names.
+
+        Returns:
+            List[str]: Words for each class.
+
+        Raises:
+            DataError: If ``prompts`` lack a class.
+        """
+        if self.prompts is None:
+            return [class_to_prompt(name) for name in classes]
+        lacking = [name for name in classes if name not in self.prompts]
+        if lacking:
+            raise DataError(
+                f'the prompts of the classifier have none for class '
+                f'"{lacking[0]}" ({len(lacking)} of {len(classes)} are '
+                'missing): give it prompts for the classes of the data set, '
+                'or none'
+            )
+        return [self.prompts[name] for name in classes]
 
     def forward(
         self,
         embeddings: Tensor,
+        classes: Sequence[str],
         text_encoder: nn.Module,
         scale: Tensor,
         bias: Optional[Tensor] = None,
     ) -> Tensor:
-        """Scores embeddings against all classes.
+        """Scores embeddings against classes.
 
         Args:
             embeddings (Tensor): L2-normalised embeddings, shape (N, D).
+            classes (Sequence[str]): Names of C classes.
             text_encoder (nn.Module): A ``CLIPTextEncoder``.
             scale (Tensor): Factor of the cosines, scalar.
             bias (Tensor, optional): What a CLIP trained with a sigmoid adds
                 to the scaled cosines, scalar. Defaults to none.
 
         Returns:
-            Tensor: Logits, shape (N, classes), float32.
+            Tensor: Logits, shape (N, C), float32.
         """
-        weight = self.class_embeddings(text_encoder)
+        weight = self.class_embeddings(classes, text_encoder)
         # A product in bfloat16 would tie classes that are apart.
         with torch.autocast(embeddings.device.type, enabled=False):
             logits = scale.float() * embeddings.float() @ weight.t()
             return logits if bias is None else logits + bias.float()
 
-    def _build(self, text_encoder: nn.Module) -> Tensor:
-        ids, masks = self._prompts(text_encoder.tokenizer)
+    def _build(
+        self, classes: Sequence[str], text_encoder: nn.Module
+    ) -> Tensor:
+        ids, masks = self._prompts(classes, text_encoder.tokenizer)
         device = next(text_encoder.parameters()).device
         parts: List[Tensor] = []
         for start in range(0, len(ids), self.chunk_size):
@@ -146,12 +189,14 @@ class ZeroShotClassifier(nn.Module):
             return lexeme
         return F.normalize(eot + lexeme, dim=-1)
 
-    def _prompts(self, tokenizer: Any) -> Tuple[Tensor, Optional[Tensor]]:
+    def _prompts(
+        self, classes: Sequence[str], tokenizer: Any
+    ) -> Tuple[Tensor, Optional[Tensor]]:
         """Token ids (C * T, L), and masks of the class name's tokens where
         the mode needs them."""
         prompts = [
             (*_fill(template, words), len(words.rstrip('.')))
-            for words in self.vocabulary.prompts
+            for words in self.words(classes)
             for template in self.templates
         ]
         if self.mode == 'eot':
