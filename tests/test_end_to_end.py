@@ -128,7 +128,7 @@ def test_evaluation_of_untrained_weights(road):
         'metrics.json', '--out', 'predictions.pkl', '--cfg-options',
         'test_dataloader.num_workers=1', 'test_dataloader.batch_size=9',
         # one template instead of 80: a fifth of the time
-        'model.classifier.templates=simple',
+        'model.predictors.boxes.classifier.templates=simple',
     )  # fmt: skip
     metrics = json.loads((road.folder / 'metrics.json').read_text())
     for key in (

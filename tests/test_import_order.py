@@ -29,6 +29,7 @@ LAYERS: Tuple[Tuple[str, ...], ...] = (
         'models.data_preprocessors',
     ),
     ('models.heads', 'models.classifiers'),
+    ('models.predictors',),
     ('models.clip', 'models.detection'),
     ('engine', 'evaluation.metrics', 'visualization'),
     ('apis',),

@@ -12,7 +12,6 @@ from mmengine.config import Config, DictAction
 from harmoclip_mm.apis import (
     CheckpointGuard,
     build_runner,
-    check_annotations,
     load_config,
 )
 from harmoclip_mm.engine import LAUNCHERS, close_launcher
@@ -145,9 +144,8 @@ def main() -> None:
         enable_drawing(cfg, args.show_dir)
     if args.amp:
         enable_amp(cfg)
-    annotations = check_annotations(cfg)
     guard = CheckpointGuard(strict=not initialise, optional=HEADS)
-    runner = build_runner(cfg, args.launcher, guard)
+    runner = build_runner(cfg, args.launcher, guard, ('test',))
     if initialise:
         # only a training does this by itself
         runner._init_model_weights()
@@ -158,7 +156,7 @@ def main() -> None:
             'checkpoint': args.checkpoint,
             'date': datetime.now().isoformat(' ', timespec='minutes'),
         }
-        dump = DumpRegionResults(args.out, {**run, **annotations})
+        dump = DumpRegionResults(args.out, run)
         # the other metrics got it when the test loop was built
         dump.dataset_meta = runner.test_evaluator.dataset_meta
         runner.test_evaluator.metrics.append(dump)

@@ -11,5 +11,5 @@ model = dict(
     heads=_base_.heads,
     crop_extractor=_base_.crop_extractor,
     frozen=_base_.frozen,
-    classifier=dict(vocabulary='shapes80', templates=['a {}']),
+    predictors=dict(boxes=dict(classifier=dict(templates=['a {}']))),
 )

@@ -8,5 +8,5 @@ _base_ = [
 ]
 model = dict(
     heads=_base_.heads,
-    classifier=dict(vocabulary='shapes80', templates=['a {}']),
+    predictors=dict(boxes=dict(classifier=dict(templates=['a {}']))),
 )

@@ -5,7 +5,6 @@ _base_ = [
     '../_base_/evaluation/proposals.py',
     '../_base_/datasets/coco_regions.py',
 ]
-model = dict(classifier=dict(vocabulary='coco80', templates='vild63'))
 test_dataloader = dict(
     batch_size=8,
     dataset=dict(

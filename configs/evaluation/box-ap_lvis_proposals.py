@@ -7,10 +7,7 @@ _base_ = [
     '../_base_/evaluation/proposals.py',
     '../_base_/datasets/lvis_regions.py',
 ]
-model = dict(
-    classifier=dict(vocabulary='lvis1203', templates='vild63'),
-    test_cfg=dict(max_per_img=300),
-)
+model = dict(predictors=dict(proposals=dict(max_per_img=300)))
 test_dataloader = dict(
     batch_size=8,
     dataset=dict(

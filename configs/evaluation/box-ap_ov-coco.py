@@ -7,7 +7,11 @@ _base_ = [
     '../_base_/datasets/coco_ov.py',
 ]
 model = dict(
-    classifier=dict(vocabulary=_base_.classes, templates='vild63'),
+    predictors=dict(
+        boxes=dict(
+            type='BoxClassPredictor', classifier=dict(templates='vild63')
+        )
+    ),
 )
 test_dataloader = dict(
     batch_size=8,

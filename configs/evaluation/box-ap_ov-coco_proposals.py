@@ -6,9 +6,6 @@ _base_ = [
     '../_base_/evaluation/proposals.py',
     '../_base_/datasets/coco_ov.py',
 ]
-model = dict(
-    classifier=dict(vocabulary=_base_.classes, templates='vild63'),
-)
 test_dataloader = dict(
     batch_size=8,
     dataset=dict(

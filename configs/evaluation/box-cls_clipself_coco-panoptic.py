@@ -16,7 +16,11 @@ _base_ = [
     '../_base_/datasets/coco_panoptic_regions.py',
 ]
 model = dict(
-    classifier=dict(vocabulary='coco_panoptic133_raw', templates='vild63')
+    predictors=dict(
+        boxes=dict(
+            type='BoxClassPredictor', classifier=dict(templates='vild63')
+        )
+    ),
 )
 test_dataloader = dict(
     dataset=dict(

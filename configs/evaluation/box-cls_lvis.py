@@ -13,7 +13,11 @@ _base_ = [
 ]
 model = dict(
     region_extractor=dict(normalise_map=False),
-    classifier=dict(vocabulary='lvis1203', templates='openai80'),
+    predictors=dict(
+        boxes=dict(
+            type='BoxClassPredictor', classifier=dict(templates='openai80')
+        )
+    ),
 )
 test_dataloader = dict(
     dataset=dict(

@@ -5,7 +5,10 @@
 # miss (there a hit), and nothing is rounded to bfloat16.
 # Another CLIP: --cfg-options clip=NAME.
 _base_ = '../_base_/evaluation/clip_images.py'
-model = dict(classifier=None, region_extractor=dict(normalise_map=False))
+model = dict(
+    region_extractor=dict(normalise_map=False),
+    predictors=dict(texts=dict(type='CandidateTextPredictor')),
+)
 
 test_dataloader = dict(
     **_base_.loader,

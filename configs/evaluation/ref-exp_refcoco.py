@@ -15,7 +15,7 @@ boxes_file = '{{$REFEXP_BOXES:annotations/instances_train2014.json}}'
 ann_path = ann_file if ann_file[0] == '/' else data_root + '/' + ann_file
 if boxes_file[0] != '/':
     boxes_file = data_root + '/' + boxes_file
-model = dict(classifier=None)
+model = dict(predictors=dict(boxes=dict(type='ReferringPredictor')))
 
 test_dataloader = dict(
     **_base_.loader,
@@ -28,7 +28,6 @@ test_dataloader = dict(
         test_mode=True,
         pipeline=[
             dict(type='LoadCheckedImage'),
-            dict(type='mmdet.LoadAnnotations', with_bbox=True),
             _base_.squash,
             dict(
                 type='LoadCandidateBoxes',

@@ -5,7 +5,7 @@
 # is a miss.
 # Another CLIP: --cfg-options clip=NAME.
 _base_ = '../_base_/evaluation/clip_images.py'
-model = dict(classifier=None)
+model = dict(predictors=dict(retrieval=dict(type='RetrievalPredictor')))
 
 test_dataloader = dict(
     **_base_.loader,

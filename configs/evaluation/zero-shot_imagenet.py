@@ -5,13 +5,20 @@
 # docs/evaluation.md.
 # Another CLIP: --cfg-options clip=NAME.
 _base_ = '../_base_/evaluation/clip_images.py'
-model = dict(classifier=dict(vocabulary='imagenet1000', templates='openai80'))
+model = dict(
+    predictors=dict(
+        images=dict(
+            type='ImageClassPredictor',
+            classifier=dict(templates='openai80', prompts='imagenet1000'),
+        )
+    )
+)
 
 test_dataloader = dict(
     **_base_.loader,
     batch_size=64,
     dataset=dict(
-        type='mmpretrain.ImageNet',
+        type='ZeroShotImageNet',
         # val/<1000 folders>/, or val/ and meta/val.txt
         data_root='{{$IMAGENET_ROOT:data/imagenet/}}',
         split='val',
@@ -19,7 +26,7 @@ test_dataloader = dict(
         pipeline=[
             dict(type='LoadCheckedImage'),
             _base_.native,
-            dict(type='mmpretrain.PackInputs'),
+            dict(type='mmpretrain.PackInputs', meta_keys=('img_path', 'text')),
         ],
     ),
 )

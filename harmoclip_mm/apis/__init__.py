@@ -3,15 +3,8 @@
 from harmoclip_mm.errors import CheckpointError, UsageError, run_command
 from harmoclip_mm.evaluation import save_metrics
 
-from .annotations import annotation_checksum, check_annotations
 from .blending import blend_state_dicts
 from .checkpoint import CheckpointGuard, use_safe_loading
-from .class_names import (
-    classes_of_annotations,
-    classes_of_config,
-    classes_of_results,
-    metainfo_of_config,
-)
 from .clip import (
     EXPORT_FORMATS,
     add_reading_options,
@@ -29,17 +22,11 @@ __all__ = [
     'OpenVocabularyInferencer',
     'UsageError',
     'add_reading_options',
-    'annotation_checksum',
     'blend_state_dicts',
     'build_runner',
-    'check_annotations',
-    'classes_of_annotations',
-    'classes_of_config',
-    'classes_of_results',
     'export_clip',
     'load_clip',
     'load_config',
-    'metainfo_of_config',
     'run_command',
     'save_metrics',
     'set_clip',

@@ -1,29 +1,47 @@
 """From a config to a Runner that loads checkpoints safely."""
 
+from typing import Sequence
+
 from mmengine.config import Config
-from mmengine.registry import RUNNERS
+from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
+from harmoclip_mm.datasets import check_annotations
 from harmoclip_mm.engine import setup_launcher
 
 from .checkpoint import CheckpointGuard, use_safe_loading
 
 
-def build_runner(cfg: Config, launcher: str, guard: CheckpointGuard) -> Runner:
+def build_runner(
+    cfg: Config,
+    launcher: str,
+    guard: CheckpointGuard,
+    phases: Sequence[str],
+) -> Runner:
     """Set up the processes and build the Runner of a config.
+
+    The annotation files of the data sets that will be read are checked
+    first, before anything is built that takes time.
 
     Args:
         cfg (Config): The config; ``runner_type`` names another Runner than
             mmengine's. Launcher settings are written into it.
         launcher (str): One of ``LAUNCHERS``.
         guard (CheckpointGuard): What decides which checkpoints fit.
+        phases (Sequence[str]): What the Runner will do: ``'train'`` and
+            ``'val'``, or ``'test'``.
 
     Returns:
         Runner: The Runner, with the guard among its hooks.
 
     Raises:
         UsageError: If the launcher's environment is missing.
+        DataError: If annotations do not fit their data set.
     """
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    for phase in phases:
+        loader = cfg.get(f'{phase}_dataloader') or {}
+        check_annotations(loader.get('dataset') or {})
     use_safe_loading()
     setup_launcher(cfg, launcher)
     if 'runner_type' in cfg:

@@ -1,8 +1,10 @@
 """Data sets of region phrases and of image-text retrieval, samplers."""
 
+from .annotation_check import check_annotations
 from .collate import packed_collate
 from .fgovd import FGOVDDataset
 from .image_text_retrieval import ImageTextRetrievalDataset
+from .imagenet import ZeroShotImageNet
 from .region_phrase import RegionPhraseDataset
 from .samplers import ResumableInfiniteSampler, ResumableSampler
 from .seeded_dataset import SeededDataset
@@ -14,5 +16,7 @@ __all__ = [
     'ResumableInfiniteSampler',
     'ResumableSampler',
     'SeededDataset',
+    'ZeroShotImageNet',
+    'check_annotations',
     'packed_collate',
 ]

@@ -13,5 +13,6 @@ from .detection import *  # noqa: E402, F403
 from .heads import *  # noqa: E402, F403
 from .losses import *  # noqa: E402, F403
 from .necks import *  # noqa: E402, F403
+from .predictors import *  # noqa: E402, F403
 from .region_extractors import *  # noqa: E402, F403
 from .towers import *  # noqa: E402, F403

@@ -6,6 +6,7 @@ from .templates import fill_templates, get_templates, list_templates
 from .vocabularies import (
     Vocabulary,
     class_to_prompt,
+    find_groups,
     list_vocabularies,
     load_vocabulary,
 )
@@ -15,6 +16,7 @@ __all__ = [
     'Vocabulary',
     'class_to_prompt',
     'fill_templates',
+    'find_groups',
     'get_templates',
     'link_caption',
     'list_templates',

@@ -7,9 +7,9 @@ the words that fill a prompt template.
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 _DATA_DIR = Path(__file__).parent / 'data' / 'vocabularies'
 _FIELDS = ('classes', 'groups', 'prompts', 'shared_prompts')
@@ -131,18 +131,6 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.classes)
 
-    def group_indices(self) -> Dict[str, Tuple[int, ...]]:
-        """Labels of the classes of each group.
-
-        Returns:
-            Dict[str, Tuple[int, ...]]: Group name to ascending class indices.
-        """
-        index = {name: label for label, name in enumerate(self.classes)}
-        return {
-            group: tuple(sorted(index[name] for name in members))
-            for group, members in self.groups.items()
-        }
-
 
 def list_vocabularies() -> Tuple[str, ...]:
     """Names of the vocabularies that ship with the package.
@@ -179,7 +167,6 @@ def _read(path: Path) -> Vocabulary:
 
 def load_vocabulary(
     source: Union[str, Path, Sequence[str], Vocabulary],
-    groups: Optional[Dict[str, Sequence[str]]] = None,
 ) -> Vocabulary:
     """Load a vocabulary by name, from a file, or from a list of names.
 
@@ -191,8 +178,6 @@ def load_vocabulary(
         source (str | Path | Sequence[str] | Vocabulary): Name of a
             vocabulary of the package (:func:`list_vocabularies`), path of a
             file, or class names. A :class:`Vocabulary` is passed on.
-        groups (Dict[str, Sequence[str]], optional): Replaces the groups of
-            the source.
 
     Returns:
         Vocabulary: Checked classes, groups and prompts.
@@ -208,8 +193,8 @@ def load_vocabulary(
         ('cat', 'dog')
     """
     if isinstance(source, Vocabulary):
-        vocabulary = source
-    elif isinstance(source, (str, Path)):
+        return source
+    if isinstance(source, (str, Path)):
         path = _DATA_DIR / f'{source}.json'
         if isinstance(source, Path) or source not in list_vocabularies():
             path = Path(source)
@@ -219,16 +204,57 @@ def load_vocabulary(
                 f'{", ".join(list_vocabularies())}.'
             )
         try:
-            vocabulary = _read(path)
+            return _read(path)
         except (ValueError, UnicodeDecodeError) as error:
             raise ValueError(f'Vocabulary file {path}: {error}') from error
-    elif isinstance(source, (list, tuple)):
-        vocabulary = Vocabulary(tuple(source))
+    if isinstance(source, (list, tuple)):
+        return Vocabulary(tuple(source))
+    raise TypeError(
+        'A vocabulary is a name, a path or a list of class names, got '
+        f'{type(source).__name__}.'
+    )
+
+
+def find_groups(
+    metainfo: Mapping[str, Any],
+    source: Union[str, Mapping[str, Sequence[str]], None] = None,
+) -> Dict[str, Tuple[int, ...]]:
+    """Look up the groups of a data set's classes.
+
+    Args:
+        metainfo (Mapping[str, Any]): That of the data set, with ``classes``.
+        source (str | Mapping, optional): Where the groups are named: a
+            vocabulary of the package, its file, or class names by group.
+            Defaults to none: every ``{group}_classes`` of the metainfo
+            (``thing_classes`` of mmdet's panoptic COCO, say) or, where there
+            is none, the vocabulary of the package that has these classes.
+
+    Returns:
+        Dict[str, Tuple[int, ...]]: Ascending labels of the classes of each
+        group; classes that the data set does not have are left out, and
+        groups without any.
+
+    Raises:
+        FileNotFoundError: If there is no such vocabulary.
+    """
+    classes = tuple(metainfo['classes'])
+    end = '_classes'
+    if isinstance(source, str):
+        groups = load_vocabulary(source).groups
+    elif source is not None:
+        groups = source
     else:
-        raise TypeError(
-            'A vocabulary is a name, a path or a list of class names, got '
-            f'{type(source).__name__}.'
-        )
-    if groups is not None:
-        vocabulary = replace(vocabulary, groups=groups)
-    return vocabulary
+        groups = {
+            key[: -len(end)]: names
+            for key, names in metainfo.items()
+            if key.endswith(end)
+        }
+        for name in () if groups else list_vocabularies():
+            known = load_vocabulary(name)
+            if known.classes == classes:
+                groups = known.groups
+    found = {
+        group: tuple(i for i, name in enumerate(classes) if name in names)
+        for group, names in groups.items()
+    }
+    return {group: labels for group, labels in found.items() if labels}

@@ -243,14 +243,14 @@ def test_a_checkpoint_of_the_runner_knows_its_config(tmp_path, img, at):
         "type='os.mkdir', dense_mode='token', window_size=2, with_cp=True, "
         "init_cfg=dict(type='Pretrained', checkpoint='gone.pt'), "
         f"dense_head='copy'), text_encoder=dict({inner}frozen=True), "
-        "classifier=dict(type='os.mkdir', path=os.mkdir('never')))\n"
+        "predictors=dict(a=dict(type='os.mkdir', path=os.mkdir('never'))))\n"
     )
     path = str(tmp_path / 'epoch_1.pth')
     runner_checkpoint(path, model, text)
     back = load_clip(path)
     assert back.checkpoint_info['format'] == 'harmoclip_mm'
     assert back.backbone.window_size == 2 and back.backbone.with_cp
-    assert back.text_encoder.frozen and back.classifier is None
+    assert back.text_encoder.frozen and not back.predictors
     with torch.no_grad():
         one, other = back.encode_dense(img), model.encode_dense(img)
     torch.testing.assert_close(one, other, rtol=0, atol=0)

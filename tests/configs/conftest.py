@@ -40,6 +40,7 @@ def evaluate_boxes(
     def run(name, *options, images=3, checkpoint='none', layers=4):
         # The stack keeps loggers by experiment and second: a second run
         # within one second would write into the first one's file.
+        kind = 'proposals' if 'proposals' in name else 'boxes'
         experiment = f'{tmp_path.name}_{uuid.uuid4().hex}'
         run_tool(
             'test.py', CONFIGS / 'evaluation' / name, checkpoint,
@@ -52,7 +53,7 @@ def evaluate_boxes(
             'test_dataloader.num_workers=0',
             'test_dataloader.batch_size=2',
             f'test_dataloader.dataset.indices={images}',
-            'model.classifier.templates=none',
+            f'model.predictors.{kind}.classifier.templates=none',
             *options,
         )  # fmt: skip
         with open(tmp_path / 'out.pkl', 'rb') as file:

@@ -114,7 +114,7 @@ def test_trains_and_is_tested(method, phrases, run_tool, tmp_path, tiny_clip):
     has_teacher = any(name.startswith('teacher.') for name in weights)
     assert has_teacher is (method in ('regionclip', 'clipself'))
     for name, options in (
-        (config, ['model.classifier.templates=simple']),
+        (config, ['model.predictors.boxes.classifier.templates=simple']),
         (CONFIGS / 'evaluation' / 'fgovd.py', [f'clip={clip}', *FGOVD]),
     ):
         out = tmp_path / f'{Path(name).stem}.json'

@@ -193,7 +193,8 @@ def test_imagenet(model, evaluate, coco_photos, tmp_path, monkeypatch):
         cut(path, tmp_path / f'val/n{int(row[rank]):08}')
     monkeypatch.setenv('IMAGENET_ROOT', str(tmp_path))
     figures, predictions = evaluate(
-        'zero-shot_imagenet', 'model.classifier.templates=simple'
+        'zero-shot_imagenet',
+        'model.predictors.images.classifier.templates=simple',
     )
     assert figures['accuracy/top1'] == pytest.approx(100 / 6)
     assert figures['accuracy/top5'] == pytest.approx(300 / 6)
@@ -324,7 +325,9 @@ def test_referring_expressions(
     assert 0 < np.mean(hits['refcoco'], axis=0)[1] < 1
 
 
-def test_missing_files_say_where_they_come_from(tmp_path, monkeypatch):
+def test_missing_files_say_where_they_come_from(
+    tmp_path, monkeypatch, harmoclip_scope
+):
     for name, key, message in (
         ('retrieval_coco5k', 'COCO_ROOT', 'karpathy/deepimagesent'),
         ('retrieval_flickr30k', 'FLICKR30K_ROOT', 'karpathy/deepimagesent'),

@@ -16,10 +16,13 @@ import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from harmoclip_mm.evaluation import BoxClassificationMetric
-from harmoclip_mm.models.clip.predictions import add_box_classes
+from harmoclip_mm.models import BoxClassPredictor, VisualFeatures
 from harmoclip_mm.models.layers import LogitScale
+from harmoclip_mm.text import load_vocabulary
 
-metric = BoxClassificationMetric('lvis1203')
+metric = BoxClassificationMetric()
+metric.dataset_meta = dict(classes=load_vocabulary('lvis1203').classes)
+predictor = BoxClassPredictor()
 total = 0
 for batch in range(1000):
     logits = torch.randn(250, 1203)
@@ -31,9 +34,9 @@ for batch in range(1000):
             bboxes=torch.rand(12 + part % 2, 4),
             labels=torch.randint(1203, (12 + part % 2,)))
         samples.append(sample)
-    add_box_classes(samples, logits.split([len(s.gt_instances.bboxes)
-                                           for s in samples]),
-                    LogitScale().probabilities)
+    parts = logits.split([len(s.gt_instances.bboxes) for s in samples])
+    predictor.class_logits = lambda *args: parts
+    predictor.predict(VisualFeatures(), samples, None, LogitScale())
     metric.process(None, [sample.to_dict() for sample in samples])
 metrics = metric.evaluate(total)
 assert sum(len(gt) for _, gt, *_ in metric.results) in (0, 250000)

@@ -25,7 +25,9 @@ def fit(model, dataset):
     truth = [each.gt_instances for each in data['data_samples']]
     regions = model.encode_regions(data['inputs'], [t.bboxes for t in truth])
     x = torch.cat(regions).double()
-    texts = model.classifier.class_embeddings(model.text_encoder)
+    texts = model.predictors['boxes'].classifier.class_embeddings(
+        dataset.metainfo['classes'], model.text_encoder
+    )
     y = F.normalize(texts - texts.mean(0), dim=1)
     y = y[torch.cat([t.labels for t in truth])].double()
     ridge = 1e-3 * torch.eye(x.shape[1], dtype=x.dtype)

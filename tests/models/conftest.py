@@ -41,12 +41,14 @@ TINY = dict(
         lrc=dict(type='RegionPhraseHead'),
         gr=dict(type='RegionAlignmentHead', mode='text'),
     ),
-    classifier=dict(
-        type='ZeroShotClassifier',
-        vocabulary=['dog', 'cat', 'red car'],
-        templates='simple',
+    predictors=dict(
+        boxes=dict(
+            type='BoxClassPredictor', classifier=dict(templates='simple')
+        ),
+        retrieval=dict(type='RetrievalPredictor'),
     ),
 )
+CLASSES = ('dog', 'cat', 'red car')
 
 
 def make_sample(caption, regions, scale_factor=(1.0, 1.0)):
@@ -57,6 +59,7 @@ def make_sample(caption, regions, scale_factor=(1.0, 1.0)):
         metainfo=dict(
             captions=[caption] if caption else [],
             phrases=phrases,
+            text=CLASSES,
             scale_factor=scale_factor,
         )
     )

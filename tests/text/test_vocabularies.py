@@ -9,6 +9,7 @@ import pytest
 from harmoclip_mm.text import (
     Vocabulary,
     class_to_prompt,
+    find_groups,
     list_vocabularies,
     load_vocabulary,
 )
@@ -18,7 +19,6 @@ def test_list_vocabularies():
     assert list_vocabularies() == (
         'coco80',
         'coco_panoptic133',
-        'coco_panoptic133_raw',
         'imagenet1000',
         'lvis1203',
         'shapes80',
@@ -45,11 +45,10 @@ def test_coco80_groups_are_the_ov_coco_split():
     assert set(novel) == set(names.split(' '))
 
 
-@pytest.mark.parametrize('name', ['coco_panoptic133', 'coco_panoptic133_raw'])
-def test_coco_panoptic133_equals_mmdet(name):
+def test_coco_panoptic133_equals_mmdet():
     datasets = pytest.importorskip('mmdet.datasets')
     metainfo = datasets.CocoPanopticDataset.METAINFO
-    vocabulary = load_vocabulary(name)
+    vocabulary = load_vocabulary('coco_panoptic133')
     assert vocabulary.classes == metainfo['classes']
     assert vocabulary.groups == {
         'thing': metainfo['thing_classes'],
@@ -64,8 +63,6 @@ def test_coco_panoptic133_prompts():
     assert prompts['wall-brick'] == 'brick wall'
     assert prompts['dog'] == 'dog'
     assert not any('-' in prompt for prompt in vocabulary.prompts)
-    raw = load_vocabulary('coco_panoptic133_raw')
-    assert raw.prompts == raw.classes == vocabulary.classes
 
 
 def test_lvis1203_equals_mmdet():
@@ -109,12 +106,27 @@ def test_class_to_prompt():
 
 
 def test_from_list_and_pass_through():
-    vocabulary = load_vocabulary(['Cat_x', 'dog'], groups={'pet': ['dog']})
+    vocabulary = load_vocabulary(['Cat_x', 'dog'])
     assert vocabulary.prompts == ('cat x', 'dog')
-    assert vocabulary.group_indices() == {'pet': (1,)}
     assert len(vocabulary) == 2
     assert load_vocabulary(vocabulary) is vocabulary
-    assert load_vocabulary('coco80', groups={}).groups == {}
+
+
+def test_groups_are_looked_up_by_the_classes(tmp_path):
+    meta = {'classes': ['cat', 'dog', 'bus']}
+    assert find_groups(meta) == {}
+    assert find_groups({'classes': load_vocabulary('lvis1203').classes})[
+        'rare'
+    ][:2] == (12, 13)
+    # labels are those of the data set; what it does not have is left out
+    novel = {'novel': (0, 1, 2)}
+    assert find_groups(meta, 'coco80') == novel
+    own = {'pet': ['dog', 'cat'], 'fish': ['cod']}
+    assert find_groups(meta, own) == {'pet': (0, 1)}
+    meta.update(base_classes=('bus',), novel_classes=())
+    assert find_groups(meta) == {'base': (2,)}
+    with pytest.raises(FileNotFoundError, match='coco81'):
+        find_groups(meta, 'coco81')
 
 
 def test_from_files(tmp_path):
@@ -206,9 +218,5 @@ def test_imagenet1000_prompts_are_open_clips():
 def test_prompts_may_be_shared_on_purpose():
     vocabulary = Vocabulary(('a', 'b'), {}, ('x', 'x'), ('x',))
     assert vocabulary.prompts == ('x', 'x')
-    assert load_vocabulary(vocabulary, groups={'g': ['b']}).prompts == (
-        'x',
-        'x',
-    )
     with pytest.raises(ValueError, match=r"Duplicate prompts: \['y'\]"):
         Vocabulary(('a', 'b', 'c'), {}, ('y', 'x', 'y'), ('x',))

@@ -2,7 +2,7 @@
 """Write a page about box classification from the predictions of a test.
 
     python tools/test.py CONFIG CHECKPOINT --out results.pkl
-    python tools/analysis_tools/box_cls_report.py results.pkl --config CONFIG
+    python tools/analysis_tools/box_cls_report.py results.pkl
 
 One HTML file that opens in a browser without a network: accuracy of each
 class, the worst classes with pictures, what is taken for what, calibration,
@@ -12,21 +12,9 @@ and accuracy against box size.
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from harmoclip_mm.apis import (
-    UsageError,
-    annotation_checksum,
-    classes_of_annotations,
-    classes_of_config,
-    classes_of_results,
-    load_config,
-    metainfo_of_config,
-    run_command,
-)
-from harmoclip_mm.evaluation import check_run, load_results
+from harmoclip_mm.errors import run_command
+from harmoclip_mm.evaluation import load_results
 from harmoclip_mm.evaluation.metrics.table import render_table
-from harmoclip_mm.text import Vocabulary, load_vocabulary
 from harmoclip_mm.visualization.box_cls_report import (
     BoxClsFigures,
     write_page,
@@ -40,21 +28,6 @@ def parse_args() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('results', help='what tools/test.py --out wrote')
-    names = parser.add_mutually_exclusive_group()
-    names.add_argument(
-        '--config', help='config of the test, which names the classes'
-    )
-    names.add_argument(
-        '--ann-file',
-        help='annotations of the test in COCO format, which name the classes '
-        'and must have all images of the results',
-    )
-    names.add_argument(
-        '--vocabulary',
-        help='vocabulary of the package, or file, that names the classes; '
-        'without any of the three the names of the results are taken, or '
-        'numbers',
-    )
     parser.add_argument(
         '--out',
         metavar='FILE.html',
@@ -82,13 +55,6 @@ def parse_args() -> argparse.Namespace:
             metavar='N',
             help=f'{text} (default: %(default)s)',
         )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace settings of the config',
-    )
     args = parser.parse_args()
     for name in ('num_bins', 'num_pairs', 'min_boxes'):
         if getattr(args, name) < 1:
@@ -97,37 +63,6 @@ def parse_args() -> argparse.Namespace:
         if getattr(args, name) < 0:
             parser.error(f'--{name.replace("_", "-")} must not be negative')
     return args
-
-
-def find_vocabulary(args: argparse.Namespace, records: list) -> Vocabulary:
-    """The classes by what the user gave, else by the file itself."""
-    known = bool(records[0].get('run'))  # else of an older version
-    if known:
-        check_run(records, args.results)
-    if args.config:
-        cfg = load_config(args.config, args.cfg_options)
-        if known:
-            check_run(
-                records,
-                args.results,
-                classes=metainfo_of_config(cfg).get('classes'),
-                ann_sha256=annotation_checksum(cfg),
-            )
-        return classes_of_config(cfg)
-    if args.ann_file:
-        vocabulary = classes_of_annotations(args.ann_file, records)
-        if known:
-            check_run(records, args.results, classes=vocabulary.classes)
-        return vocabulary
-    if args.vocabulary:
-        try:
-            return load_vocabulary(args.vocabulary)
-        except (FileNotFoundError, ValueError) as error:
-            raise UsageError(str(error)) from error
-    vocabulary = classes_of_results(records)
-    if not (records[0].get('run') or {}).get('classes'):
-        print('The file does not name its classes; --config does')
-    return vocabulary
 
 
 def print_classes(figures: BoxClsFigures) -> None:
@@ -146,7 +81,7 @@ def main() -> None:
     """Read, compute, write."""
     args = parse_args()
     records = load_results(args.results)
-    figures = BoxClsFigures(records, find_vocabulary(args, records))
+    figures = BoxClsFigures(records)
     out_file = Path(args.out or Path(args.results).with_suffix('.html'))
     options = ('num_bins', 'num_pairs', 'num_worst', 'num_pictures')
     write_page(

@@ -154,13 +154,14 @@ def evaluate(
     metrics = loop.run()
     figures = {name: metrics[key] for name, key in FIGURES.items()}
     model = runner.model
+    classifier = model.predictors['boxes'].classifier
     if modes:
         for mode in ('lexeme', 'both'):
-            model.classifier.mode = mode
+            classifier.mode = mode
             metrics = loop.run()
             figures[f'box_top1_{mode}'] = metrics['box_cls/top1']
             figures[f'box_top1_novel_{mode}'] = metrics['box_cls/novel_top1']
-        model.classifier.mode = 'eot'
+        classifier.mode = 'eot'
     extractor = model.region_extractor
     model.region_extractor = MODELS.build(
         dict(type='CropFeatureExtractor', context=crop_context)
@@ -215,7 +216,10 @@ def main() -> None:
     work_dir = Path(spec['work_dir'])
     cfg = make_config(spec)
     runner = build_runner(
-        cfg, 'none', CheckpointGuard(strict=False, optional=HEADS)
+        cfg,
+        'none',
+        CheckpointGuard(strict=False, optional=HEADS),
+        ('train', 'val'),
     )
     runner.train()
     times = runner.message_hub.get_scalar('train/time').data[0]

@@ -20,6 +20,7 @@ from harmoclip_mm.apis import UsageError
 from harmoclip_mm.models.layers import LogitScale
 from harmoclip_mm.models.utils import RegionBatch
 from harmoclip_mm.registry import MODELS
+from harmoclip_mm.text import load_vocabulary
 
 
 def add_options(option: Callable[..., Any]) -> None:
@@ -28,7 +29,7 @@ def add_options(option: Callable[..., Any]) -> None:
     option('sizes', [224, 1024], 'sides of the square images in pixels')
     option('boxes', [1, 10, 50], 'boxes an image')
     option('batch-size', 1, 'images encoded together')
-    option('vocabulary', 'coco80', "the classifier's classes, name or file")
+    option('vocabulary', 'coco80', 'classes to score, name or file')
     option('templates', 'simple', 'its prompts; openai80: 80 times as many')
     option('device', get_device(), 'cpu or cuda')
     option('precision', 'fp32', 'of autocast', choices=sorted(DTYPES))
@@ -55,19 +56,22 @@ def time_classifier(args: argparse.Namespace) -> Optional[Dict[str, float]]:
     """Seconds of building the classifier, and of scoring 1000 boxes."""
     tower = MODELS.build(dict(type='CLIPTextEncoder', clip=args.clip))
     tower.eval().to(args.device)
-    cfg = dict(vocabulary=args.vocabulary, templates=args.templates)
-    classifier = MODELS.build(dict(type='ZeroShotClassifier', **cfg)).eval()
+    classes = load_vocabulary(args.vocabulary).classes
+    cfg = dict(type='ZeroShotClassifier', templates=args.templates)
+    classifier = MODELS.build(cfg).eval()
     scale = LogitScale().to(args.device)()[0]
     embeddings = torch.randn(1000, tower.out_dims, device=args.device)
     try:
         # it tokenises too, as every evaluation does
-        build = seconds_of(partial(classifier.class_embeddings, tower))
+        build = seconds_of(
+            partial(classifier.class_embeddings, classes, tower)
+        )
     except UsageError as error:
         print(f'No classifier: {error}')
         return None
-    score = partial(classifier, embeddings, tower, scale)
+    score = partial(classifier, embeddings, classes, tower, scale)
     return dict(
-        classes=len(classifier.vocabulary),
+        classes=len(classes),
         templates=len(classifier.templates),
         build_seconds=build,
         score_1000_boxes_seconds=median_seconds(score, args.rounds),

@@ -229,7 +229,7 @@ def loss_of(model: nn.Module, batch: dict, dtype: torch.dtype) -> Tensor:
 def build_cases(args: argparse.Namespace, cfg: Config) -> Dict[str, Case]:
     """The steps to time, AdamW's update and a large product, by name."""
     heads, dtype = cfg.model.pop('heads'), DTYPES[args.precision]
-    cfg.model.pop('classifier', None)
+    cfg.model.pop('predictors', None)
     cfg.model.setdefault('crop_extractor', dict(type='CropFeatureExtractor'))
     models: Dict[str, nn.Module] = {}
 

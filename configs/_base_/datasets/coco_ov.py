@@ -37,6 +37,7 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoDataset',
+        return_classes=True,
         metainfo=dict(
             classes=classes,
             base_classes=base_classes,

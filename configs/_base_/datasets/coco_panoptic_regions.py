@@ -21,6 +21,7 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoPanopticDataset',
+        return_classes=True,
         data_root=data_root,
         ann_file='annotations/panoptic_val2017.json',
         data_prefix=dict(img='val2017/', seg='annotations/panoptic_val2017/'),
@@ -28,6 +29,4 @@ test_dataloader = dict(
     ),
 )
 test_cfg = dict(type='TestLoop')
-test_evaluator = [
-    dict(type='BoxClassificationMetric', vocabulary='coco_panoptic133_raw')
-]
+test_evaluator = [dict(type='BoxClassificationMetric')]

@@ -51,6 +51,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoDataset',
+        return_classes=True,
         data_root=data_root,
         ann_file='annotations/instances_val2017.json',
         data_prefix=dict(img='val2017/'),
@@ -61,7 +62,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = [
-    dict(type='BoxClassificationMetric', vocabulary='coco80'),
+    dict(type='BoxClassificationMetric'),
     dict(type='ImageTextRetrievalMetric'),
     dict(
         type='mmdet.CocoMetric',

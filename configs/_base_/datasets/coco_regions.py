@@ -13,6 +13,7 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoDataset',
+        return_classes=True,
         data_root=data_root,
         ann_file='annotations/instances_val2017.json',
         data_prefix=dict(img='val2017/'),
@@ -21,7 +22,7 @@ test_dataloader = dict(
 )
 test_cfg = dict(type='TestLoop')
 test_evaluator = [
-    dict(type='BoxClassificationMetric', vocabulary='coco80'),
+    dict(type='BoxClassificationMetric'),
     dict(
         type='mmdet.CocoMetric',
         ann_file=data_root + '/annotations/instances_val2017.json',

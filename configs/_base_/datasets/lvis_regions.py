@@ -13,6 +13,7 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.LVISV1Dataset',
+        return_classes=True,
         ann_file=ann_file,
         data_prefix=dict(img='{{$COCO_ROOT:data/coco/}}'),
         test_mode=True,
@@ -20,6 +21,6 @@ test_dataloader = dict(
 )
 test_cfg = dict(type='TestLoop')
 test_evaluator = [
-    dict(type='BoxClassificationMetric', vocabulary='lvis1203'),
+    dict(type='BoxClassificationMetric'),
     dict(type='LVISAPMetric', ann_file=ann_file, metric='bbox'),
 ]

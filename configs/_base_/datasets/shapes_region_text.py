@@ -51,6 +51,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoDataset',
+        return_classes=True,
         data_root=data_root,
         ann_file='annotations/instances_val.json',
         data_prefix=dict(img='val/'),
@@ -66,6 +67,7 @@ test_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoDataset',
+        return_classes=True,
         data_root=data_root,
         ann_file='annotations/instances_test.json',
         data_prefix=dict(img='test/'),
@@ -76,11 +78,11 @@ test_dataloader = dict(
 )
 
 val_evaluator = [
-    dict(type='BoxClassificationMetric', vocabulary='shapes80'),
+    dict(type='BoxClassificationMetric'),
     dict(type='ImageTextRetrievalMetric'),
 ]
 test_evaluator = [
-    dict(type='BoxClassificationMetric', vocabulary='shapes80'),
+    dict(type='BoxClassificationMetric'),
     dict(type='ImageTextRetrievalMetric'),
     dict(
         type='mmdet.CocoMetric',

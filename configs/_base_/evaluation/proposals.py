@@ -5,14 +5,24 @@
 _base_ = './clip_images.py'
 proposal_file = '{{$PROPOSALS:proposals_val2017.pkl}}'
 
-model = dict(test_cfg=dict(objectness=True, max_per_img=100))
+model = dict(
+    predictors=dict(
+        proposals=dict(
+            type='ProposalClassPredictor',
+            classifier=dict(templates='vild63'),
+            objectness=True,
+            max_per_img=100,
+        )
+    )
+)
 load_proposals = [
     dict(type='LoadCheckedImage'),
     dict(type='mmdet.LoadProposals', num_max_proposals=300),
-    dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(
         type='mmdet.ProposalBroadcaster',
         transforms=[_base_.longest_side_and_pad],
     ),
+    # in pixels of the original image, as mmdet's detectors have it
+    dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='PackRegionTextInputs'),
 ]

@@ -7,7 +7,11 @@ model = dict(
     type='HarmoCLIP',
     clip=clip,
     region_extractor=dict(type='RoIFeatureExtractor'),
-    classifier=dict(
-        type='ZeroShotClassifier', vocabulary='coco80', templates='openai80'
+    # what a test answers: classes of given boxes, and retrieval
+    predictors=dict(
+        boxes=dict(
+            type='BoxClassPredictor', classifier=dict(templates='openai80')
+        ),
+        retrieval=dict(type='RetrievalPredictor'),
     ),
 )

@@ -25,7 +25,8 @@ class PackRegionTextInputs(PackDetInputs):
 
     Args:
         meta_keys (Sequence[str]): Keys that become meta information, where
-            present.
+            present. ``text`` are the class names of a data set with
+            ``return_classes=True``.
     """
 
     TEXT_KEYS = (
@@ -49,6 +50,7 @@ class PackRegionTextInputs(PackDetInputs):
             'flip_direction',
             'captions',
             'phrases',
+            'text',
             'tokens_positive',
         ),
     ) -> None:

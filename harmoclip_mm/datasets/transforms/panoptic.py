@@ -56,7 +56,9 @@ class LoadPanopticRegions(BaseTransform):
     Required keys: ``seg_map_path``, ``segments_info`` and ``instances`` as of
     mmdet's ``CocoPanopticDataset``, ``ori_shape``. Added keys: ``gt_bboxes``
     (N, 4), ``gt_bboxes_labels`` (N,), ``gt_ignore_flags`` (N,) and, where
-    asked for, ``gt_masks`` (N, H, W).
+    asked for, ``gt_masks`` (N, H, W). With ``return_classes=True`` mmdet gives
+    the names of things as ``text`` and those of stuff as ``stuff_text``; here
+    ``text`` becomes all of them.
 
     Args:
         with_mask (bool): Whether to load masks. Defaults to False.
@@ -115,6 +117,9 @@ class LoadPanopticRegions(BaseTransform):
         )
         results['gt_bboxes_labels'] = np.array(labels, dtype=np.int64)
         results['gt_ignore_flags'] = np.array(ignored, dtype=bool)
+        if 'stuff_text' in results:
+            stuff = results.pop('stuff_text')
+            results['text'] = (*results['text'], *stuff)
         if self.with_mask:
             results['gt_masks'] = BitmapMasks(masks, *segments.shape)
         return results

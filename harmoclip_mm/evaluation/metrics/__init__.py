@@ -2,8 +2,7 @@
 
 from .box_classification_metric import BoxClassificationMetric
 from .candidate_metric import FGOVDMetric
-from .checks import check_same_classes
-from .dump_results import DumpRegionResults, check_run
+from .dump_results import DumpRegionResults
 from .lvis_metric import LVISAPMetric
 from .metrics_file import save_metrics
 from .results_file import load_results
@@ -15,8 +14,6 @@ __all__ = [
     'FGOVDMetric',
     'ImageTextRetrievalMetric',
     'LVISAPMetric',
-    'check_run',
-    'check_same_classes',
     'load_results',
     'save_metrics',
 ]

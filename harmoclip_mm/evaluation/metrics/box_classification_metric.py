@@ -8,10 +8,10 @@ from mmengine.logging import MMLogger
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
-from harmoclip_mm.text import Vocabulary, load_vocabulary
+from harmoclip_mm.text import find_groups
 
 from ..functional import box_classification_accuracy
-from .checks import check_same_classes, check_unique
+from .checks import check_unique
 from .table import render_table
 
 
@@ -32,14 +32,10 @@ class BoxClassificationMetric(BaseMetric):
     distributed sampler by cutting the results to the length of the data set.
 
     Args:
-        vocabulary (str or Sequence[str], optional): The classes that were
-            scored, in order: name or file for
-            :func:`~harmoclip_mm.text.load_vocabulary`, or their names.
-            Defaults to None: ``classes`` of the data set.
-        groups (dict[str, Sequence[str]], optional): Class names of each
-            group. Defaults to None: those of the vocabulary or, where it has
-            none, every ``{group}_classes`` of the data set's metainfo, e.g.
-            ``thing_classes`` of mmdet's ``CocoPanopticDataset``.
+        groups (str or dict[str, Sequence[str]], optional): Where the groups
+            of classes are named, see :func:`~harmoclip_mm.text.find_groups`.
+            Defaults to None: in the data set's metainfo, or in the vocabulary
+            of the package that has its classes.
         topk (Sequence[int]): The k to report. Defaults to (1, 5).
         collect_device (str): Where ranks exchange their results, 'cpu' or
             'gpu'. Defaults to 'cpu'.
@@ -49,31 +45,25 @@ class BoxClassificationMetric(BaseMetric):
             ``collect_device='cpu'``. Defaults to None.
 
     Raises:
-        DataError: If the vocabulary is not the data set's, a label is
-            outside the vocabulary, a score is not a number, predictions and
-            boxes disagree in number, two samples are the same image, or
-            there is no box at all.
-        ValueError: If a group names an unknown class.
+        DataError: If the data set names no classes, a label is outside
+            them, a score is not a number, predictions and boxes disagree in
+            number, two samples are the same image, or there is no box at
+            all.
     """
 
     default_prefix = 'box_cls'
 
     def __init__(
         self,
-        vocabulary: Optional[Union[str, Sequence[str]]] = None,
-        groups: Optional[Dict[str, Sequence[str]]] = None,
+        groups: Optional[Union[str, Dict[str, Sequence[str]]]] = None,
         topk: Sequence[int] = (1, 5),
         collect_device: str = 'cpu',
         prefix: Optional[str] = None,
         collect_dir: Optional[str] = None,
     ) -> None:
         super().__init__(collect_device, prefix, collect_dir)
-        self.vocabulary = (
-            None if vocabulary is None else load_vocabulary(vocabulary)
-        )
         self.groups = groups
         self.topk = tuple(sorted(topk))
-        self._scored: Optional[Vocabulary] = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the labels of one batch.
@@ -83,7 +73,7 @@ class BoxClassificationMetric(BaseMetric):
             data_samples (Sequence[dict]): Samples with ground truth and
                 predictions, see the class.
         """
-        num_classes = len(self._resolve())
+        num_classes = self._num_classes()
         for sample in data_samples:
             self.results.append(self._pack(sample, num_classes))
 
@@ -107,9 +97,8 @@ class BoxClassificationMetric(BaseMetric):
             if outside.size:
                 raise DataError(
                     f'image {image}: a {name} has class {outside[0]}, but '
-                    f'the vocabulary has {num_classes} classes (0 to '
-                    f'{num_classes - 1}); give the metric and the model the '
-                    "vocabulary of the data set's annotations"
+                    f'the data set has {num_classes} classes (0 to '
+                    f'{num_classes - 1})'
                 )
         width = min(self.topk[-1], num_classes)
         if not len(gt_labels):  # may come with any K
@@ -159,8 +148,8 @@ class BoxClassificationMetric(BaseMetric):
                 'of the data set, and that the test pipeline loads them '
                 '(mmdet.LoadAnnotations with with_bbox=True)'
             )
-        num_classes = len(self._resolve())
-        groups = self._resolve().group_indices()
+        num_classes = self._num_classes()
+        groups = find_groups(self.dataset_meta, self.groups)
         _, gt_labels, topk_labels, topk_scores = zip(*results)
         gt_labels = np.concatenate(gt_labels)
         width = min(labels.shape[1] for labels in topk_labels)
@@ -193,33 +182,14 @@ class BoxClassificationMetric(BaseMetric):
         logger.info('\n' + render_table(header, rows, title))
         return accuracy
 
-    def _resolve(self) -> Vocabulary:
-        """The classes and groups to score, checked against the data set."""
-        if self._scored is None:
-            meta = self.dataset_meta or {}
-            annotated = meta.get('classes')
-            if self.vocabulary is not None:
-                classes = self.vocabulary.classes
-                groups = self.vocabulary.groups
-                if annotated:
-                    check_same_classes(annotated, classes, 'the vocabulary')
-            elif annotated:
-                classes, groups = annotated, {}
-            else:
-                raise DataError(
-                    'the data set names no classes (metainfo): give '
-                    'BoxClassificationMetric a vocabulary'
-                )
-            groups = self.groups or groups
-            if not groups:
-                end = '_classes'
-                groups = {
-                    key[: -len(end)]: tuple(names)
-                    for key, names in meta.items()
-                    if key.endswith(end) and names
-                }
-            self._scored = Vocabulary(tuple(classes), groups)
-        return self._scored
+    def _num_classes(self) -> int:
+        classes = (self.dataset_meta or {}).get('classes')
+        if not classes:
+            raise DataError(
+                'the data set names no classes: give it metainfo=dict('
+                'classes=...)'
+            )
+        return len(classes)
 
 
 def _array(values: Any) -> np.ndarray:

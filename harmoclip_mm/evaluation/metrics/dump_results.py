@@ -5,10 +5,10 @@ from typing import Any, Dict, List, Optional, Sequence
 from mmdet.structures.mask import encode_mask_results
 from mmengine.evaluator import DumpResults
 
-from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
+from harmoclip_mm.text import find_groups
 
-from .checks import check_unique, difference_of_classes
+from .checks import check_unique
 
 
 @METRICS.register_module()
@@ -17,15 +17,18 @@ class DumpRegionResults(DumpResults):
 
     As mmdet's ``DumpDetResults``, but ``gt_instances`` stays: predictions
     classify the given boxes, so neither can be read without the other, and
-    the accuracies can be computed again from the file alone. Token ids and
-    ground-truth masks are left out, predicted masks become RLE. The key
-    ``run`` of every record says where it is from, for :func:`check_run`.
+    the accuracies can be computed again from the file alone. Boxes of
+    predictions, and of the ground truth that they answer row by row, are
+    those of the original image. Token ids and ground-truth masks are left
+    out, predicted masks become RLE. The key ``run`` of every record says
+    where it is from: ``classes`` and ``groups`` of the data set, and what
+    the writer knew.
 
     Args:
         out_file_path (str): The file; ends with ``.pkl`` or ``.pickle``.
         run (dict, optional): What ``run`` of the records holds beside
-            ``classes`` of the data set, e.g. ``config``, ``checkpoint``,
-            ``date`` and ``ann_sha256``; plain values. Defaults to None.
+            these, e.g. ``config``, ``checkpoint`` and ``date``; plain
+            values. Defaults to None.
         collect_device (str): Where ranks exchange their results, 'cpu' or
             'gpu'. Defaults to 'cpu'.
         collect_dir (str, optional): Folder shared by the ranks for
@@ -67,8 +70,13 @@ class DumpRegionResults(DumpResults):
                 for key, value in sample.items()
                 if key not in self.DROPPED
             }
-            sample.get('gt_instances', {}).pop('masks', None)
+            if not isinstance(sample.get('text', ''), str):
+                del sample['text']  # the classes, which `run` has once
+            truth = sample.get('gt_instances', {})
+            truth.pop('masks', None)
             pred = sample.get('pred_instances', {})
+            if 'topk_labels' in pred or 'candidate_logits' in pred:
+                truth['bboxes'] = pred['bboxes']
             if 'masks' in pred:
                 masks = pred['masks'].cpu().numpy()
                 pred['masks'] = encode_mask_results(masks)
@@ -88,79 +96,12 @@ class DumpRegionResults(DumpResults):
             DataError: If two samples are the same image.
         """
         check_unique([record.get('img_id') for record in results])
-        classes = (self.dataset_meta or {}).get('classes')
-        run = {'classes': classes and tuple(classes), **self.run}
+        meta = self.dataset_meta or {}
+        run = dict(self.run, classes=None, groups={})
+        if meta.get('classes'):
+            groups = find_groups(meta)
+            run.update(classes=tuple(meta['classes']), groups=groups)
         # one object, which pickle writes once
         return super().compute_metrics(
             [{**record, 'run': run} for record in results]
         )
-
-
-def check_run(
-    records: Sequence[dict],
-    path: str,
-    classes: Optional[Sequence[str]] = None,
-    ann_sha256: Optional[str] = None,
-    img_ids: Optional[Sequence[Any]] = None,
-) -> Dict[str, Any]:
-    """Refuse a results file that is not of one run, or not of this data set.
-
-    Args:
-        records (Sequence[dict]): Records that :class:`DumpRegionResults`
-            wrote.
-        path (str): Their file, for errors.
-        classes (Sequence[str], optional): Classes the labels must index.
-            Defaults to None: not compared.
-        ann_sha256 (str, optional): Checksum of the annotation file the
-            results must be of. Defaults to None: not compared.
-        img_ids (Sequence[Any], optional): The images the file must hold,
-            in any order. Defaults to None: not compared.
-
-    Returns:
-        dict[str, Any]: ``run`` of the file: ``classes``, and what the writer
-        knew of ``config``, ``checkpoint``, ``ann_file``, ``ann_sha256``.
-
-    Raises:
-        DataError: If the records are of several runs or of another data
-            set, or hold an image twice.
-    """
-    remedy = 'make it anew with tools/test.py --out'
-    runs = [record.get('run') for record in records]
-    if not runs or None in runs:
-        raise DataError(
-            f'results file {path} does not say which run it is from (key '
-            f'"run"); {remedy}'
-        )
-    run = runs[0]
-    if any(other is not run and other != run for other in runs):
-        raise DataError(
-            f'results file {path} holds results of several runs; {remedy}'
-        )
-    origin = ', '.join(
-        f'{key} {run[key]}'
-        for key in ('config', 'checkpoint', 'ann_file')
-        if run.get(key)
-    )
-    what = f'results file {path} is of another run ({origin or "unknown"})'
-    check_unique([record.get('img_id') for record in records])
-    if classes is not None and run.get('classes'):
-        where = difference_of_classes(classes, run['classes'])
-        if where:
-            raise DataError(f'{what}: {where}; {remedy}')
-    found = run.get('ann_sha256')
-    if None not in (ann_sha256, found) and found != ann_sha256:
-        raise DataError(
-            f'{what}: its annotation file is not this one (SHA-256 '
-            f'{found[:12]}..., here {ann_sha256[:12]}...); give the config '
-            f'and the data of that run, or {remedy}'
-        )
-    if img_ids is not None:
-        here = {record.get('img_id') for record in records}
-        odd = sorted(here.symmetric_difference(img_ids), key=str)
-        if odd:
-            where = 'only in the file' if odd[0] in here else 'not in the file'
-            raise DataError(
-                f'{what}: {len(odd)} images differ from those of the data '
-                f'set, the first is image {odd[0]}, {where}'
-            )
-    return run

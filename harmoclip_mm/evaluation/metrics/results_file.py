@@ -10,6 +10,8 @@ import torch
 
 from harmoclip_mm.errors import UsageError
 
+from .checks import check_unique
+
 _REMEDY = 'give a file that tools/test.py --out wrote'
 
 
@@ -65,7 +67,8 @@ def load_results(path: str) -> List[Dict[str, Any]]:
             :class:`DumpRegionResults`.
 
     Returns:
-        list[dict]: One record an image, with ``img_id`` and, row n for box
+        list[dict]: One record an image, with ``img_id``, ``run`` (of which
+        ``classes`` and their ``groups``) and, row n for box
         n, ``gt_instances`` (``bboxes`` (N, 4) xyxy in px of the original
         image, ``labels`` (N,)) and ``pred_instances`` (``labels`` (N,),
         ``scores`` (N,) in [0, 1], and where they were written
@@ -74,8 +77,9 @@ def load_results(path: str) -> List[Dict[str, Any]]:
 
     Raises:
         UsageError: If there is no such file, it is damaged, holds objects
-            that need code to be run, or holds no such records; also if each
-            box had texts of its own instead of classes.
+            that need code to be run, or holds no such records or those of
+            several runs; also if each box had texts of its own instead of
+            classes.
     """
     path = osp.expanduser(path)
     if not osp.isfile(path):
@@ -97,7 +101,18 @@ def load_results(path: str) -> List[Dict[str, Any]]:
     if not isinstance(records, list) or not records:
         found = 'no image' if isinstance(records, list) else 'no list'
         raise UsageError(f'results file {path} holds {found}; {_REMEDY}')
-    return [_check(record, n, path) for n, record in enumerate(records)]
+    records = [_check(record, n, path) for n, record in enumerate(records)]
+    run = records[0].get('run') or {}
+    if not run.get('classes'):
+        raise UsageError(
+            f'results file {path} does not name its classes; {_REMEDY}'
+        )
+    if any(each.get('run') != run for each in records):
+        raise UsageError(
+            f'results file {path} holds results of several runs; {_REMEDY}'
+        )
+    check_unique([each.get('img_id') for each in records])
+    return records
 
 
 def _check(record: Any, index: int, path: str) -> Dict[str, Any]:

@@ -13,9 +13,9 @@ from harmoclip_mm.registry import MODELS
 
 from ..checkpoints import init_from_checkpoint, pretrained_cfg
 from ..layers import LogitScale
-from ..towers import CLIPName, embed_texts
+from ..predictors import VisualFeatures
+from ..towers import CLIPName
 from ..utils import CLIPFeatures, RegionBatch, collate_regions
-from .detections import add_detections
 from .feature_extraction import (
     CROP_FEATURES,
     TEACHER_FEATURES,
@@ -25,12 +25,6 @@ from .feature_extraction import (
 from .freezing import freeze
 from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
-from .predictions import (
-    add_box_classes,
-    add_candidate_scores,
-    add_embeddings,
-    add_image_classes,
-)
 
 
 @MODELS.register_module()
@@ -40,7 +34,8 @@ class HarmoCLIP(BaseModel):
     The class only wires: it computes the features that its heads ask for,
     each once, and hands them over. CLIP, RegionCLIP, CLIPSelf, FineCLIP and
     HarmoCLIP differ in their ``heads``, and in what is ``frozen``. A head
-    that asks for features of the start gets a :class:`FrozenTeacher`.
+    that asks for features of the start gets a :class:`FrozenTeacher`. A test
+    is what its ``predictors`` answer.
 
     Args:
         clip (str | Mapping, optional): The CLIP, see :func:`clip_spec`. It
@@ -60,8 +55,9 @@ class HarmoCLIP(BaseModel):
             ``loss`` without ``type`` is of the kind that the CLIP was
             trained with: ``SigmoidContrastiveLoss`` for one with a bias,
             else ``ContrastiveLoss``. Defaults to none, for evaluation.
-        classifier (dict, optional): Config of the zero-shot classifier of
-            boxes. Defaults to none, which leaves boxes unclassified.
+        predictors (Dict[str, dict], optional): Configs of the predictors by
+            name: what a test asks of the towers; one that is None is left
+            out. Defaults to none.
         micro_batch_size (int, optional): Train with the activations of so
             many images at once, computed a second time in the backward; the
             losses and gradients are those of the whole batch. Defaults to
@@ -73,8 +69,6 @@ class HarmoCLIP(BaseModel):
             of mmdet's detectors. Defaults to a
             ``RegionTextDataPreprocessor`` with mean and deviation of the
             CLIP.
-        test_cfg (dict, optional): How proposals become detections: keyword
-            arguments of :func:`add_detections`. Defaults to its own.
         init_cfg (dict, optional): Initialisation config. Type ``Pretrained``
             reads CLIP checkpoints of every format, see
             :func:`init_from_checkpoint`.
@@ -94,11 +88,10 @@ class HarmoCLIP(BaseModel):
         region_extractor: Optional[Dict] = None,
         crop_extractor: Optional[Dict] = None,
         heads: Optional[Dict[str, Dict]] = None,
-        classifier: Optional[Dict] = None,
+        predictors: Optional[Dict[str, Dict]] = None,
         micro_batch_size: Optional[int] = None,
         frozen: Sequence[str] = (),
         data_preprocessor: Optional[Dict] = None,
-        test_cfg: Optional[Dict] = None,
         init_cfg: Optional[Dict] = None,
     ) -> None:
 
@@ -111,7 +104,6 @@ class HarmoCLIP(BaseModel):
         super().__init__(
             of_clip(data_preprocessor, 'RegionTextDataPreprocessor'), init_cfg
         )
-        self.test_cfg = test_cfg or {}
         if micro_batch_size is not None and micro_batch_size < 1:
             raise ValueError(
                 f'micro_batch_size must be at least 1, not {micro_batch_size}.'
@@ -146,7 +138,13 @@ class HarmoCLIP(BaseModel):
                 for name, head in (heads or {}).items()
             }
         )
-        self.classifier = classifier and MODELS.build(classifier)
+        self.predictors = ModuleDict(
+            {
+                name: MODELS.build(predictor)
+                for name, predictor in (predictors or {}).items()
+                if predictor is not None
+            }
+        )
         self._needs = set().union(*(h.requires for h in self.heads.values()))
         if self._needs & CROP_FEATURES and self.crop_extractor is None:
             raise ValueError(
@@ -269,83 +267,50 @@ class HarmoCLIP(BaseModel):
         return extract_features(self, inputs, data_samples, needs)
 
     def predict(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
-        """Predicts whatever the samples ask for.
-
-        - ``gt_instances``, with a ``classifier``: classes of the boxes;
-        - ``proposals`` as well: these are classified instead and become
-          detections, see :func:`add_detections` and ``test_cfg``;
-        - ``candidate_ids`` (T, L) as well: the scores of these T texts for
-          each box instead, or for each of ``proposals`` where there are any;
-        - ``gt_label``, with a ``classifier``: classes of the images;
-        - ``caption_ids`` (C, L): embeddings of image and captions.
-
-        Every box is answered, in order; proposals are sorted.
+        """Lets every predictor add its predictions to the samples.
 
         Args:
             inputs (Tensor): Normalised images, shape (B, 3, H, W).
             data_samples (SampleList): Their samples; boxes are xyxy in
-                pixels of ``inputs``.
+                pixels of ``inputs``. What else they hold is up to the
+                predictors.
 
         Returns:
-            SampleList: The same samples, boxes in pixels of the original
-            image, with what the functions of ``predictions.py`` add.
+            SampleList: The same samples with predictions, boxes in pixels
+            of the original image; the ground truth is as it was.
         """
-
-        def ask(key: str) -> bool:
-            return any(key in each for each in data_samples)
-
-        match, retrieve = ask('candidate_ids'), ask('caption_ids')
-        label = self.classifier is not None and ask('gt_label')
-        classify = self.classifier is not None and (
-            ask('gt_instances') or ask('proposals')
+        features = self._visual_features(
+            inputs,
+            data_samples,
+            set().union(*(p.requires for p in self.predictors.values())),
         )
-        regional = match or classify
+        for predictor in self.predictors.values():
+            predictor.predict(
+                features, data_samples, self.text_encoder, self.logit_scale
+            )
+        return data_samples
+
+    def _visual_features(
+        self, inputs: Tensor, data_samples: SampleList, needs: Set[str]
+    ) -> VisualFeatures:
+        kinds = dict(gt_regions='gt_instances', proposal_regions='proposals')
+        asked = {key: kind for key, kind in kinds.items() if key in needs}
+        extractor = self.region_extractor
         vision = self.backbone.encode(
             inputs,
-            with_pooled=retrieve or label,
-            with_dense=regional and self.region_extractor.needs_dense,
+            with_pooled='image' in needs,
+            with_dense=bool(asked) and extractor.needs_dense,
         )
-        scale, bias = self.logit_scale()
-        if regional:
+        found = {}
+        if 'image' in needs:
+            found['image'] = F.normalize(vision.pooled.float(), dim=-1)
+        for key, kind in asked.items():
             regions = collate_regions(
-                data_samples,
-                self.region_extractor.needs_masks,
-                with_proposals=True,
+                data_samples, extractor.needs_masks, kind
             )
-            embeddings = self.region_extractor(
-                vision.dense, regions, inputs, self.backbone
-            )
-        if match:
-            ids = [each.candidate_ids for each in data_samples]
-            texts = embed_texts(self.text_encoder, ids)
-            embeddings = regions.split(embeddings)
-            add_candidate_scores(
-                data_samples, embeddings, texts, self.logit_scale
-            )
-        elif classify:
-            logits = self.classifier(
-                embeddings, self.text_encoder, scale, bias
-            )
-            to_scores = self.logit_scale.probabilities
-            for sample, rows in zip(data_samples, regions.split(logits)):
-                if 'proposals' in sample:
-                    add_detections(
-                        [sample], [rows], to_scores, **self.test_cfg
-                    )
-                else:
-                    add_box_classes([sample], [rows], to_scores)
-        if retrieve or label:
-            images = F.normalize(vision.pooled.float(), dim=-1)
-        if label:
-            logits = self.classifier(images, self.text_encoder, scale, bias)
-            add_image_classes(
-                data_samples, logits, self.logit_scale.probabilities
-            )
-        if retrieve:
-            ids = [each.caption_ids for each in data_samples]
-            texts = embed_texts(self.text_encoder, ids)
-            add_embeddings(data_samples, images, texts)
-        return data_samples
+            rows = extractor(vision.dense, regions, inputs, self.backbone)
+            found[key] = regions.split(rows)
+        return VisualFeatures(**found)
 
     def preprocess(self, image: Union[str, Image.Image]) -> Tensor:
         """Prepares an image as the CLIP was trained with.

@@ -140,30 +140,32 @@ class CLIPFeatures(NamedTuple):
 def collate_regions(
     data_samples: SampleList,
     with_masks: bool = False,
-    with_proposals: bool = False,
+    kind: str = 'gt_instances',
 ) -> RegionBatch:
-    """Flattens the regions ``gt_instances`` of samples.
+    """Flattens the regions of samples.
 
     Args:
         data_samples (SampleList): Samples whose regions have ``bboxes``
             (N, 4).
         with_masks (bool): Whether ``masks`` (mmdet's ``BitmapMasks`` or
             ``PolygonMasks``, or a tensor) are wanted. Defaults to False.
-        with_proposals (bool): Take ``proposals`` instead, where a sample has
-            them. Defaults to False.
+        kind (str): Where the regions are: ``'gt_instances'`` or
+            ``'proposals'``. Defaults to the former.
 
     Returns:
         RegionBatch: The regions, masks on the device of their boxes.
 
     Raises:
-        ValueError: If masks are wanted and a sample has none.
+        ValueError: If a sample has no such regions, or masks are wanted and
+            it has none.
     """
-    regions = [
-        each.proposals
-        if with_proposals and 'proposals' in each
-        else each.gt_instances
-        for each in data_samples
-    ]
+    for sample in data_samples:
+        if kind not in sample:
+            raise ValueError(
+                f'image {sample.get("img_id", "?")} has no {kind}: the '
+                'pipeline has to load and pack them'
+            )
+    regions = [each.get(kind) for each in data_samples]
     boxes = [each.bboxes for each in regions]
     masks = None
     if with_masks:

@@ -20,7 +20,6 @@ from harmoclip_mm.evaluation.functional import (
     reliability_bins,
     wilson_interval,
 )
-from harmoclip_mm.text import Vocabulary
 
 __all__ = ['BoxClsFigures', 'ClassFigures', 'Share']
 
@@ -75,8 +74,8 @@ class BoxClsFigures:
     never right by luck.
 
     Args:
-        records (Sequence[dict]): Of :func:`load_results`.
-        vocabulary (Vocabulary): The classes that were scored.
+        records (Sequence[dict]): Of :func:`load_results`, which name their
+            classes under ``run``.
 
     Attributes:
         records (List[dict]): Those of images that have boxes.
@@ -92,20 +91,18 @@ class BoxClsFigures:
         classes (Dict[int, ClassFigures]): The classes with boxes.
 
     Raises:
-        UsageError: If there is no box at all, or a label is not in the
-            vocabulary.
+        UsageError: If there is no box at all, or a label is none of the
+            classes.
     """
 
-    def __init__(
-        self, records: Sequence[Mapping[str, Any]], vocabulary: Vocabulary
-    ) -> None:
+    def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
         filled = [r for r in records if len(r['gt_instances']['labels'])]
         if not filled:
             raise UsageError(
                 f'none of the {len(records)} images of the results has a box'
             )
         self.records, self.num_images = filled, len(records)
-        self.names = vocabulary.classes
+        self.names = tuple(records[0]['run']['classes'])
         truths = [record['gt_instances'] for record in filled]
         preds = [record['pred_instances'] for record in filled]
         sizes = [len(truth['labels']) for truth in truths]
@@ -116,19 +113,19 @@ class BoxClsFigures:
             float
         )
         topk_labels = self._ranked(preds)
-        total = len(vocabulary)
+        total = len(self.names)
         highest = max(self.labels.max(), topk_labels.max())
         if highest >= total or self.labels.min() < 0:
             raise UsageError(
                 f'the results hold class {highest}, but there are only '
-                f'{total} classes (0 to {total - 1}): name the classes the '
-                'results were made with'
+                f'{total} classes (0 to {total - 1}): make them anew with '
+                'tools/test.py --out'
             )
         self.best = topk_labels[:, 0]
         self.correct = self.best == self.labels
         enough = topk_labels.shape[1] >= min(5, total) and total > 1
         self.topk = (1, 5) if enough else (1,)
-        self._members = vocabulary.group_indices()
+        self._members = records[0]['run']['groups']
         self.accuracy = box_classification_accuracy(
             *(topk_labels, self.labels, total, self._members, self.topk)
         )

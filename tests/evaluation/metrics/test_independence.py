@@ -67,12 +67,15 @@ def _metrics(batch_size, workers=0, collect_device='cpu'):
     kwargs = {'collect_device': collect_device}
     evaluator = Evaluator(
         [
-            BoxClassificationMetric(
-                classes, {'base': classes[:6], 'novel': classes[6:]}, **kwargs
-            ),
+            BoxClassificationMetric(**kwargs),
             ImageTextRetrievalMetric(**kwargs),
         ]
     )
+    evaluator.dataset_meta = {
+        'classes': classes,
+        'base_classes': classes[:6],
+        'novel_classes': classes[6:],
+    }
     for batch in loader:
         evaluator.process(batch)
     return evaluator.evaluate(NUM_IMAGES)

@@ -39,6 +39,7 @@ def dump(tmp_path):
     def write(*samples):
         path = tmp_path / 'results.pkl'
         metric = DumpRegionResults(out_file_path=str(path))
+        metric.dataset_meta = {'classes': ('a', 'b', 'c')}
         metric.process(None, samples)
         metric.evaluate(len(samples))
         return str(path)
@@ -50,7 +51,7 @@ def test_what_was_dumped_comes_back(dump):
     records = load_results(dump(sample('a'), sample('b', boxes=0)))
     assert [record['img_id'] for record in records] == ['a', 'b']
     first, second = records
-    assert first['gt_instances']['bboxes'].tolist() == [[0, 1, 2, 3]] * 2
+    assert first['gt_instances']['bboxes'].tolist() == [[0, 0, 0, 0]] * 2
     assert first['pred_instances']['topk_labels'].tolist() == [[0, 1, 2]] * 2
     assert first['pred_instances']['scores'].tolist() == [0.5, 0.5]
     assert isinstance(first['pred_instances']['labels'], np.ndarray)

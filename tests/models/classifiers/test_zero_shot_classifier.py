@@ -1,19 +1,17 @@
 """The zero-shot classifier against prompts embedded one by one."""
 
 import copy
-import os
 import pickle
 
 import open_clip
 import pytest
 import tiny_clips
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
-from torch.distributed.fsdp import FullyShardedDataParallel
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.models import CLIPTextEncoder, ZeroShotClassifier
-from harmoclip_mm.text import Vocabulary, load_vocabulary
+from harmoclip_mm.text import load_vocabulary
 
 CLASSES = ['dog', 'red car', 'fire hydrant']
 TEMPLATES = ['a photo of a {}.', '{} on the left', 'There is {article} {}.']
@@ -34,9 +32,9 @@ def eot_of(text_encoder, text):
 
 
 def test_eot_is_clip_s_ensemble(text_encoder):
-    classifier = ZeroShotClassifier(CLASSES, TEMPLATES, chunk_size=4).eval()
+    classifier = ZeroShotClassifier(TEMPLATES, chunk_size=4).eval()
     with torch.no_grad():
-        weight = classifier.class_embeddings(text_encoder)
+        weight = classifier.class_embeddings(CLASSES, text_encoder)
         prompts = [
             'a photo of a red car.',
             'red car on the left',
@@ -47,12 +45,8 @@ def test_eot_is_clip_s_ensemble(text_encoder):
 
 
 def test_lexeme_averages_the_class_s_own_tokens(text_encoder):
-    classifier = ZeroShotClassifier(
-        CLASSES, ['a photo of a {}.'], mode='lexeme'
-    ).eval()
-    both = ZeroShotClassifier(
-        CLASSES, ['a photo of a {}.'], mode='both'
-    ).eval()
+    classifier = ZeroShotClassifier(['a photo of a {}.'], mode='lexeme').eval()
+    both = ZeroShotClassifier(['a photo of a {}.'], mode='both').eval()
     with torch.no_grad():
         prompt = 'a photo of a red car.'
         ids = text_encoder.tokenizer.ids([prompt])
@@ -60,11 +54,11 @@ def test_lexeme_averages_the_class_s_own_tokens(text_encoder):
         # SOT a photo of a red car . EOT: red and car are tokens 5 and 6
         lexeme = F.normalize(tokens[5:7].mean(dim=0), dim=0)
         torch.testing.assert_close(
-            classifier.class_embeddings(text_encoder)[1], lexeme
+            classifier.class_embeddings(CLASSES, text_encoder)[1], lexeme
         )
         expected = F.normalize(lexeme + eot_of(text_encoder, prompt), dim=0)
         torch.testing.assert_close(
-            both.class_embeddings(text_encoder)[1], expected
+            both.class_embeddings(CLASSES, text_encoder)[1], expected
         )
 
 
@@ -72,32 +66,32 @@ def test_prompts_are_of_the_tower_s_own_length():
     tower = make_tower(tiny_clips.PE)
     with torch.no_grad():
         for mode in ('eot', 'both'):
-            classifier = ZeroShotClassifier(CLASSES, 'simple', mode=mode)
-            ids, _ = classifier._prompts(tower.tokenizer)
+            classifier = ZeroShotClassifier('simple', mode=mode)
+            ids, _ = classifier._prompts(CLASSES, tower.tokenizer)
             assert ids.shape == (3, 32)
-            classifier.class_embeddings(tower)
+            classifier.class_embeddings(CLASSES, tower)
 
 
 def test_lexemes_of_a_tower_that_reads_padding():
     """SigLIP pools at its last token; a class has its own tokens alone."""
     tower = make_tower(tiny_clips.SIGLIP)
-    classifier = ZeroShotClassifier(['red car'], ['a {}'], mode='lexeme')
+    classifier = ZeroShotClassifier(['a {}'], mode='lexeme')
     with torch.no_grad():
         tokens = tower(tower.tokenizer.ids(['a red car'])).tokens[0]
         expected = F.normalize(tokens[2:4].mean(dim=0), dim=0)
-        found = classifier.class_embeddings(tower)
+        found = classifier.class_embeddings(['red car'], tower)
     torch.testing.assert_close(found[0], expected)
 
 
 def test_built_once_until_training_goes_on(text_encoder):
-    classifier = ZeroShotClassifier(CLASSES, 'simple').eval()
+    classifier = ZeroShotClassifier('simple').eval()
     with torch.no_grad():
-        first = classifier.class_embeddings(text_encoder)
-        assert classifier.class_embeddings(text_encoder) is first
+        first = classifier.class_embeddings(CLASSES, text_encoder)
+        assert classifier.class_embeddings(CLASSES, text_encoder) is first
         # as moving averages write, which no version of a weight tells
         text_encoder.text.text_projection.data.mul_(-1)
         classifier.train().eval()
-        second = classifier.class_embeddings(text_encoder)
+        second = classifier.class_embeddings(CLASSES, text_encoder)
     torch.testing.assert_close(second, -first)
 
 
@@ -123,118 +117,74 @@ def by_steps(tower, other):
 )
 @pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
 def test_other_weights_have_other_embeddings(text_encoder, change, mode):
-    classifier = ZeroShotClassifier(CLASSES, 'simple').eval()
+    classifier = ZeroShotClassifier('simple').eval()
     for seed in (1, 2, 3):
         other = make_tower(seed=seed)
         with mode():
-            before = classifier.class_embeddings(text_encoder)
+            before = classifier.class_embeddings(CLASSES, text_encoder)
             change(text_encoder, other)
-            found = classifier.class_embeddings(text_encoder)
-            expected = ZeroShotClassifier(CLASSES, 'simple').class_embeddings(
-                other
+            found = classifier.class_embeddings(CLASSES, text_encoder)
+            expected = ZeroShotClassifier('simple').class_embeddings(
+                CLASSES, other
             )
         torch.testing.assert_close(found, expected)
         assert not torch.allclose(found, before, atol=0.1)
 
 
 def test_another_tower_or_type_has_other_embeddings(text_encoder):
-    classifier = ZeroShotClassifier(CLASSES, 'simple').eval()
+    classifier = ZeroShotClassifier('simple').eval()
     other = make_tower(seed=1)
     with torch.no_grad():
-        first = classifier.class_embeddings(text_encoder)
-        assert not torch.allclose(classifier.class_embeddings(other), first)
-        again = classifier.class_embeddings(text_encoder)
+        first = classifier.class_embeddings(CLASSES, text_encoder)
+        assert not torch.allclose(
+            classifier.class_embeddings(CLASSES, other), first
+        )
+        again = classifier.class_embeddings(CLASSES, text_encoder)
         assert torch.equal(again, first)
         text_encoder.double()
-        assert classifier.class_embeddings(text_encoder) is not again
+        assert classifier.class_embeddings(CLASSES, text_encoder) is not again
 
 
 def test_the_tower_is_no_part_of_the_classifier(text_encoder):
-    classifier = ZeroShotClassifier(CLASSES, 'simple').eval()
+    classifier = ZeroShotClassifier('simple').eval()
     model = torch.nn.ModuleList([classifier, text_encoder])
     with torch.inference_mode():
-        first = classifier.class_embeddings(text_encoder)
+        first = classifier.class_embeddings(CLASSES, text_encoder)
     assert not list(classifier.parameters()) and not classifier.state_dict()
     for same, tower in (
         copy.deepcopy(model),
         pickle.loads(pickle.dumps(model)),
     ):
         with torch.no_grad():
-            assert torch.equal(same.class_embeddings(tower), first)
+            assert torch.equal(same.class_embeddings(CLASSES, tower), first)
             tiny_clips.shake(tower, 1)
-            assert not torch.allclose(same.class_embeddings(tower), first)
-            assert classifier.class_embeddings(text_encoder) is first
-
-
-class Scores(torch.nn.Module):
-    """Embeddings of the classes, for one tower that is a unit of its own and
-    one that is not."""
-
-    def __init__(self, towers):
-        super().__init__()
-        self.towers = torch.nn.ModuleList(towers)
-        self.classifiers = torch.nn.ModuleList(
-            ZeroShotClassifier(CLASSES, 'simple') for _ in towers
-        )
-
-    def forward(self):
-        return [
-            classifier.class_embeddings(tower)
-            for classifier, tower in zip(self.classifiers, self.towers)
-        ]
-
-
-def score_sharded(rank, port, folder):
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    dist.init_process_group('gloo', rank=rank, world_size=2)
-    model = Scores([make_tower(), make_tower(seed=1)])
-    units = {model.towers[1]}
-    sharded = FullyShardedDataParallel(
-        model,
-        use_orig_params=True,
-        auto_wrap_policy=lambda module, recurse, **_: (
-            recurse or module in units
-        ),
-        device_id=torch.device('cpu'),
-    ).eval()
-    with torch.no_grad():
-        first = sharded()
-        again = [sharded() for _ in range(3)]
-    built_once = all(
-        one is other for found in again for one, other in zip(first, found)
-    )
-    torch.save((first, built_once), os.path.join(folder, f'{rank}.pth'))
-    dist.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_shards_are_no_other_weights(run_ranks, tmp_path):
-    """A rank that built the embeddings anew would wait for the others."""
-    run_ranks(score_sharded, 2, str(tmp_path))
-    with torch.no_grad():
-        expected = Scores([make_tower(), make_tower(seed=1)])()
-    for rank in (0, 1):
-        found, built_once = torch.load(tmp_path / f'{rank}.pth')
-        assert built_once
-        for one, other in zip(found, expected):
-            torch.testing.assert_close(one, other)
+            assert not torch.allclose(
+                same.class_embeddings(CLASSES, tower), first
+            )
+            assert classifier.class_embeddings(CLASSES, text_encoder) is first
 
 
 def test_gradients_reach_the_tower(text_encoder):
-    classifier = ZeroShotClassifier(CLASSES, 'simple').eval()
+    classifier = ZeroShotClassifier('simple').eval()
     with torch.no_grad():
-        classifier.class_embeddings(text_encoder)
-    classifier.class_embeddings(text_encoder).square().sum().backward()
+        classifier.class_embeddings(CLASSES, text_encoder)
+    classifier.class_embeddings(
+        CLASSES, text_encoder
+    ).square().sum().backward()
     assert text_encoder.text.text_projection.grad is not None
 
 
 def test_logits(text_encoder):
-    classifier = ZeroShotClassifier(CLASSES, 'simple').eval()
+    classifier = ZeroShotClassifier('simple').eval()
     with torch.no_grad():
-        weight = classifier.class_embeddings(text_encoder)
-        logits = classifier(weight, text_encoder, torch.tensor(10.0))
+        weight = classifier.class_embeddings(CLASSES, text_encoder)
+        logits = classifier(weight, CLASSES, text_encoder, torch.tensor(10.0))
         biased = classifier(
-            weight, text_encoder, torch.tensor(10.0), torch.tensor(-3.0)
+            weight,
+            CLASSES,
+            text_encoder,
+            torch.tensor(10.0),
+            torch.tensor(-3.0),
         )
     torch.testing.assert_close(logits, 10 * weight @ weight.t())
     torch.testing.assert_close(logits.diag(), torch.full((3,), 10.0))
@@ -243,9 +193,31 @@ def test_logits(text_encoder):
 
 def test_bad_input():
     with pytest.raises(ValueError, match=r"mode 'EOT'.*'lexeme'"):
-        ZeroShotClassifier(CLASSES, mode='EOT')
-    with pytest.raises(ValueError, match='empty'):
-        ZeroShotClassifier([])
+        ZeroShotClassifier(mode='EOT')
+
+
+def test_words_of_classes(text_encoder):
+    assert ZeroShotClassifier().words(['bow_(weapon)', 'TV']) == [
+        'bow (weapon)',
+        'tv',
+    ]
+    panoptic = ZeroShotClassifier(prompts='coco_panoptic133')
+    assert panoptic.words(['dog', 'wall-brick']) == ['dog', 'brick wall']
+    own = ZeroShotClassifier(['a {}'], prompts={'1': 'red car'})
+    with torch.no_grad():
+        found = own.class_embeddings(['1'], text_encoder)
+    expected = eot_of(text_encoder, 'a red car')
+    torch.testing.assert_close(found[0], expected)
+    with pytest.raises(DataError, match='none for class "2"'):
+        own.class_embeddings(['1', '2'], text_encoder)
+
+
+def test_other_classes_have_other_embeddings(text_encoder):
+    classifier = ZeroShotClassifier('simple').eval()
+    with torch.no_grad():
+        all_of_them = classifier.class_embeddings(CLASSES, text_encoder)
+        last = classifier.class_embeddings(CLASSES[2:], text_encoder)
+    torch.testing.assert_close(last, all_of_them[2:])
 
 
 def test_prompts_of_imagenet_are_open_clips():
@@ -260,12 +232,11 @@ def test_prompts_of_imagenet_are_open_clips():
     ]
     assert any('/' in words for _, words in chosen)
     names, words = zip(*chosen)
-    vocabulary = Vocabulary(names, {}, words)
     tokenizer = make_tower().tokenizer
-    classifier = ZeroShotClassifier(vocabulary, 'openai80')
-    ids, _ = classifier._prompts(tokenizer)
-    spanned = ZeroShotClassifier(vocabulary, 'openai80', mode='lexeme')
-    same, masks = spanned._prompts(tokenizer)
+    classifier = ZeroShotClassifier('openai80', 'imagenet1000')
+    ids, _ = classifier._prompts(names, tokenizer)
+    spanned = ZeroShotClassifier('openai80', 'imagenet1000', mode='lexeme')
+    same, masks = spanned._prompts(names, tokenizer)
     assert torch.equal(same, ids) and masks.any(dim=1).all()
     templates = open_clip.OPENAI_IMAGENET_TEMPLATES
     texts = [fill(each) for each in words for fill in templates]

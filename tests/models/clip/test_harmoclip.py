@@ -1,10 +1,15 @@
 """The assembled model on small real samples."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 import torch.nn.functional as F
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.models import symmetric_info_nce
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import phrase_key
@@ -144,11 +149,12 @@ def test_predictions(tiny_model, samples, img):
         assert pred.topk_labels.tolist() == labels.tolist()
         assert pred.labels.tolist() == labels[:, 0].tolist()
         torch.testing.assert_close(pred.scores, scores[:, 0])
-        torch.testing.assert_close(pred.bboxes, sample.gt_instances.bboxes)
     # x / 0.5 and y / 2, back in the original image
     expected = boxes[0] * torch.tensor([2.0, 0.5, 2.0, 0.5])
     torch.testing.assert_close(out[0].pred_instances.bboxes, expected)
     torch.testing.assert_close(out[2].pred_instances.bboxes, boxes[2])
+    for sample, truth in zip(out, boxes):
+        assert torch.equal(sample.gt_instances.bboxes, truth)
     assert len(out[1].pred_instances) == 0
     torch.testing.assert_close(
         torch.stack([each.image_embedding for each in out]),
@@ -172,24 +178,81 @@ def test_predictions_do_not_depend_on_the_batch(tiny_model, samples, img):
         torch.testing.assert_close(one.image_embedding, other.image_embedding)
 
 
-def test_boxes_without_captions_and_captions_without_boxes(tiny_model, img):
-    from mmdet.structures import DetDataSample
-
+def test_predicting_twice_gives_the_same(tiny_model, samples, img):
     model = tiny_model.eval()
-    boxed = DetDataSample()
+    for sample in samples:
+        sample.set_metainfo(dict(scale_factor=(0.5, 2.0)))
+    with torch.no_grad():
+        first = [s.clone() for s in model(img, samples, mode='predict')]
+        again = model(img, samples, mode='predict')
+    for one, other in zip(first, again):
+        for key in ('bboxes', 'scores', 'topk_labels'):
+            found = other.pred_instances[key]
+            assert torch.equal(one.pred_instances[key], found)
+        truth = other.gt_instances.bboxes
+        assert torch.equal(one.gt_instances.bboxes, truth)
+
+
+def test_predictors_answer_what_they_are_asked(tiny_cfg, img, monkeypatch):
+    """Boxes alone, captions alone; what is missing is said."""
+    boxed = DetDataSample(metainfo=dict(text=['dog', 'cat']))
     boxed.gt_instances = InstanceData(
         bboxes=torch.tensor([[0.0, 0, 9, 9]]), labels=torch.tensor([1])
     )
+    captioned = DetDataSample(caption_ids=torch.ones(2, 77).long())
+    both = tiny_cfg['predictors']
+    for left_out, sample, asked in (
+        ('retrieval', boxed, dict(with_pooled=False, with_dense=True)),
+        ('boxes', captioned, dict(with_pooled=True, with_dense=False)),
+    ):
+        tiny_cfg['predictors'] = {**both, left_out: None}
+        model = MODELS.build(tiny_cfg)
+        model.init_weights()
+        encode = Mock(wraps=model.eval().backbone.encode)
+        monkeypatch.setattr(model.backbone, 'encode', encode)
+        with torch.no_grad():
+            (out,) = model(img[:1], [sample.clone()], mode='predict')
+        assert ('pred_instances' in out) == (left_out != 'boxes')
+        assert ('image_embedding' in out) == (left_out != 'retrieval')
+        assert encode.call_args.kwargs == asked  # towers run for no more
+    tiny_cfg['predictors'] = both
+    model = MODELS.build(tiny_cfg)
+    with pytest.raises(DataError, match=r'no caption_ids: .*retrieval=None'):
+        model(img[:1], [boxed], mode='predict')
+    with pytest.raises(ValueError, match='has no gt_instances'):
+        model(img[:1], [captioned], mode='predict')
+    boxed.caption_ids = captioned.caption_ids
+    boxed.set_metainfo(dict(text=['x']))
+    del boxed.text
+    with pytest.raises(DataError, match=r'no text: .*return_classes=True'):
+        model(img[:1], [boxed], mode='predict')
+
+
+def test_masks_of_samples_reach_the_extractor(tiny_cfg, samples):
+    """BitmapMasks of a batch of unequal sizes, through predict and encode."""
+    tiny_cfg['region_extractor'] = dict(type='MaskFeatureExtractor')
+    model = MODELS.build(tiny_cfg)
+    model.init_weights()
+    model.eval()
+    img = torch.randn(3, 3, 32, 32)
+    with pytest.raises(ValueError, match=r'have no masks.*with_mask=True'):
+        model(img, samples, mode='predict')
+    bitmaps = []
+    for sample, side in zip(samples, (32, 32, 30)):
+        count = len(sample.gt_instances)
+        bitmap = (torch.rand(count, side, 32) < 0.5).to(torch.uint8)
+        bitmaps.append(bitmap)
+        sample.gt_instances.masks = BitmapMasks(bitmap.numpy(), side, 32)
+    boxes = [each.gt_instances.bboxes.clone() for each in samples]
     with torch.no_grad():
-        (out,) = model(img[:1], [boxed], mode='predict')
-    assert len(out.pred_instances) == 1
-    assert 'image_embedding' not in out
-    ids = model.text_encoder.tokenizer.ids(['a', 'b'])
-    captioned = DetDataSample(caption_ids=ids)
-    with torch.no_grad():
-        (out,) = model(img[:1], [captioned], mode='predict')
-    assert out.text_embeddings.shape == (2, 16)
-    assert 'pred_instances' not in out
+        embeddings = model.encode_regions(img, boxes, bitmaps)
+        found = model(img, samples, mode='predict')
+        names = ('dog', 'cat', 'red car')
+        weight = model.encode_text([f'a photo of a {n}.' for n in names])
+    for sample, rows in zip(found, embeddings):
+        labels = (rows @ weight.t()).argmax(dim=1)
+        assert torch.equal(sample.pred_instances.labels, labels)
+        assert 'masks' in sample.gt_instances
 
 
 def test_api_shapes_and_norms(tiny_model, img):
@@ -204,8 +267,6 @@ def test_api_shapes_and_norms(tiny_model, img):
 
 
 def test_bad_input(tiny_model, tiny_cfg, img):
-    from mmdet.structures import DetDataSample
-
     with pytest.raises(RuntimeError, match="'train'"):
         tiny_model(img, mode='train')
     with pytest.raises(ValueError, match='TokenizeRegionText'):

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harmoclip_mm.text import Vocabulary
-
 CLASSES = ('cat', 'dog', 'a <b> & "c"', 'never', 'sure')
+RUN = {'classes': CLASSES, 'groups': {'animals': (0, 1), 'none': (3,)}}
 
 
 def record(image, path, boxes, labels, topk_labels, topk_scores):
@@ -14,6 +13,7 @@ def record(image, path, boxes, labels, topk_labels, topk_scores):
     return {
         'img_id': image,
         'img_path': str(path),
+        'run': RUN,
         'gt_instances': {
             'bboxes': np.array(boxes, dtype=np.float32).reshape(-1, 4),
             'labels': np.array(labels, dtype=np.int64),
@@ -63,8 +63,3 @@ def records(tmp_path):
             [[2, 1, 0, 3, 4], [4, 1, 2, 3, 0]], [rest(0.4), rest(1.0)],
         ),
     ]  # fmt: skip
-
-
-@pytest.fixture
-def vocabulary():
-    return Vocabulary(CLASSES, {'animals': CLASSES[:2], 'none': CLASSES[3:4]})

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from harmoclip_mm.errors import UsageError
-from harmoclip_mm.text import Vocabulary
 from harmoclip_mm.visualization.box_cls_report import BoxClsFigures
 
 
-def test_boxes_of_all_images(records, vocabulary):
-    figures = BoxClsFigures(records, vocabulary)
+def test_boxes_of_all_images(records):
+    figures = BoxClsFigures(records)
     assert figures.num_images == 3
     assert [r['img_id'] for r in figures.records] == ['one', 'three']
     assert figures.images.tolist() == [0, 0, 0, 1, 1]
@@ -18,8 +17,8 @@ def test_boxes_of_all_images(records, vocabulary):
     assert np.allclose(figures.scores, [0.9, 0.8, 0.6, 0.4, 1.0])
 
 
-def test_figures_by_hand(records, vocabulary):
-    figures = BoxClsFigures(records, vocabulary)
+def test_figures_by_hand(records):
+    figures = BoxClsFigures(records)
     assert figures.topk == (1, 5)
     # 2 of 5; classes cat 1/3, dog 0/1, sure 1/1
     assert figures.accuracy['top1'] == pytest.approx(40)
@@ -46,8 +45,8 @@ def test_figures_by_hand(records, vocabulary):
     assert mce == pytest.approx(0.4)
 
 
-def test_sizes(records, vocabulary):
-    figures = BoxClsFigures(records, vocabulary)
+def test_sizes(records):
+    figures = BoxClsFigures(records)
     coco = figures.coco_sizes()
     assert [(s.hits, s.boxes) for s in coco] == [(2, 3), (0, 1), (0, 1)]
     assert coco[1].name == 'medium, 32 to 96' and coco[0].share == 2 / 3
@@ -58,15 +57,15 @@ def test_sizes(records, vocabulary):
     assert np.isnan(fine[1].share) and np.isnan(fine[1].interval).all()
 
 
-def test_a_confusion_and_its_reverse(records, vocabulary):
+def test_a_confusion_and_its_reverse(records):
     pred = records[2]['pred_instances']
     pred['topk_labels'][0] = [0, 1, 2, 3, 4]  # a dog called cat
-    figures = BoxClsFigures(records, vocabulary)
+    figures = BoxClsFigures(records)
     assert [row[4] for row in figures.pairs()] == [1, 2]
 
 
-def test_worst_classes_and_their_surest_mistakes(records, vocabulary):
-    figures = BoxClsFigures(records, vocabulary)
+def test_worst_classes_and_their_surest_mistakes(records):
+    figures = BoxClsFigures(records)
     (cat,) = figures.worst(8, min_boxes=3)
     assert cat[0].name == 'cat'
     worst = figures.worst(8, min_boxes=1)
@@ -75,24 +74,25 @@ def test_worst_classes_and_their_surest_mistakes(records, vocabulary):
     assert len(figures.worst(1, min_boxes=1)) == 1
 
 
-def test_a_tie_is_never_right_by_luck(records, vocabulary):
+def test_a_tie_is_never_right_by_luck(records):
     records[2]['pred_instances']['topk_scores'][1, :2] = 0.5
-    figures = BoxClsFigures(records, vocabulary)
+    figures = BoxClsFigures(records)
     assert figures.best[4] == 1
     assert figures.accuracy['top1'] == pytest.approx(20)
 
 
-def test_only_the_best_class_is_known(records, vocabulary):
+def test_only_the_best_class_is_known(records):
     for each in records:
         for key in ('topk_labels', 'topk_scores'):
             del each['pred_instances'][key]
-    figures = BoxClsFigures(records, vocabulary)
+    figures = BoxClsFigures(records)
     assert figures.topk == (1,)
     assert figures.accuracy['top1'] == pytest.approx(40)
 
 
-def test_errors(records, vocabulary):
+def test_errors(records):
     with pytest.raises(UsageError, match='only 2 classes'):
-        BoxClsFigures(records, Vocabulary(('cat', 'dog')))
+        records[0]['run'] = {'classes': ('cat', 'dog'), 'groups': {}}
+        BoxClsFigures(records)
     with pytest.raises(UsageError, match='none of the 1 images'):
-        BoxClsFigures(records[1:2], vocabulary)
+        BoxClsFigures(records[1:2])

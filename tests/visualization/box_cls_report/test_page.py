@@ -41,12 +41,12 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture
-def page(records, vocabulary, tmp_path):
+def page(records, tmp_path):
     run = {'config': 'a<b>.py', 'checkpoint': 'c.pth', 'date': '2026-01-02'}
     for record in records:
-        record['run'] = run
+        record['run'] = {**record['run'], **run}
     path = tmp_path / 'folder' / 'page.html'
-    figures = BoxClsFigures(records, vocabulary)
+    figures = BoxClsFigures(records)
     write_page(path, figures, 'results <1>.pkl', title='A & B', min_boxes=1)
     return path
 
@@ -150,9 +150,9 @@ def test_its_figures(page):
     ]
 
 
-def test_all_right(records, vocabulary, tmp_path):
+def test_all_right(records, tmp_path):
     records[2]['gt_instances']['labels'][:] = [2, 4]
-    figures = BoxClsFigures(records[2:], vocabulary)
+    figures = BoxClsFigures(records[2:])
     write_page(tmp_path / 'a.html', figures, 'x')
     text = (tmp_path / 'a.html').read_text(encoding='utf-8')
     assert text.count('Every box got its class.') == 2

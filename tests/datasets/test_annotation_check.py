@@ -1,23 +1,21 @@
-"""Annotations that would falsify a test, given to ``tools/test.py``."""
+"""Annotations that would falsify figures are refused before a run."""
 
-import hashlib
 import json
 import pickle
 
 import pytest
 from mmdet.datasets import LVISV1Dataset
+from mmengine.registry import init_default_scope
 
-from harmoclip_mm.apis import (
-    UsageError,
-    annotations,
-    check_annotations,
-    load_config,
-)
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.datasets import check_annotations
+from harmoclip_mm.datasets.annotation_check import _check_proposals
+from harmoclip_mm.errors import DataError, UsageError
 
 CLASSES = ['cat', 'dog', 'bird']
 CONFIG = """
 default_scope = 'harmoclip_mm'
-model = dict(type='HarmoCLIP', classifier=dict(vocabulary={classes}))
+model = dict(type='HarmoCLIP')
 test_dataloader = dict(dataset=dict(
     type='mmdet.CocoDataset', data_root={root!r}, ann_file='boxes.json',
     metainfo=dict(classes={classes}), test_mode=True,
@@ -59,14 +57,10 @@ def project(tmp_path):
     return Project()
 
 
-def test_good_annotations_give_their_checksum(project, tmp_path):
-    project.write()
-    found = check_annotations(load_config(str(project.config)))
-    content = (tmp_path / 'boxes.json').read_bytes()
-    assert found == {
-        'ann_file': str(tmp_path / 'boxes.json'),
-        'ann_sha256': hashlib.sha256(content).hexdigest(),
-    }
+def check(project, options=None):
+    cfg = load_config(str(project.config), options)
+    init_default_scope('harmoclip_mm')
+    check_annotations(cfg.test_dataloader.dataset)
 
 
 def _same_id(project):
@@ -78,10 +72,6 @@ def _same_id(project):
 
 def _no_image(project):
     project.boxes['images'] = []
-
-
-def _other_captions(project):
-    project.texts['images'] = [{'id': 7}]
 
 
 def _not_coco(project):
@@ -100,8 +90,6 @@ def _no_object(project):
         (_no_image, CLASSES, 'boxes.json holds no image'),
         (_not_coco, CLASSES, "boxes.json is not in COCO format .*'images'"),
         (_no_object, CLASSES, 'boxes.json is not a JSON object'),
-        (_other_captions, CLASSES, r'image 0 is not in .*texts.json \(2 of 3 '
-         r'images are missing\): give LoadCaptions the captions of'),
         (None, ['cat', 'cow', 'bird'], r'boxes.json has no category "cow", '
          r'class 1 of the data set \(1 of 3 classes are missing\)'),
         (None, ['dog', 'cat', 'bird'], 'boxes.json has "cat" where the data '
@@ -121,24 +109,29 @@ def test_one_clear_error(
     assert '\n' not in str(error.value)
 
 
-def test_the_model_scores_the_classes_of_the_annotations(project, run_tool):
+def test_good_annotations_also_below_wrappers(project):
     project.write()
-    with pytest.raises(
-        UsageError, match=r'classifier.vocabulary \(80 classes\) is not that'
+    check(project)
+    inner = load_config(str(project.config)).test_dataloader.dataset
+    init_default_scope('harmoclip_mm')
+    inner.metainfo.classes = ['dog', 'cat', 'bird']
+    for wrapped in (
+        dict(type='RepeatDataset', times=2, dataset=inner),
+        dict(type='ConcatDataset', datasets=[dict(type='A'), inner]),
+        dict(type='SeededDataset', dataset=dict(type='B', dataset=inner)),
     ):
-        run_tool(
-            'test.py', project.config, 'none',
-            '--cfg-options', 'model.classifier.vocabulary=coco80',
-        )  # fmt: skip
-    # what is not scored may have any classes
-    cfg = load_config(
-        str(project.config),
-        {
-            'model.classifier.vocabulary': 'coco80',
-            'test_evaluator': [{'type': 'ImageTextRetrievalMetric'}],
-        },
+        with pytest.raises(DataError, match='has "cat" where the data set'):
+            check_annotations(wrapped)
+
+
+def test_training_checks_its_validation(project, run_tool, tmp_path):
+    project.write(['dog', 'cat', 'bird'])
+    text = project.config.read_text().replace(
+        'test_dataloader', 'val_dataloader'
     )
-    assert check_annotations(cfg)
+    project.config.write_text(text)
+    with pytest.raises(UsageError, match='has "cat" where the data set'):
+        run_tool('train.py', project.config, '--work-dir', tmp_path / 'work')
 
 
 def test_a_missing_file(project, run_tool):
@@ -152,13 +145,12 @@ def test_a_missing_file(project, run_tool):
 
 def test_other_data_sets_are_left_alone(project):
     project.write()
-    options = {'test_dataloader.dataset.type': 'RegionPhraseDataset'}
-    assert check_annotations(load_config(str(project.config), options)) == {}
+    check(project, {'test_dataloader.dataset.type': 'RegionPhraseDataset'})
 
 
 @pytest.fixture
 def proposals(project, tmp_path):
-    """Writes proposals of these images; gives the config that reads them."""
+    """Writes proposals of these images; checks them."""
 
     def write(content):
         project.write()
@@ -171,7 +163,7 @@ def proposals(project, tmp_path):
             'test_dataloader.dataset.proposal_file': 'proposals.pkl',
             'test_dataloader.dataset.data_prefix.img': 'val/',
         }
-        return load_config(str(project.config), options)
+        check(project, options)
 
     return write
 
@@ -189,12 +181,11 @@ def proposals(project, tmp_path):
 )  # fmt: skip
 def test_proposals_that_do_not_fit(proposals, content, message):
     with pytest.raises(UsageError, match=message):
-        check_annotations(proposals(content))
+        proposals(content)
 
 
 def test_proposals_that_fit(proposals):
-    cfg = proposals({f'val/{i}.jpg': 0 for i in range(3)})
-    assert 'ann_sha256' in check_annotations(cfg)
+    proposals({f'val/{i}.jpg': 0 for i in range(3)})
 
 
 def test_proposals_of_lvis_are_named_by_the_address(tmp_path):
@@ -203,7 +194,7 @@ def test_proposals_of_lvis_are_named_by_the_address(tmp_path):
     data = {'proposal_file': str(path), 'data_prefix': {'img': 'coco/'}}
     url = 'http://images.cocodataset.org/val2017/1.jpg'
     image = {'file_name': '1.jpg', 'coco_url': url}
-    annotations._check_proposals(data, [image], LVISV1Dataset)
+    _check_proposals(data, [image], LVISV1Dataset)
     with pytest.raises(UsageError, match=r'image val2017/2.jpg is not in'):
         image['coco_url'] = url.replace('1.jpg', '2.jpg')
-        annotations._check_proposals(data, [image], LVISV1Dataset)
+        _check_proposals(data, [image], LVISV1Dataset)

@@ -1,0 +1,182 @@
+"""Checks of annotation files, before anything is built.
+
+What mmdet's data sets pass over in silence would falsify figures: of two
+images with one id the second is lost and its boxes go to the first; labels
+count the categories in the order of the file, whatever order the classes are
+named in.
+"""
+
+import json
+import os.path as osp
+import pickle
+from typing import Any, Iterator, List, Mapping, Sequence, Tuple
+
+import mmengine.fileio as fileio
+from mmdet.datasets import CocoDataset, LVISV1Dataset
+
+from harmoclip_mm.errors import DataError
+from harmoclip_mm.registry import DATASETS
+
+__all__ = ['check_annotations']
+
+
+def check_annotations(dataset: Mapping[str, Any]) -> None:
+    """Check the files of a data set's config, and of those that it wraps.
+
+    Data sets of mmdet's COCO family are checked: ids of images, the classes
+    against the categories of the file, and that a file of proposals has all
+    images.
+
+    Args:
+        dataset (Mapping[str, Any]): Config of the data set, in the scope of
+            the config.
+
+    Raises:
+        DataError: If the annotations do not fit; the message names the file
+            and the remedy.
+    """
+    for each, kind in _coco_datasets(dataset):
+        path = _path(each, each['ann_file'])
+        content = _read(path, each.get('backend_args'))
+        classes = kind._load_metainfo(each.get('metainfo')).get('classes', ())
+        try:
+            images = content['images']
+            _check_images(images, path)
+            names = [category['name'] for category in content['categories']]
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f'annotation file {path} is not in COCO format ({error!r})'
+            ) from error
+        _check_categories(names, classes, path)
+        if each.get('proposal_file'):
+            _check_proposals(each, images, kind)
+
+
+def _coco_datasets(setting: Any) -> Iterator[Tuple[Mapping, type]]:
+    """Configs of COCO's family at any depth of a config."""
+    if isinstance(setting, (list, tuple)):
+        for each in setting:
+            yield from _coco_datasets(each)
+    if not isinstance(setting, Mapping):
+        return
+    kind = setting.get('type')
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    is_coco = isinstance(kind, type) and issubclass(kind, CocoDataset)
+    if is_coco and setting.get('ann_file'):
+        yield setting, kind
+        return
+    for key in ('dataset', 'datasets'):  # what wrappers call them
+        yield from _coco_datasets(setting.get(key))
+
+
+def _path(dataset: Mapping, path: str) -> str:
+    """A path of a data set, which may be relative to its root."""
+    if '://' not in path and not osp.isabs(path):
+        return osp.join(dataset.get('data_root') or '', path)
+    return path
+
+
+def _read(path: str, backend_args: Any) -> dict:
+    try:
+        return dict(json.loads(fileio.get(path, backend_args=backend_args)))
+    except OSError as error:
+        raise DataError(
+            f'annotation file {path} cannot be read '
+            f'({error.strerror or error}): check data_root and ann_file of '
+            'the data set'
+        ) from error
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f'annotation file {path} is not a JSON object in COCO format '
+            f'({error})'
+        ) from error
+
+
+def _check_images(images: Sequence[dict], path: str) -> None:
+    if not images:
+        raise DataError(
+            f'annotation file {path} holds no image: give the file of the '
+            'split that is wanted'
+        )
+    names = {}
+    for image in images:
+        name = image.get('file_name', image.get('coco_url'))
+        if image['id'] in names:
+            raise DataError(
+                f'annotation file {path}: {names[image["id"]]} and {name} '
+                f'both have image id {image["id"]}; give each image an id of '
+                'its own'
+            )
+        names[image['id']] = name
+
+
+def _check_categories(
+    names: Sequence[str], classes: Sequence[str], path: str
+) -> None:
+    """Labels count those categories of the file that are classes."""
+    remedy = (
+        'give the classes of the file, in its order, as metainfo.classes of '
+        'the data set'
+    )
+    own = set(names)
+    missing = [name for name in classes if name not in own]
+    if missing:
+        raise DataError(
+            f'annotation file {path} has no category "{missing[0]}", class '
+            f'{list(classes).index(missing[0])} of the data set '
+            f'({len(missing)} of {len(classes)} classes are missing); {remedy}'
+        )
+    wanted = set(classes)
+    counted = [name for name in names if name in wanted]
+    for index, (name, other) in enumerate(zip(counted, classes)):
+        if name != other:
+            raise DataError(
+                f'annotation file {path} has "{name}" where the data set has '
+                f'class {index}, "{other}"; {remedy}'
+            )
+    if len(counted) != len(classes):
+        raise DataError(
+            f'annotation file {path} has two categories of one name among '
+            f'its {len(names)}; give each a name of its own'
+        )
+
+
+def _check_proposals(
+    dataset: Mapping, images: Sequence[dict], kind: type
+) -> None:
+    """mmdet looks proposals up by the image's folder and file name."""
+    path = _path(dataset, dataset['proposal_file'])
+    try:
+        proposals = fileio.load(path, backend_args=dataset.get('backend_args'))
+        found = frozenset(proposals)
+    except (OSError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise DataError(
+            f'proposals {path} cannot be read ({reason}): write them with '
+            'mmdet.DumpProposals in the test_evaluator of a detector, and '
+            'give that file as proposal_file of the data set'
+        ) from error
+    root = dataset.get('data_root') or ''
+    prefix = osp.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
+    # LVIS v1 goes by the address, which ends with COCO's folder and name
+    key_of_name = (
+        'coco_url' if issubclass(kind, LVISV1Dataset) else 'file_name'
+    )
+    missing: List[str] = []
+    for image in images:
+        name = osp.join(prefix, image[key_of_name])
+        key = f'{osp.basename(osp.dirname(name))}/{osp.basename(name)}'
+        if key not in found:
+            missing.append(key)
+    if missing:
+        raise DataError(
+            f'image {missing[0]} is not in the proposals {path} '
+            f'({len(missing)} of {len(images)} images are missing): the '
+            'detector must be run on the same annotations, from a folder of '
+            'the same name'
+        )
+    if len(found) > len(images):
+        raise DataError(
+            f'proposals {path} have {len(found)} images, the annotations only '
+            f'{len(images)}: mmdet takes proposals of the same images alone'
+        )
