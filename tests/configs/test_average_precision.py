@@ -24,7 +24,7 @@ from harmoclip_mm.text import load_vocabulary
 # 16 x 16 cells in place of 64 x 64, and one block: attention takes a CPU a
 # while.
 GIVEN = 'test_dataloader.dataset.pipeline.2.map_cells=16'
-PROPOSED = 'test_dataloader.dataset.pipeline.3.transforms.0.map_cells=16'
+PROPOSED = 'test_dataloader.dataset.pipeline.2.transforms.0.map_cells=16'
 IMAGES = 27
 # given boxes, and proposals of a file
 KINDS = pytest.mark.parametrize(
