@@ -20,11 +20,11 @@ def test_metric_of_a_config():
         {'type': 'ImageTextRetrievalMetric'},
         {
             'type': 'harmoclip_mm.BoxClassificationMetric',
-            'vocabulary': 'shapes80',
+            'vocabulary': 'lvis1203',
         },
     ]
     found = classes_of_config(Config({'test_evaluator': metrics}))
-    assert found == load_vocabulary('shapes80') and found.groups
+    assert found == load_vocabulary('lvis1203') and found.groups
 
 
 def test_data_set_of_a_config(harmoclip_scope):
@@ -80,6 +80,6 @@ def test_what_the_results_tell():
     }
     numbers = classes_of_results([record])
     assert numbers.classes == ('class 0', 'class 1', 'class 2')
-    shapes = load_vocabulary('shapes80')
-    record['run'] = {'classes': list(shapes.classes)}
-    assert classes_of_results([record]).groups == shapes.groups
+    lvis = load_vocabulary('lvis1203')
+    record['run'] = {'classes': list(lvis.classes)}
+    assert classes_of_results([record]).groups == lvis.groups

@@ -89,7 +89,7 @@ def test_groups_of_argument_or_data_set(kwargs, meta):
 
 
 def test_groups_of_a_shipped_vocabulary():
-    metric = BoxClassificationMetric('shapes80', topk=(1,))
+    metric = BoxClassificationMetric('coco80', topk=(1,))
     vocabulary = metric.vocabulary
     novel = vocabulary.classes.index(vocabulary.groups['novel'][0])
     base = vocabulary.classes.index(vocabulary.groups['base'][0])
