@@ -24,7 +24,7 @@ install: ## create VENV (default .venv) and install what is missing
 	@$(PYTHON) tools/setup/install.py '$(VENV)' '$(STACK)'
 
 quickstart: install ## train and compare two tiny models, about 15 min on 2 cores
-	'$(BIN)/python' tools/quickstart.py
+	'$(BIN)/python' projects/shapes/quickstart.py
 
 # A process a core, each with one thread: tensors in the tests are small, and
 # most of the time goes into starting processes. A file stays with one process,
@@ -44,5 +44,5 @@ format: install ## let ruff fix and format the code
 
 clean: ## remove build products and caches (not VENV, data, work_dirs)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
-	find harmoclip_mm tools tests configs -name __pycache__ -type d \
+	find harmoclip_mm projects tools tests configs -name __pycache__ -type d \
 		-prune -exec rm -rf {} + 2>/dev/null || true

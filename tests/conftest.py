@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from mmdet.datasets import CocoPanopticDataset
+from mmdet.datasets import CocoDataset, CocoPanopticDataset
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 from PIL import Image
@@ -140,6 +140,64 @@ def tiny_data(tmp_path, harmoclip_scope) -> TinyData:
     return TinyData(tmp_path)
 
 
+def write_coco(root: Path) -> None:
+    """Eight pictures in COCO's layout, as train2017 and as val2017."""
+    (root / 'annotations').mkdir(parents=True)
+    categories = [
+        {'id': number, 'name': name}
+        for number, name in enumerate(CocoDataset.METAINFO['classes'], 1)
+    ]
+    for split in ('train2017', 'val2017'):
+        (root / split).mkdir()
+        images, boxes, captions = [], [], []
+        for number in range(1, 9):
+            name = f'{number}.jpg'
+            pixels = np.random.default_rng(number).integers(
+                0, 256, (48, 64, 3), dtype=np.uint8
+            )
+            Image.fromarray(pixels).save(root / split / name)
+            images.append(
+                {'id': number, 'file_name': name, 'width': 64, 'height': 48}
+            )
+            boxes.append(
+                {
+                    'id': number,
+                    'image_id': number,
+                    'category_id': 17,  # cat
+                    'bbox': [4, 6, 40, 36],
+                    'area': 1440,
+                    'iscrowd': 0,
+                }
+            )
+            captions.append(
+                {'id': number, 'image_id': number, 'caption': 'A cat sits.'}
+            )
+        for kind, annotations in (
+            ('instances', boxes),
+            ('captions', captions),
+        ):
+            content = {'images': images, 'annotations': annotations}
+            if kind == 'instances':
+                content['categories'] = categories
+            path = root / 'annotations' / f'{kind}_{split}.json'
+            path.write_text(json.dumps(content))
+
+
+@pytest.fixture(scope='session')
+def made_coco(tmp_path_factory, run_tool) -> Path:
+    """Folder of a few made pictures in COCO's layout, with linked phrases."""
+    root = tmp_path_factory.mktemp('made_coco')
+    write_coco(root)
+    annotations = root / 'annotations'
+    run_tool(
+        'dataset_converters/coco2phrases.py',
+        '--instances', annotations / 'instances_train2017.json',
+        '--captions', annotations / 'captions_train2017.json',
+        '--out', annotations / 'phrases_train2017.jsonl',
+    )  # fmt: skip
+    return root
+
+
 @pytest.fixture(scope='session')
 def panoptic_photos(coco_photos, tmp_path_factory) -> Path:
     """Panoptic annotations of the photos of val2017 in COCO's layout.
@@ -259,10 +317,10 @@ def as_lvis(coco: COCO) -> dict:
 
 @pytest.fixture(scope='session')
 def tiny_detector(tmp_path_factory) -> Path:
-    """Checkpoint of ``configs/ov_detection/fvit_tiny_shapes.py`` as
+    """Checkpoint of ``configs/ov_detection/fvit_tiny_photos.py`` as
     initialised, with a CLIP of random weights."""
     config = Config.fromfile(
-        REPOSITORY / 'configs/ov_detection/fvit_tiny_shapes.py'
+        REPOSITORY / 'configs/ov_detection/fvit_tiny_photos.py'
     )
     config.model.init_cfg = None
     init_default_scope('mmdet')

@@ -1,24 +1,19 @@
 """Every training config builds model, data, optimizer, schedule and metrics.
 
-Those of `configs/evaluation/` have tests in tests/configs/. The data are
-stand-ins in the layout that the configs expect: two small pictures in COCO's,
-and shapes drawn by the converter.
+Those of `configs/evaluation/` have tests in tests/configs/. The data are a few
+made pictures in COCO's layout.
 """
 
 import ast
 import copy
-import json
 import os
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.runner import Runner
-from PIL import Image
 
 from harmoclip_mm.apis import load_config
 
@@ -50,83 +45,25 @@ PARAMETERS = {
 
 def test_the_configs_of_the_readme_exist():
     assert {
-        'configs/baselines/clip_tiny_shapes.py',
+        'configs/baselines/clip_vitb16_coco.py',
         'configs/baselines/clipself_vitb16_coco.py',
         'configs/baselines/fineclip_vitb16_coco.py',
         'configs/baselines/regionclip_vitb16_coco.py',
         'configs/harmoclip_tiny_photos.py',
-        'configs/harmoclip_tiny_shapes.py',
         'configs/harmoclip_vitb16_coco.py',
         'configs/harmoclip_vitl14_coco.py',
         *OF_THE_HUB,
     } <= set(ALL_CONFIGS)
 
 
-def write_coco(root: Path) -> None:
-    """Two pictures in COCO's layout, as train2017 and as val2017."""
-    (root / 'annotations').mkdir(parents=True)
-    categories = [
-        {'id': number, 'name': name}
-        for number, name in enumerate(CocoDataset.METAINFO['classes'], 1)
-    ]
-    for split in ('train2017', 'val2017'):
-        (root / split).mkdir()
-        images, boxes, captions = [], [], []
-        for number in (1, 2):
-            name = f'{number}.jpg'
-            pixels = np.random.default_rng(number).integers(
-                0, 256, (48, 64, 3), dtype=np.uint8
-            )
-            Image.fromarray(pixels).save(root / split / name)
-            images.append(
-                {'id': number, 'file_name': name, 'width': 64, 'height': 48}
-            )
-            boxes.append(
-                {
-                    'id': number,
-                    'image_id': number,
-                    'category_id': 17,  # cat
-                    'bbox': [4, 6, 40, 36],
-                    'area': 1440,
-                    'iscrowd': 0,
-                }
-            )
-            captions.append(
-                {'id': number, 'image_id': number, 'caption': 'A cat sits.'}
-            )
-        for kind, annotations in (
-            ('instances', boxes),
-            ('captions', captions),
-        ):
-            content = {'images': images, 'annotations': annotations}
-            if kind == 'instances':
-                content['categories'] = categories
-            path = root / 'annotations' / f'{kind}_{split}.json'
-            path.write_text(json.dumps(content))
-
-
 @pytest.fixture(scope='module', autouse=True)
-def data(tmp_path_factory, run_tool):
-    """Folders of stand-in data, named by the environment as a user would."""
-    root = tmp_path_factory.mktemp('data')
-    coco = root / 'coco'
-    write_coco(coco)
-    annotations = coco / 'annotations'
-    run_tool(
-        'dataset_converters/coco2phrases.py',
-        '--instances', annotations / 'instances_train2017.json',
-        '--captions', annotations / 'captions_train2017.json',
-        '--out', annotations / 'phrases_train2017.jsonl',
-    )  # fmt: skip
-    run_tool(
-        'dataset_converters/shapes.py', root / 'shapes', '--size', 80,
-        '--train', 4, '--val', 2, '--test', 2, '--workers', 1,
-    )  # fmt: skip
+def data(tmp_path_factory, made_coco):
+    """Folder to work in; that of the data is named by the environment as a
+    user would."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('COCO_ROOT', str(coco))
-        patch.setenv('SHAPES_ROOT', str(root / 'shapes'))
+        patch.setenv('COCO_ROOT', str(made_coco))
         patch.delenv('COCO_PHRASES', raising=False)
-        yield root
+        yield tmp_path_factory.mktemp('data')
 
 
 @pytest.fixture(scope='module', params=CONFIGS)
@@ -257,7 +194,7 @@ def test_evaluation_scores_the_classes_of_the_data(config, runner, split):
         'BoxClassificationMetric',
         'ImageTextRetrievalMetric',
     }
-    assert len(loader.dataset) == 2
+    assert len(loader.dataset) == 8
     sample = loader.dataset[0]
     size = runner.model.backbone.img_size
     assert tuple(sample['inputs'].shape[1:]) == tuple(size)
@@ -268,12 +205,12 @@ def test_evaluation_scores_the_classes_of_the_data(config, runner, split):
     assert names
 
 
-def test_phrases_may_lie_outside_the_data_root(data, monkeypatch):
+def test_phrases_may_lie_outside_the_data_root(data, made_coco, monkeypatch):
     """`COCO_PHRASES` leaves the images' folder untouched."""
-    annotations = data / 'coco' / 'annotations'
+    annotations = made_coco / 'annotations'
     elsewhere = data / 'elsewhere.jsonl'
     text = (annotations / 'phrases_train2017.jsonl').read_text()
-    elsewhere.write_text(text.splitlines()[0] + '\n')  # one of two images
+    elsewhere.write_text(text.splitlines()[0] + '\n')  # one of the images
     monkeypatch.setenv('COCO_PHRASES', str(elsewhere))
     config = load_config(
         str(REPOSITORY / 'configs/harmoclip_vitb16_coco.py'),
@@ -285,7 +222,7 @@ def test_phrases_may_lie_outside_the_data_root(data, monkeypatch):
     loader = Runner.build_dataloader(config.train_dataloader)
     assert len(loader.dataset) == 1
     path = loader.dataset[0]['data_samples'].img_path
-    assert path == os.path.join(str(data / 'coco'), 'train2017/1.jpg')
+    assert path == os.path.join(str(made_coco), 'train2017/1.jpg')
 
 
 @pytest.mark.parametrize(

@@ -169,13 +169,13 @@ def test_configs_of_the_added_method():
     code = blocks(path, 'python')
     for name in (
         '_base_/methods/siglip.py',
-        'baselines/siglip_tiny_shapes.py',
+        'baselines/siglip_vitb16_coco.py',
     ):
         lines = (ROOT / 'configs' / name).read_text().splitlines()
         plain = [line for line in lines if not line.startswith('#')]
         assert '\n'.join(plain) + '\n' in code, name
     text = path.read_text()
-    tops = 'configs|docs|harmoclip_mm|tests|tools'
+    tops = 'configs|docs|harmoclip_mm|projects|tests|tools'
     for name in re.findall(rf'`((?:{tops})/[^`]+)`', text):
         assert (ROOT / name).exists(), name
     # the diff's lines are those of the files

@@ -5,6 +5,7 @@ functions too: what a layer may know about does not depend on when it asks.
 """
 
 import ast
+import re
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Tuple
 
@@ -36,6 +37,8 @@ LAYERS: Tuple[Tuple[str, ...], ...] = (
 )
 # Samples connect them, code does not, in either direction.
 STRANGERS = (('models', 'datasets'),)
+# Research uses the package, which does not know it.
+PROJECTS = ('projects', *(p.name for p in (ROOT / 'projects').iterdir()))
 # Text is data: it has no layers.
 NO_TORCH_NN = ('text',)
 # The CLIP is a guest: only these rooms know its family.
@@ -134,6 +137,8 @@ def find_violations(package: Path) -> List[str]:
                 covers(guest, name) for guest in GUESTS
             ):
                 found.append(f'{here}, which only {" and ".join(HOSTS)} may')
+            if any(covers(project, name) for project in PROJECTS):
+                found.append(f'{here}, a project that uses the package')
             if not covers(PACKAGE, name):
                 continue
             target = name[len(PACKAGE) + 1 :]
@@ -161,6 +166,16 @@ def test_package_keeps_the_order():
     modules = find_modules(ROOT / PACKAGE)
     assert {'', 'registry', 'models.heads', 'datasets'} <= set(modules)
     assert find_violations(ROOT / PACKAGE) == []
+
+
+def test_package_names_no_project():
+    """Nor by a string: no file, folder, vocabulary or variable of theirs."""
+    names = '|'.join(PROJECTS[1:])
+    words = re.compile(rf'projects/({names})|\b({names})(80|_root)', re.I)
+    for path in (ROOT / PACKAGE).rglob('*'):
+        if path.suffix in ('.py', '.md', '.json') and '.mim' not in path.parts:
+            assert not words.search(path.read_text()), path
+            assert path.stem not in PROJECTS, path
 
 
 @pytest.mark.parametrize(
@@ -200,6 +215,7 @@ def test_package_keeps_the_order():
         ('text/a.py', 'import torch\nx = torch.nn', 'but has no torch.nn'),
         ('models/heads/b.py', 'from open_clip.loss import L', 'which only'),
         ('apis/e.py', 'import timm', 'which only models.towers and'),
+        ('apis/e.py', 'from shapes.plan import P', 'a project that uses'),
         ('odd/a.py', 'import os', 'odd.a has no place in LAYERS'),
     ],
 )

@@ -13,8 +13,8 @@ from harmoclip_mm.apis import OpenVocabularyInferencer
 from harmoclip_mm.errors import CheckpointError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = str(ROOT / 'configs/ov_detection/fvit_tiny_shapes.py')
-WORDS = ['red star', 'blue ring', 'pink elephant']
+CONFIG = str(ROOT / 'configs/ov_detection/fvit_tiny_photos.py')
+WORDS = ['bus', 'person', 'pink elephant']
 
 
 @pytest.fixture(scope='module')

@@ -109,12 +109,8 @@ def data(tmp_path_factory, run_tool):
     """Folders of stand-in data, named by the environment as a user would."""
     root = tmp_path_factory.mktemp('data')
     write_benchmark(root, run_tool)
-    run_tool(
-        'dataset_converters/shapes.py', root / 'shapes', '--size', 80,
-        '--train', 4, '--val', 2, '--test', 2, '--workers', 1,
-    )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        for name in ('coco', 'lvis', 'shapes'):
+        for name in ('coco', 'lvis'):
             patch.setenv(f'{name.upper()}_ROOT', f'{root / name}/')
         patch.setenv('CLIP_CHECKPOINT', 'some/clip.pt')
         yield root
@@ -199,10 +195,7 @@ def test_the_configs_exist():
         for tower in towers
         for benchmark in ('ov-coco', 'ov-lvis')
     }
-    assert set(NAMES) - set(FULL) == {
-        'fvit_tiny_photos.py',
-        'fvit_tiny_shapes.py',
-    }
+    assert set(NAMES) - set(FULL) == {'fvit_tiny_photos.py'}
 
 
 def test_leaves_are_short_and_mmdets(config):

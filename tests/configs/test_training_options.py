@@ -19,20 +19,16 @@ custom_hooks = [
 optim_wrapper = dict(
     constructor='mmpretrain.LearningRateDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.75))
-train_dataloader = dict(batch_size=2)
-train_cfg = dict(max_epochs=1, val_begin=2)
-default_hooks = dict(checkpoint=dict(
-    by_epoch=False, interval=1, max_keep_ckpts=3))
+train_dataloader = dict(batch_size=2, num_workers=0)
+train_cfg = dict(max_iters=3, val_begin=4)
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3))
 """
 
 
-def test_options_train_together(tmp_path, run_tool, monkeypatch):
-    run_tool(
-        'dataset_converters/shapes.py', tmp_path / 'shapes', '--size', 80,
-        '--train', 6, '--val', 2, '--test', 2, '--workers', 1,
-    )  # fmt: skip
-    monkeypatch.setenv('SHAPES_ROOT', str(tmp_path / 'shapes'))
-    base = str(REPOSITORY / 'configs' / 'harmoclip_tiny_shapes.py')
+def test_options_train_together(tmp_path, run_tool, made_coco, monkeypatch):
+    monkeypatch.setenv('COCO_ROOT', str(made_coco))
+    monkeypatch.delenv('COCO_PHRASES', raising=False)
+    base = str(REPOSITORY / 'configs' / 'harmoclip_tiny_photos.py')
     (tmp_path / 'options.py').write_text(CONFIG.format(base=base))
     run_tool('train.py', tmp_path / 'options.py', '--work-dir', tmp_path)
     first, second, third = (

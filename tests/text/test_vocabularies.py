@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 
 import pytest
 
@@ -21,7 +20,6 @@ def test_list_vocabularies():
         'coco_panoptic133',
         'imagenet1000',
         'lvis1203',
-        'shapes80',
     )
 
 
@@ -76,27 +74,6 @@ def test_lvis1203_equals_mmdet():
     assert sorted(members) == sorted(vocabulary.classes)
     assert 'bow (weapon)' in vocabulary.prompts
     assert 'band aid' in vocabulary.prompts
-
-
-def test_shapes80():
-    vocabulary = load_vocabulary('shapes80')
-    colours = 'red green blue yellow purple orange cyan white'
-    colours = colours.split(' ')
-    shapes = (
-        'circle square triangle star cross ring heart diamond crescent arrow'
-    )
-    shapes = shapes.split(' ')
-    assert vocabulary.classes == tuple(
-        f'{colour} {shape}' for colour in colours for shape in shapes
-    )
-    base, novel = vocabulary.groups['base'], vocabulary.groups['novel']
-    assert (len(base), len(novel)) == (68, 12)
-    assert set(base) | set(novel) == set(vocabulary.classes)
-    for names, key in ((colours, 0), (shapes, 1)):
-        seen = Counter(name.split()[key] for name in novel)
-        assert set(seen) == set(names)
-        # So every colour and shape is learnt from many base combinations.
-        assert max(seen.values()) <= 2
 
 
 def test_class_to_prompt():

@@ -11,24 +11,23 @@ from harmoclip_mm.models.checkpoints import load_weights_only
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = """
-_base_ = [{configs!r} + '/harmoclip_tiny_shapes.py',
+_base_ = [{configs!r} + '/harmoclip_tiny_photos.py',
           {configs!r} + '/_base_/strategies/fsdp.py']
-optim_wrapper = dict(clip_grad=None)
-train_dataloader = dict(batch_size=4)
-train_cfg = dict(max_epochs=1, val_begin=3)
-val_evaluator = [
-    dict(type='BoxClassificationMetric', vocabulary='shapes80')]
+train_dataloader = dict(
+    batch_size=4, num_workers=0,
+    sampler=dict(type='ResumableInfiniteSampler'))
+train_cfg = dict(max_iters=1, val_begin=3)
+default_hooks = dict(
+    checkpoint=dict(interval=1), exact_resume=dict(type='ExactResumeHook'))
+val_evaluator = [_base_.val_evaluator[0]]
 test_evaluator = val_evaluator
 """
 
 
 @pytest.mark.slow
-def test_train_resume_and_test(tmp_path, run_tool, monkeypatch):
-    run_tool(
-        'dataset_converters/shapes.py', tmp_path / 'shapes', '--size', 80,
-        '--train', 8, '--val', 2, '--test', 2, '--workers', 1,
-    )  # fmt: skip
-    monkeypatch.setenv('SHAPES_ROOT', str(tmp_path / 'shapes'))
+def test_train_resume_and_test(tmp_path, run_tool, made_coco, monkeypatch):
+    monkeypatch.setenv('COCO_ROOT', str(made_coco))
+    monkeypatch.delenv('COCO_PHRASES', raising=False)
     config = tmp_path / 'sharded.py'
     config.write_text(CONFIG.format(configs=str(REPOSITORY / 'configs')))
 
@@ -47,10 +46,10 @@ def test_train_resume_and_test(tmp_path, run_tool, monkeypatch):
         assert result.returncode == 0, result.stdout[-5000:]
 
     train()
-    train('--resume', '--cfg-options', 'train_cfg.max_epochs=2')
+    train('--resume', '--cfg-options', 'train_cfg.max_iters=2')
     first, second = (
-        load_weights_only(str(tmp_path / f'epoch_{epoch}.pth'))
-        for epoch in (1, 2)
+        load_weights_only(str(tmp_path / f'iter_{step}.pth'))
+        for step in (1, 2)
     )
     assert second['meta']['iter'] == 2
     steps = [
@@ -61,7 +60,7 @@ def test_train_resume_and_test(tmp_path, run_tool, monkeypatch):
     assert first['state_dict'].keys() == second['state_dict'].keys()
     # whole checkpoints: one process without sharding reads them strictly
     run_tool(
-        'test.py', config, tmp_path / 'epoch_2.pth', '--work-dir', tmp_path,
+        'test.py', config, tmp_path / 'iter_2.pth', '--work-dir', tmp_path,
         '--metrics-out', tmp_path / 'metrics.json',
     )  # fmt: skip
     metrics = json.loads((tmp_path / 'metrics.json').read_text())

@@ -2,7 +2,7 @@ _base_ = ['./ov_fvit_vitb16.py', './tiny_clip.py']
 # F-ViT on the tiny CLIP, for a CPU: patches of 10 px, a pyramid of strides 5,
 # 10 and 20.
 clip = dict(_delete_=True, **_base_.tiny_clip)
-weights = '{{$CLIP_CHECKPOINT:work_dirs/harmoclip_tiny_shapes/epoch_3.pth}}'
+weights = '{{$CLIP_CHECKPOINT:work_dirs/harmoclip_tiny_photos/iter_300.pth}}'
 conv_norm = dict(type='GN', num_groups=8)
 strides = [5, 10, 20]
 model = dict(

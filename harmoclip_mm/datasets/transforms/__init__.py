@@ -2,7 +2,6 @@
 
 from .candidates import LoadCandidateBoxes, TokenizeCandidates
 from .clip_resize import CLIPResize
-from .degrade import DetachPhrases, KeepRegionsOfSome, MislinkRegions
 from .flip import TextAwareRandomFlip
 from .formatting import PackRegionTextInputs
 from .grid_regions import SampleGridRegions
@@ -14,14 +13,11 @@ from .tokenize import TokenizeRegionText
 __all__ = [
     'BadImageError',
     'CLIPResize',
-    'DetachPhrases',
     'FilterRegions',
-    'KeepRegionsOfSome',
     'LoadCandidateBoxes',
     'LoadCaptions',
     'LoadCheckedImage',
     'LoadPanopticRegions',
-    'MislinkRegions',
     'PackRegionTextInputs',
     'SampleGridRegions',
     'SampleRegions',

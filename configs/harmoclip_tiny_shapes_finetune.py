@@ -1,3 +1,0 @@
-# HarmoCLIP on shapes, from a trained CLIP: load_from names it.
-_base_ = './harmoclip_tiny_shapes.py'
-model = dict(heads=dict(lrc=dict(loss=dict(loss_weight=0.5))))

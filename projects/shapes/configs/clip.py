@@ -1,0 +1,3 @@
+# CLIP from scratch on shapes, for a CPU.
+_base_ = ['./_base_/tiny.py', '../../../configs/_base_/methods/clip.py']
+model = dict(heads=_base_.heads)

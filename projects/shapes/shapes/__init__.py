@@ -1,0 +1,1 @@
+"""Research on drawn shapes: a project that uses harmoclip_mm."""

@@ -1,0 +1,159 @@
+"""Region data made worse on purpose, to measure what that costs.
+
+What happens to a sample depends on its image and the seed alone: a wrong link
+stays wrong in every epoch, as in data that a converter wrote.
+"""
+
+import os.path as osp
+import zlib
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from harmoclip_mm.datasets.transforms.regions import keep_regions
+from harmoclip_mm.registry import TRANSFORMS
+
+__all__ = ['DetachPhrases', 'KeepRegionsOfSome', 'MislinkRegions']
+
+
+def image_generator(results: dict, seed: int) -> np.random.Generator:
+    """Random numbers of an image, the same at each access.
+
+    Args:
+        results (dict): A sample with ``img_path``, of which only the file
+            name counts.
+        seed (int): At least 0.
+
+    Returns:
+        np.random.Generator: The generator.
+    """
+    name = osp.basename(results['img_path'])
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
+
+
+@TRANSFORMS.register_module()
+class MislinkRegions(BaseTransform):
+    """Link regions to wrong boxes, as noisy converters do.
+
+    A region is given, with a probability, the box of another region of its
+    image, drawn evenly; in an image with one region, a box of its size at a
+    random place.
+
+    Required keys: ``img_path``, ``img_shape``, ``gt_bboxes``. Modified keys:
+    ``gt_bboxes``; masks would be left behind and are refused.
+
+    Args:
+        prob (float): Probability of a wrong link, in [0, 1].
+        seed (int): Seed of the choice. Defaults to 0.
+
+    Raises:
+        ValueError: If ``prob`` is no probability, or a sample has masks.
+    """
+
+    def __init__(self, prob: float, seed: int = 0) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'prob must be in [0, 1], not {prob}')
+        self.prob = prob
+        self.seed = seed
+
+    def transform(self, results: dict) -> dict:
+        """Link some regions wrongly.
+
+        Args:
+            results (dict): A sample.
+
+        Returns:
+            dict: The sample with as many boxes as before.
+        """
+        if 'gt_masks' in results:
+            raise ValueError('MislinkRegions moves boxes, not masks')
+        boxes = results['gt_bboxes']
+        array = np.asarray(getattr(boxes, 'tensor', boxes))
+        count = len(array)
+        rng = image_generator(results, self.seed)
+        chosen = np.flatnonzero(rng.random(count) < self.prob)
+        moved = array.copy()
+        if count > 1:
+            # 1 to count - 1 places further on: never its own box
+            steps = rng.integers(1, count, len(chosen))
+            moved[chosen] = array[(chosen + steps) % count]
+        elif len(chosen):
+            sides = array[0, 2:] - array[0, :2]
+            room = np.maximum(results['img_shape'][1::-1] - sides, 0)
+            corner = rng.random(2) * room
+            moved[0] = [*corner, *(corner + sides)]
+        if hasattr(boxes, 'tensor'):
+            moved = type(boxes)(moved)
+        results['gt_bboxes'] = moved
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(prob={self.prob}, seed={self.seed})'
+
+
+@TRANSFORMS.register_module()
+class KeepRegionsOfSome(BaseTransform):
+    """Keep the regions of a share of the images; others have a caption only.
+
+    An image that keeps its regions at a smaller share keeps them at a larger
+    one.
+
+    Required keys: ``img_path``, ``gt_bboxes``. Modified keys: ``gt_bboxes``,
+    ``gt_bboxes_labels``, ``gt_ignore_flags``, ``gt_masks`` where present.
+
+    Args:
+        share (float): Probability that an image keeps its regions, in
+            [0, 1].
+        seed (int): Seed of the choice. Defaults to 0.
+
+    Raises:
+        ValueError: If ``share`` is not in [0, 1].
+    """
+
+    def __init__(self, share: float, seed: int = 0) -> None:
+        if not 0 <= share <= 1:
+            raise ValueError(f'share must be in [0, 1], not {share}')
+        self.share = share
+        self.seed = seed
+
+    def transform(self, results: dict) -> dict:
+        """Keep all regions of a sample, or none.
+
+        Args:
+            results (dict): A sample.
+
+        Returns:
+            dict: The sample.
+        """
+        if image_generator(results, self.seed).random() >= self.share:
+            keep_regions(results, np.zeros(0, dtype=np.int64))
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(share={self.share}, seed={self.seed})'
+
+
+@TRANSFORMS.register_module()
+class DetachPhrases(BaseTransform):
+    """Make each phrase a text of its own instead of a span of its caption.
+
+    Lexemes are then pooled from the phrase read alone. Place it before
+    ``TokenizeRegionText``.
+
+    Required and modified key: ``tokens_positive``.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Forget where the phrases stand in their caption.
+
+        Args:
+            results (dict): A sample.
+
+        Returns:
+            dict: The sample.
+        """
+        results['tokens_positive'] = [None] * len(results['phrases'])
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}()'
