@@ -8,19 +8,19 @@ from .hooks import (
     VocabularyHook,
 )
 from .launch import LAUNCHERS, close_launcher, setup_launcher
+from .layer_decay import BackboneLayerDecayOptimWrapperConstructor
 from .loops import ResumableEpochTrainLoop
-from .optimizers import LearningRateDecayOptimWrapperConstructor
 from .resume import setup_resume
 from .strategies import CLIPFSDPStrategy
 
 __all__ = [
     'LAUNCHERS',
     'AtomicCheckpointHook',
+    'BackboneLayerDecayOptimWrapperConstructor',
     'CLIPFSDPStrategy',
     'DataHealthHook',
     'ExactResumeHook',
     'InvalidLossHook',
-    'LearningRateDecayOptimWrapperConstructor',
     'ResumableEpochTrainLoop',
     'VocabularyHook',
     'close_launcher',
