@@ -5,7 +5,7 @@ from .fgovd import FGOVDDataset
 from .image_text_retrieval import ImageTextRetrievalDataset
 from .region_phrase import RegionPhraseDataset
 from .samplers import ResumableInfiniteSampler, ResumableSampler
-from .seeded_dataset import SeededDataset
+from .seeding import SeededDataset
 
 __all__ = [
     'FGOVDDataset',
