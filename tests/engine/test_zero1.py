@@ -39,9 +39,11 @@ def config(root, name, **changes):
     cfg = make_config(
         root,
         name,
-        train_dataloader__batch_size=2,
-        train_cfg__max_epochs=2,
-        **changes,
+        **{
+            'train_dataloader__batch_size': 2,
+            'train_cfg__max_epochs': 2,
+            **changes,
+        },
     )
     share = str(root / f'{name}_share')
     cfg.custom_hooks.append(dict(type='RecordShare', path=share))
@@ -91,3 +93,9 @@ def test_sharded_equals_whole_and_goes_on(tiny_data):
     )
     assert everything[0] == everything[1] == sum(share)
     assert min(share) > 0
+
+    # which one process takes as its own
+    alone = config(tiny_data.root, 'sharded', train_cfg__max_epochs=3)
+    assert train(alone, resume=True) == 0, output(alone)
+    states = latest(alone)['optimizer']['state']
+    assert {int(state['step']) for state in states.values()} == {20}
