@@ -32,7 +32,6 @@ METRICS = _child('METRICS', 'evaluation')
 HOOKS = _child('HOOKS', 'engine')
 LOOPS = _child('LOOPS', 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'engine')
-STRATEGIES = _child('STRATEGIES', 'engine')
 VISUALIZERS = _child('VISUALIZERS', 'visualization')
 
 # What the name of a CLIP says. Data transforms ask here for the image size and
@@ -42,6 +41,7 @@ CLIPS = Registry('clip', scope=SCOPE, locations=[f'{SCOPE}.models.towers'])
 # We add no members to these. They exist so that mmengine, which looks for a
 # registry of the default scope, finds one and does not warn.
 RUNNERS = _child('RUNNERS')
+STRATEGIES = _child('STRATEGIES')
 EVALUATOR = _child('EVALUATOR')
 MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
 WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')

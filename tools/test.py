@@ -136,9 +136,6 @@ def main() -> None:
     """Run the evaluation."""
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
-    if cfg.pop('strategy', None):
-        # There is no gradient and no optimizer to be sharded.
-        cfg.pop('runner_type', None)
     initialise = choose_weights(cfg, args.checkpoint)
     if args.show_dir:
         enable_drawing(cfg, args.show_dir)

@@ -14,8 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
-from torch.distributed.fsdp import FullyShardedDataParallel
 
+from harmoclip_mm.engine.resume import warn_of_old_settings
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import (
     OWN,
@@ -117,10 +117,10 @@ class CheckpointGuard(Hook):
             CheckpointError: If it does not fit.
         """
         source = self.source or runner._load_from or 'to resume from'
+        if runner._resume:
+            warn_of_old_settings(runner, checkpoint)
         model = runner.model
-        if is_model_wrapper(model) and not isinstance(
-            model, FullyShardedDataParallel
-        ):  # which alone knows its weights in one piece
+        if is_model_wrapper(model):
             model = model.module
         # taken out: no checkpoint that is saved later shall hold it
         clip: Optional[Checkpoint] = checkpoint.pop(_CLIP, None)
@@ -139,8 +139,7 @@ class CheckpointGuard(Hook):
         for key in [k for k in loaded if k.startswith(TEACHER)]:
             del loaded[key]
         own = model.state_dict()
-        # FSDP gathers the weights on rank 0, which checks for all.
-        if own and not any(
+        if not any(
             key in own and getattr(value, 'shape', None) == own[key].shape
             for key, value in state_dict.items()
         ):

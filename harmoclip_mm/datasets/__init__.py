@@ -7,7 +7,7 @@ from .image_text_retrieval import ImageTextRetrievalDataset
 from .imagenet import ZeroShotImageNet
 from .region_phrase import RegionPhraseDataset
 from .samplers import ResumableInfiniteSampler, ResumableSampler
-from .seeded_dataset import SeededDataset
+from .seeding import SeededDataset
 
 __all__ = [
     'FGOVDDataset',

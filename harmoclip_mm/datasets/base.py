@@ -9,7 +9,7 @@ from mmengine.fileio import exists
 from mmengine.logging import print_log
 
 from .counters import SharedCounters
-from .samplers import seed_for_sample
+from .seeding import seed_for_sample
 from .transforms.loading import BadImageError
 
 __all__ = ['BaseImageTextDataset']

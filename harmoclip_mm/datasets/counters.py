@@ -1,12 +1,14 @@
 """Counts that data-loader workers make and the main process reads."""
 
-from typing import Dict, Iterator, Sequence, Tuple
+from typing import Any, Dict, List, Tuple
 
 import torch
-from torch import Tensor
 from torch.utils.data import get_worker_info
 
-__all__ = ['SharedCounters', 'collect_counters', 'iter_counters']
+__all__ = ['SharedCounters', 'collect_counters']
+
+# The main process and up to 127 workers.
+_ROWS = 128
 
 
 class SharedCounters:
@@ -23,14 +25,11 @@ class SharedCounters:
             replaced'``.
     """
 
-    _ROWS = 128  # the main process and up to 127 workers
-
     def __init__(self, **descriptions: str) -> None:
         self.descriptions = descriptions
         self._columns = {name: i for i, name in enumerate(descriptions)}
-        self._counts: Tensor = torch.zeros(
-            (self._ROWS, len(descriptions)), dtype=torch.int64
-        ).share_memory_()
+        shape = (_ROWS, len(descriptions))
+        self._counts = torch.zeros(shape, dtype=torch.int64).share_memory_()
 
     def add(self, name: str, number: int = 1) -> None:
         """Count ``number`` more of ``name``.
@@ -41,7 +40,7 @@ class SharedCounters:
         """
         if number:
             info = get_worker_info()
-            row = 0 if info is None else 1 + info.id % (self._ROWS - 1)
+            row = 0 if info is None else 1 + info.id % (_ROWS - 1)
             self._counts[row, self._columns[name]] += int(number)
 
     def totals(self) -> Dict[str, int]:
@@ -56,52 +55,33 @@ class SharedCounters:
         return f'{type(self).__name__}({self.totals()})'
 
 
-def iter_counters(dataset) -> Iterator[SharedCounters]:
-    """Find the counters of a dataset, of what it wraps and of its transforms.
+def collect_counters(dataset: Any) -> Dict[str, Tuple[int, str]]:
+    """Add up the counters of a data set, of what it wraps and of transforms.
 
     Args:
-        dataset: A dataset, a wrapper with ``dataset`` or ``datasets``, or a
+        dataset: A data set, a wrapper with ``dataset`` or ``datasets``, or a
             transform, which may hold further ``transforms``. Whatever has a
             ``counters`` attribute of type :class:`SharedCounters` is found.
 
-    Yields:
-        SharedCounters: Each one once, in the order of the data.
+    Returns:
+        dict[str, tuple[int, str]]: Name to count and description, in the
+        order of the data; counts of one name from several places are added.
     """
-    seen = set()
-    stack = [dataset]
-    while stack:
-        node = stack.pop(0)
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
+    found: List[SharedCounters] = []
+    nodes = [dataset]
+    while nodes:
+        node = nodes.pop(0)
         if isinstance(node, (list, tuple)):
-            stack = [*node, *stack]
+            nodes = [*node, *nodes]
             continue
         counters = getattr(node, 'counters', None)
-        if isinstance(counters, SharedCounters) and id(counters) not in seen:
-            seen.add(id(counters))
-            yield counters
-        children: Sequence[str] = (
-            'dataset',
-            'datasets',
-            'pipeline',
-            'transforms',
-        )
-        stack = [getattr(node, child, None) for child in children] + stack
-
-
-def collect_counters(dataset) -> Dict[str, Tuple[int, str]]:
-    """Add up all counters that belong to a dataset.
-
-    Args:
-        dataset: As for :func:`iter_counters`.
-
-    Returns:
-        dict[str, tuple[int, str]]: Name to count and description; counts of
-        one name from several places are added.
-    """
+        if isinstance(counters, SharedCounters) and counters not in found:
+            found.append(counters)
+        places = 'dataset', 'datasets', 'pipeline', 'transforms'
+        inner = [getattr(node, place, None) for place in places]
+        nodes = [each for each in inner if each is not None] + nodes
     merged: Dict[str, Tuple[int, str]] = {}
-    for counters in iter_counters(dataset):
+    for counters in found:
         for name, count in counters.totals().items():
             before, _ = merged.get(name, (0, ''))
             merged[name] = (before + count, counters.descriptions[name])

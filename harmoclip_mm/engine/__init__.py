@@ -1,26 +1,23 @@
-"""Hooks, loops, optimizers, strategies, and how a run is started."""
+"""Hooks, exact resume, layer decay, and how a run is started."""
 
+from .exact_resume import ExactResumeHook, ResumableEpochTrainLoop
 from .hooks import (
     AtomicCheckpointHook,
     DataHealthHook,
-    ExactResumeHook,
     InvalidLossHook,
     VocabularyHook,
 )
 from .launch import LAUNCHERS, close_launcher, setup_launcher
-from .loops import ResumableEpochTrainLoop
-from .optimizers import LearningRateDecayOptimWrapperConstructor
+from .layer_decay import BackboneLayerDecayOptimWrapperConstructor
 from .resume import setup_resume
-from .strategies import CLIPFSDPStrategy
 
 __all__ = [
     'LAUNCHERS',
     'AtomicCheckpointHook',
-    'CLIPFSDPStrategy',
+    'BackboneLayerDecayOptimWrapperConstructor',
     'DataHealthHook',
     'ExactResumeHook',
     'InvalidLossHook',
-    'LearningRateDecayOptimWrapperConstructor',
     'ResumableEpochTrainLoop',
     'VocabularyHook',
     'close_launcher',

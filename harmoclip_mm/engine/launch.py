@@ -23,16 +23,14 @@ LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 def setup_launcher(cfg: Config, launcher: str) -> None:
     """Prepare the process for a Runner built from ``cfg``.
 
-    - ``none``: one process, nothing to do.
-    - With GPUs: checks that every process of this machine has one; the
-      process group itself (nccl) is left to mmengine.
-    - Without GPU: makes a gloo process group, sets ``model_wrapper_cfg``
-      (other keys of it are kept) and shares the CPU cores among the
-      processes of this machine.
+    With GPUs there has to be one for each process of this machine; mmengine
+    makes the process group. Without, it is made here, and the processes of
+    this machine share its cores.
 
     Args:
         cfg (Config): Config of the Runner; ``launcher`` and, without GPU,
-            ``model_wrapper_cfg`` and ``env_cfg.dist_cfg.backend`` are set.
+            ``model_wrapper_cfg`` (other keys of it are kept) and
+            ``env_cfg.dist_cfg.backend`` are set.
         launcher (str): One of 'none', 'pytorch', 'slurm' and 'mpi'.
 
     Raises:
@@ -52,11 +50,10 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
         )
     if device != 'cpu':
         return
-    kwargs = {}
     timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
     if timeout is not None:
-        kwargs['timeout'] = datetime.timedelta(seconds=timeout)
-    torch_dist.init_process_group('gloo', **kwargs)
+        timeout = datetime.timedelta(seconds=timeout)
+    torch_dist.init_process_group('gloo', timeout=timeout)
     cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
     cfg.model_wrapper_cfg = _wrapper_without_device(cfg)
     _share_cores(processes)
@@ -64,7 +61,7 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
 
 def close_launcher() -> None:
     """Leave the process group, if there is one, at the end of a run."""
-    if torch_dist.is_available() and torch_dist.is_initialized():
+    if torch_dist.is_initialized():
         torch_dist.destroy_process_group()
 
 
@@ -115,13 +112,8 @@ def _slurm_host(node_list: str) -> str:
     """First host of a list such as ``node[3-5,7]``."""
     if '[' not in node_list:
         return node_list.split(',')[0]
-    hosts = subprocess.run(
-        ['scontrol', 'show', 'hostnames', node_list],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    ).stdout.split()
-    return hosts[0]
+    command = ['scontrol', 'show', 'hostnames', node_list]
+    return subprocess.check_output(command, text=True).split()[0]
 
 
 def _wrapper_without_device(cfg: Config) -> dict:
@@ -143,9 +135,9 @@ def _share_cores(processes: int) -> None:
     A user's OMP_NUM_THREADS is left alone; 1 is what torchrun writes when
     nobody chose, and one core each would leave the rest idle.
     """
-    if os.environ.get('OMP_NUM_THREADS', '1') == '1':
-        if hasattr(os, 'sched_getaffinity'):  # respects taskset and slurm
-            cores = len(os.sched_getaffinity(0))
-        else:
-            cores = os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores // processes))
+    if os.environ.get('OMP_NUM_THREADS', '1') != '1':
+        return
+    cores = os.cpu_count() or 1
+    if hasattr(os, 'sched_getaffinity'):  # respects taskset and slurm
+        cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(max(1, cores // processes))

@@ -1,17 +1,28 @@
-"""The checkpoint that a training goes on from."""
+"""What a training goes on from, and with."""
 
 import logging
 import os.path as osp
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 from mmengine.config import Config
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 
 from harmoclip_mm.errors import CheckpointError, UsageError
 from harmoclip_mm.models.checkpoints import load_weights_only
 
-__all__ = ['find_latest_checkpoint', 'setup_resume']
+__all__ = ['find_latest_checkpoint', 'setup_resume', 'warn_of_old_settings']
+
+# How far a scheduler has come, in its state beside its settings.
+_PROGRESS = (
+    'base_values',
+    'best',
+    'cooldown_counter',
+    'last_step',
+    'num_bad_epochs',
+    'verbose',
+)
 
 
 def setup_resume(cfg: Config, checkpoint: Optional[str] = None) -> None:
@@ -60,8 +71,8 @@ def find_latest_checkpoint(work_dir: str) -> Optional[str]:
     folder, candidates = Path(work_dir), []
     pointer = folder / 'last_checkpoint'
     named = pointer.read_text().strip() if pointer.is_file() else ''
-    if '://' in named or (named and osp.isdir(named)):
-        return named  # elsewhere, or a folder of DeepSpeed
+    if '://' in named:
+        return named
     if named:
         candidates = [Path(named), folder / Path(named).name]
     folders = {folder, *(path.parent for path in candidates)}
@@ -85,6 +96,59 @@ def find_latest_checkpoint(work_dir: str) -> Optional[str]:
             + '; '.join(broken)
         )
     return None
+
+
+def warn_of_old_settings(runner: Runner, checkpoint: dict) -> None:
+    """Name settings of the optimizer and its schedules that the config has
+    changed: those of the checkpoint are what a resumed training goes on with.
+
+    Args:
+        runner (Runner): The Runner, before it takes the optimizer's state.
+        checkpoint (dict): What it resumes from.
+    """
+    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+    if optimizer is None:
+        return  # several optimizers, as a GAN has
+    schedulers = runner.param_schedulers or ()
+    pairs = [
+        ('', _settings(now), _settings(saved))
+        for now, saved in zip(
+            optimizer.param_groups,
+            checkpoint.get('optimizer', {}).get('param_groups', ()),
+        )
+    ]
+    pairs += [
+        (f'{type(now).__name__}.', now.state_dict(), saved)
+        for now, saved in zip(
+            schedulers, checkpoint.get('param_schedulers', ())
+        )
+    ]
+    changed: Dict[str, Tuple[Any, Any]] = {}
+    for place, now, saved in pairs:
+        for name in now.keys() & saved.keys() - {*_PROGRESS}:
+            if not name.startswith('_') and now[name] != saved[name]:
+                changed[place + name] = saved[name], now[name]
+    if changed:
+        _warn(
+            'The resumed training goes on with the settings of its '
+            'checkpoint, which the config has changed: '
+            + '; '.join(
+                f'{name} {old}, not {new}'
+                for name, (old, new) in sorted(changed.items())
+            )
+            + '. To train with those of the config, start a new training '
+            'with load_from'
+        )
+
+
+def _settings(group: Dict[str, Any]) -> Dict[str, Any]:
+    """Settings of a group of parameters, before any schedule."""
+    names = group.keys() - {'params'}
+    return {
+        name: group.get(f'initial_{name}', group[name])
+        for name in names
+        if not name.startswith('initial_')
+    }
 
 
 def _warn(message: str) -> None:

@@ -6,7 +6,11 @@ import shutil
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 
+from harmoclip_mm.apis import CheckpointGuard
 from harmoclip_mm.engine.resume import find_latest_checkpoint, setup_resume
 from harmoclip_mm.errors import UsageError
 
@@ -82,3 +86,72 @@ def test_with_nothing_to_resume_the_training_begins_as_configured(tmp_path):
     setup_resume(cfg)
     assert cfg.resume is False
     assert cfg.load_from == 'clip.pt'
+
+
+class Line(BaseModel):
+    """A loss that falls along a line."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        return {'loss': self.weight.sum()}
+
+
+def train(folder, epochs, resume=None, lr=0.1, momentum=0.0, step=2):
+    runner = Runner(
+        model=Line(),
+        work_dir=str(folder),
+        train_dataloader=dict(
+            batch_size=2,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler'),
+            dataset=[{'inputs': torch.ones(1)}] * 4,
+        ),
+        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs),
+        optim_wrapper=dict(
+            optimizer=dict(type='SGD', lr=lr, momentum=momentum)
+        ),
+        param_scheduler=[dict(type='StepLR', step_size=step)],
+        default_hooks=dict(logger=None),
+        experiment_name=f'{folder.name}_{len(list(folder.parent.iterdir()))}',
+        resume=bool(resume),
+        load_from=resume,
+    )
+    runner.register_hook(CheckpointGuard())
+    runner.train()
+    return runner
+
+
+@pytest.mark.parametrize(
+    ('changes', 'named'),
+    [
+        (dict(), []),
+        (dict(lr=0.01), ['lr 0.1, not 0.01']),
+        (
+            dict(momentum=0.9, step=7),
+            ['StepLR.step_size 2, not 7', 'momentum 0.0, not 0.9'],
+        ),
+    ],
+    ids=['same', 'lr', 'others'],
+)
+def test_settings_that_stay_the_old_ones_are_named(
+    tmp_path, monkeypatch, changes, named
+):
+    found = []
+    original = MMLogger.callHandlers
+
+    def call_handlers(self, record):
+        found.append(record.getMessage())
+        original(self, record)
+
+    train(tmp_path / 'first', 4)  # the rate has fallen to 0.01 by epoch 3
+    monkeypatch.setattr(MMLogger, 'callHandlers', call_handlers)
+    resume = str(tmp_path / 'first' / 'epoch_3.pth')
+    runner = train(tmp_path / 'second', 4, resume, **changes)
+    (group,) = runner.optim_wrapper.optimizer.param_groups
+    assert group['initial_lr'] == 0.1
+    lines = [text for text in found if 'goes on with the settings' in text]
+    assert len(lines) == bool(named)
+    assert all('; '.join(named) in line for line in lines)

@@ -36,7 +36,7 @@ clip_backbone = dict(
 vit_optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
-    constructor='harmoclip_mm.LearningRateDecayOptimWrapperConstructor',
+    constructor='harmoclip_mm.BackboneLayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=5e-5, weight_decay=0.1),
     paramwise_cfg=dict(
         layer_decay_rate=0.7,

@@ -4,11 +4,12 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterator, Union
+from typing import Iterator, List, Union
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
+from mmengine.optim import ZeroRedundancyOptimizer
 from mmengine.runner import Runner
 
 from harmoclip_mm.errors import UsageError
@@ -24,17 +25,14 @@ class _AtomicLocalBackend(LocalBackend):
     """Local files, put in place at once; what is removed is only noted."""
 
     def __init__(self) -> None:
-        self.doomed: Dict[str, Callable[[str], None]] = {}
+        self.doomed: List[str] = []
 
     def put(self, obj: bytes, filepath: Union[str, Path]) -> None:
         with replacing(filepath) as part:
             super().put(obj, part)
 
     def remove(self, filepath: str) -> None:
-        self.doomed[filepath] = super().remove
-
-    def rmtree(self, dir_path: str) -> None:
-        self.doomed[dir_path] = super().rmtree
+        self.doomed.append(filepath)
 
 
 register_backend(_BACKEND, _AtomicLocalBackend, force=True)
@@ -48,13 +46,11 @@ class AtomicCheckpointHook(CheckpointHook):
     - Older ones (``max_keep_ckpts``, the former best) are removed after the
       new one is written, not before, so for a moment there is one more.
     - One that cannot be written ends the training with one sentence.
+    - An optimizer that is sharded by ``ZeroRedundancyOptimizer`` is saved as
+      a whole, where mmengine waits for ever.
 
     Other storage than local files (``out_dir`` with ``://``, or own
     ``backend_args``) is written as mmengine does.
-
-    Args:
-        *args: As for :class:`mmengine.hooks.CheckpointHook`.
-        **kwargs: As for :class:`mmengine.hooks.CheckpointHook`.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -76,6 +72,15 @@ class AtomicCheckpointHook(CheckpointHook):
     ) -> None:
         with self._write_then_remove():
             super()._save_checkpoint_with_step(runner, step, meta)
+            optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+            if (
+                self.save_optimizer
+                and not is_main_process()
+                and isinstance(optimizer, ZeroRedundancyOptimizer)
+            ):
+                # which asks all ranks for their shards, while mmengine's
+                # Runner saves on rank 0 alone
+                optimizer.state_dict()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not hasattr(self, 'file_backend'):
@@ -88,24 +93,21 @@ class AtomicCheckpointHook(CheckpointHook):
         try:
             yield
         except OSError as error:
-            raise UsageError(self._explain(error)) from error
-        doomed = getattr(self.file_backend, 'doomed', {})
+            free = ''
+            if os.path.isdir(self.out_dir):
+                size = shutil.disk_usage(self.out_dir).free
+                free = f' ({size / 2**20:.0f} MiB free)'
+            raise UsageError(
+                f'a checkpoint could not be written into {self.out_dir}{free}'
+                f': {error.strerror or error}. Earlier checkpoints there are '
+                'intact: make room, or set default_hooks.checkpoint.out_dir '
+                'to another disk or default_hooks.checkpoint.max_keep_ckpts '
+                'to a smaller number, then go on with --resume'
+            ) from error
+        doomed = getattr(self.file_backend, 'doomed', [])
         best = getattr(self, 'best_ckpt_path_dict', {}).values()
         kept = (self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best)
         while doomed:
-            path, remove = doomed.popitem()
+            path = doomed.pop()
             if path not in kept:  # else written again under the same name
-                remove(path)
-
-    def _explain(self, error: OSError) -> str:
-        space = ''
-        if os.path.isdir(self.out_dir):
-            free = shutil.disk_usage(self.out_dir).free
-            space = f' ({free / 2**20:.0f} MiB free)'
-        return (
-            f'a checkpoint could not be written into {self.out_dir}{space}: '
-            f'{error.strerror or error}. Earlier checkpoints there are '
-            'intact: make room, or set default_hooks.checkpoint.out_dir to '
-            'another disk or default_hooks.checkpoint.max_keep_ckpts to a '
-            'smaller number, then go on with --resume'
-        )
+                os.remove(path)

@@ -21,11 +21,8 @@ class DataHealthHook(Hook):
 
     After each epoch, at the end of iteration-based training, and after a
     test, one line sums up the shared counters of the data set and its
-    transforms over all workers and all ranks: images replaced, boxes and
-    phrases dropped, regions that a protocol leaves out.
-
-    Workers load ahead of the training, so the numbers of an iteration-based
-    run include what was prefetched.
+    transforms over all workers and all ranks. Workers load ahead, so the
+    numbers of an iteration-based run include what was prefetched.
     """
 
     priority = 'LOW'
@@ -52,14 +49,13 @@ class DataHealthHook(Hook):
         totals = torch.tensor([count for count, _ in found.values()])
         if found:
             all_reduce(totals)
-        before = self._reported.get(loader, torch.zeros_like(totals))
+        new = totals - self._reported.get(loader, 0)
         self._reported[loader] = totals
-        parts = [
-            f'{new} {description}'
-            for new, (_, description) in zip(totals - before, found.values())
-            if new
-        ]
+        counts = ', '.join(
+            f'{count} {description}'
+            for count, (_, description) in zip(new, found.values())
+            if count
+        )
         runner.logger.info(
-            f'Data health, {when}: '
-            + (', '.join(parts) or 'nothing replaced or dropped')
+            f'Data health, {when}: {counts or "nothing replaced or dropped"}'
         )

@@ -26,7 +26,6 @@ class InvalidLossHook(Hook):
 
     The gradient norm is known where ``optim_wrapper.clip_grad`` is set. It is
     not looked at under ``AmpOptimWrapper``, which skips such steps itself.
-
     Every iteration is checked: mmengine reads the losses from the device in
     each iteration anyway.
     """
@@ -52,19 +51,16 @@ class InvalidLossHook(Hook):
             if isinstance(value, (int, float))
             or (torch.is_tensor(value) and value.numel() == 1)
         }
-        scalars = runner.message_hub.log_scalars
-        if 'train/grad_norm' in scalars and not isinstance(
-            runner.optim_wrapper, AmpOptimWrapper
-        ):
-            values['grad_norm'] = scalars['train/grad_norm'].current()
+        norm = runner.message_hub.log_scalars.get('train/grad_norm')
+        if norm and not isinstance(runner.optim_wrapper, AmpOptimWrapper):
+            values['grad_norm'] = norm.current()
         bad = [k for k, value in values.items() if not math.isfinite(value)]
         if not bad:
             return
         shown = ', '.join(f'{name} {x:.6g}' for name, x in values.items())
-        samples = (data_batch or {}).get('data_samples', [])
         images = '\n'.join(
             f'    {x.get("img_path", x.get("img_id", "without a path"))}'
-            for x in samples
+            for x in (data_batch or {}).get('data_samples', [])
         )
         raise UsageError(
             f'{" and ".join(bad)} not finite in iteration {runner.iter + 1} '

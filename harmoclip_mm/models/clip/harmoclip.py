@@ -1,6 +1,5 @@
 """HarmoCLIP: two towers, and whatever heads a method hangs on them."""
 
-import re
 from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import torch.nn.functional as F
@@ -177,8 +176,6 @@ class HarmoCLIP(BaseModel):
             Tuple[int, int]: Its depth in its tower, and how many depths the
             tower has; temperatures and heads count as the last.
         """
-        # Wrapped blocks (FSDP, checkpointing) have the wrapper in their name.
-        param_name = re.sub(r'_\w+_wrapped_module\.', '', param_name)
         for name in ('backbone', 'text_encoder'):
             if param_name.startswith(f'{name}.'):
                 tower = getattr(self, name)

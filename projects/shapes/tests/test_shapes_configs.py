@@ -6,7 +6,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from harmoclip_mm.apis import load_config
-from harmoclip_mm.registry import DATASETS, MODELS
+from harmoclip_mm.engine.exact_resume import find_inexact
+from harmoclip_mm.registry import DATASETS, LOOPS, MODELS
 from harmoclip_mm.text import load_vocabulary
 from shapes.children import PROJECT
 from shapes.scenes import VOCABULARY
@@ -57,7 +58,7 @@ def test_classes_are_the_same_everywhere(config, harmoclip_scope):
         assert record.base == tuple(train.metainfo['classes'])
 
 
-def test_resume_is_exact(config):
+def test_resume_is_exact(config, harmoclip_scope):
     """Small enough to be killed and resumed by anyone."""
     if 'heads' not in config.model:
         pytest.skip('mmdet resumes it')
@@ -67,4 +68,6 @@ def test_resume_is_exact(config):
         config.train_dataloader.sampler.type,
     )
     assert found == EXACT
+    loader = Runner.build_dataloader(config.train_dataloader, seed=0)
+    assert not find_inexact(LOOPS.get(config.train_cfg.type), loader)
     assert config.auto_scale_lr.base_batch_size == 64

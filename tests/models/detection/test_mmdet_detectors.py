@@ -29,7 +29,7 @@ model = dict(
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
-    constructor='harmoclip_mm.LearningRateDecayOptimWrapperConstructor',
+    constructor='harmoclip_mm.BackboneLayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.0),
     paramwise_cfg=dict(layer_decay_rate=0.5),
 )

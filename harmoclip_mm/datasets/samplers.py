@@ -7,7 +7,7 @@ from mmengine.dataset import DefaultSampler, InfiniteSampler
 
 from harmoclip_mm.registry import DATA_SAMPLERS
 
-from .sample_index import SampleIndex
+from .seeding import SampleIndex
 
 __all__ = ['ResumableInfiniteSampler', 'ResumableSampler']
 
@@ -19,15 +19,9 @@ class ResumableSampler(DefaultSampler):
     The order is the same function of seed and epoch. Each index is a
     :class:`SampleIndex` with the key (seed, epoch, index), which neither the
     number of processes nor that of workers changes.
-
-    Args:
-        *args: As for :class:`mmengine.dataset.DefaultSampler`.
-        **kwargs: As for :class:`mmengine.dataset.DefaultSampler`.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self._start = 0
+    _start = 0
 
     def start_at(self, num_samples: int) -> None:
         """Leave out the first samples of the next pass, without loading them.
@@ -53,12 +47,6 @@ class ResumableInfiniteSampler(InfiniteSampler):
     The order is the same function of the seed. Each index is a
     :class:`SampleIndex` with the key (seed, pass over the data, index).
     ``IterBasedTrainLoop`` finds the position of a resumed training itself.
-
-    Args:
-        dataset (Sized): The data set.
-        shuffle (bool): Whether to shuffle it. Defaults to True.
-        seed (int, optional): Seed, the same on all ranks. Defaults to None:
-            one drawn at random.
     """
 
     def _infinite_indices(self) -> Iterator[SampleIndex]:

@@ -7,11 +7,17 @@ import logging
 
 import pytest
 import torch
+from mmengine.dataset import (
+    ClassBalancedDataset,
+    ConcatDataset,
+    RepeatDataset,
+)
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler, Dataset
 
+from harmoclip_mm.datasets import SeededDataset
 from harmoclip_mm.engine import ResumableEpochTrainLoop
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.checkpoints import load_weights_only
@@ -30,6 +36,27 @@ class Numbers(Dataset):
 
     def __getitem__(self, index):
         return {'inputs': torch.tensor([float(index)]), 'data_samples': 0}
+
+    def full_init(self):
+        pass
+
+    def itself(self):
+        return self
+
+    def get_cat_ids(self, index):
+        return [index % 2]
+
+
+def seeded(numbers):
+    """What mmengine's wrappers take, other than data sets of mmengine."""
+    return dict(type='SeededDataset', dataset=numbers)
+
+
+class Balanced(ClassBalancedDataset):
+    """mmengine's, with all samples once."""
+
+    def __init__(self, dataset):
+        super().__init__(dataset, oversample_thr=0.0)
 
 
 class Mean(BaseModel):
@@ -53,6 +80,7 @@ def make_runner(folder, resume=None, seed=3, **changes):
         by_epoch=False,
         accumulate=1,
         batch_sampler=None,
+        wrap=SeededDataset,
     )
     settings.update(changes)
     return Runner(
@@ -63,7 +91,7 @@ def make_runner(folder, resume=None, seed=3, **changes):
             num_workers=0,
             sampler=dict(type=settings['sampler']),
             batch_sampler=settings['batch_sampler'],
-            dataset=Numbers(settings['length']),
+            dataset=settings['wrap'](Numbers(settings['length'])),
         ),
         train_cfg=dict(type=settings['loop'], max_epochs=1 + bool(resume)),
         optim_wrapper=dict(
@@ -167,14 +195,39 @@ def test_another_batch_sampler_loads_and_throws_away(
 
 @pytest.mark.parametrize(
     'wrong',
-    [dict(sampler='DefaultSampler'), dict(loop='EpochBasedTrainLoop')],
+    [
+        dict(sampler='DefaultSampler'),
+        dict(loop='EpochBasedTrainLoop'),
+        dict(wrap=Numbers.itself),
+        # gives the plain index to the data set within
+        dict(wrap=lambda numbers: Balanced(seeded(numbers))),
+    ],
+    ids=['sampler', 'loop', 'data set', 'wrapper'],
 )
 def test_parts_that_forget_their_place_are_refused_at_once(
     tmp_path, harmoclip_scope, wrong
 ):
     with pytest.raises(UsageError, match='runtime_exact') as error:
         make_runner(tmp_path / 'first', **wrong).train()
-    assert next(iter(wrong.values())) in str(error.value)
+    name = next(iter(wrong.values()))
+    if not isinstance(name, str):
+        name = type(name(Numbers(12))).__name__
+    assert f'with {name} a training' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda numbers: SeededDataset(Balanced(dict(type=numbers.itself))),
+        lambda numbers: ConcatDataset([seeded(numbers)]),
+        lambda numbers: RepeatDataset(seeded(numbers), 1),
+    ],
+    ids=['balanced', 'concatenated', 'repeated'],
+)
+def test_wrappers_that_keep_the_seed_are_not(tmp_path, harmoclip_scope, wrap):
+    runner = make_runner(tmp_path / 'first', wrap=wrap)
+    runner.train()
+    assert runner.iter == 6
 
 
 def test_a_checkpoint_of_before_starts_its_epoch_anew(

@@ -1,27 +1,63 @@
 """A resumed training equals an uninterrupted one."""
 
+from itertools import islice
 from typing import Any, Dict, Iterator, Optional, Tuple
 
+from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch.nn import Parameter
+from torch.utils.data import BatchSampler, DataLoader
 
+from harmoclip_mm.datasets.base import BaseImageTextDataset
 from harmoclip_mm.datasets.samplers import (
     ResumableInfiniteSampler,
     ResumableSampler,
-    seed_generators,
 )
+from harmoclip_mm.datasets.seeding import SeededDataset, seed_generators
 from harmoclip_mm.errors import UsageError
-from harmoclip_mm.registry import HOOKS
+from harmoclip_mm.registry import HOOKS, LOOPS
 
-from ..loops import ResumableEpochTrainLoop
-
-__all__ = ['ExactResumeHook']
+__all__ = ['ExactResumeHook', 'ResumableEpochTrainLoop', 'find_inexact']
 
 # Where a checkpoint keeps what mmengine's does not hold.
 _KEY = 'exact_resume'
+
+
+@LOOPS.register_module()
+class ResumableEpochTrainLoop(EpochBasedTrainLoop):
+    """mmengine's ``EpochBasedTrainLoop``, able to start in mid-epoch.
+
+    Batches left out are not loaded, unless a ``batch_sampler`` other than
+    torch's makes them: then they are loaded and thrown away.
+    """
+
+    # Of the next epoch; ExactResumeHook sets it.
+    start_batch = 0
+
+    def run_epoch(self) -> None:
+        """Run one epoch, from ``start_batch`` on."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        start, self.start_batch = self.start_batch, 0
+        batches, batch_sampler = self.dataloader, self.dataloader.batch_sampler
+        if start:
+            self.runner.logger.info(
+                f'Epoch {self.epoch + 1} goes on at batch {start + 1} of '
+                f'{len(self.dataloader)}'
+            )
+            if type(batch_sampler) is BatchSampler:
+                batch_sampler.sampler.start_at(
+                    start * batch_sampler.batch_size
+                )
+            else:
+                batches = islice(batches, start, None)
+        for batch_idx, batch in enumerate(batches, start):
+            self.run_iter(batch_idx, batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
 
 
 @HOOKS.register_module()
@@ -45,16 +81,13 @@ class ExactResumeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Refuse parts that do not find back to where they were."""
-        parts = runner.train_loop, _sampler(runner)
-        kinds = (
-            (ResumableEpochTrainLoop, IterBasedTrainLoop),
-            (ResumableSampler, ResumableInfiniteSampler),
-        )
-        if not all(map(isinstance, parts, kinds)):
+        wrong = find_inexact(type(runner.train_loop), runner.train_dataloader)
+        if wrong:
             raise UsageError(
+                f'with {wrong} a training is not resumed exactly: '
                 'ExactResumeHook needs the loop and the sampler of configs/'
-                '_base_/runtime_exact.py, not '
-                + ' and '.join(type(part).__name__ for part in parts)
+                '_base_/runtime_exact.py, and data sets of other libraries, '
+                'wrappers included, within a SeededDataset'
             )
 
     def before_train_iter(
@@ -108,15 +141,6 @@ class ExactResumeHook(Hook):
                 'uninterrupted training.'
             )
             return
-        self._set_position(runner, saved)
-        _sampler(runner).seed = saved['seed']
-        gradients = saved.get('gradients', {})
-        for name, weight in _named_parameters(runner):
-            if name in gradients:
-                weight.grad = gradients[name].to(weight.device)
-
-    @staticmethod
-    def _set_position(runner: Runner, saved: Dict[str, Any]) -> None:
         now, batches = _data_order(runner), saved['batches']
         changed = '; '.join(
             f'{name.replace("_", " ")} {saved[name]} then, {now[name]} now'
@@ -142,10 +166,52 @@ class ExactResumeHook(Hook):
             runner.train_loop.start_batch = (
                 now['iters_per_epoch'] if finished else batches
             )
+        _sampler(runner.train_dataloader).seed = saved['seed']
+        gradients = saved.get('gradients', {})
+        for name, weight in _named_parameters(runner):
+            if name in gradients:
+                weight.grad = gradients[name].to(weight.device)
 
 
-def _sampler(runner: Runner) -> Any:
-    return getattr(runner.train_dataloader.batch_sampler, 'sampler', None)
+def find_inexact(loop: type, loader: DataLoader) -> str:
+    """Find parts of a training that do not find back to where they were.
+
+    Args:
+        loop (type): Its loop.
+        loader (DataLoader): Its data.
+
+    Returns:
+        str: Names of the types of such parts; empty if there are none.
+    """
+    wrong = []
+    if not issubclass(loop, (ResumableEpochTrainLoop, IterBasedTrainLoop)):
+        wrong.append(loop)
+    samplers = ResumableSampler, ResumableInfiniteSampler
+    if not isinstance(_sampler(loader), samplers):
+        wrong.append(type(_sampler(loader)))
+    wrong += {
+        type(dataset)
+        for dataset in _below_wrappers(loader.dataset)
+        if not isinstance(dataset, (BaseImageTextDataset, SeededDataset))
+    }
+    return ', '.join(sorted(each.__name__ for each in wrong))
+
+
+def _below_wrappers(dataset: Any) -> Iterator[Any]:
+    """Data sets that have to seed themselves: below wrappers that pass on
+    the key of an index. Others, as mmdet's ``ClassBalancedDataset``, lose it.
+    """
+    if isinstance(dataset, ConcatDataset):
+        for each in dataset.datasets:
+            yield from _below_wrappers(each)
+    elif isinstance(dataset, RepeatDataset):
+        yield from _below_wrappers(dataset.dataset)
+    else:
+        yield dataset
+
+
+def _sampler(loader: DataLoader) -> Any:
+    return getattr(loader.batch_sampler, 'sampler', None)
 
 
 def _data_order(runner: Runner) -> Dict[str, Any]:
@@ -153,7 +219,7 @@ def _data_order(runner: Runner) -> Dict[str, Any]:
     loader = runner.train_dataloader
     batch_size = getattr(loader.batch_sampler, 'batch_size', 1)
     return dict(
-        seed=_sampler(runner).seed,
+        seed=_sampler(loader).seed,
         data_set_size=len(loader.dataset),
         global_batch=batch_size * get_world_size(),
         iters_per_epoch=len(loader),

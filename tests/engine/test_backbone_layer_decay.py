@@ -11,7 +11,7 @@ from harmoclip_mm.models.towers import HarmoCLIPBackbone
 
 CFG = dict(
     type='OptimWrapper',
-    constructor='harmoclip_mm.LearningRateDecayOptimWrapperConstructor',
+    constructor='harmoclip_mm.BackboneLayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1.0, weight_decay=0.1),
     paramwise_cfg=dict(layer_decay_rate=0.5, norm_decay_mult=0.0),
 )

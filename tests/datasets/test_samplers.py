@@ -12,7 +12,7 @@ from harmoclip_mm.datasets import (
     ResumableSampler,
     SeededDataset,
 )
-from harmoclip_mm.datasets.samplers import SampleIndex, seed_for_sample
+from harmoclip_mm.datasets.seeding import SampleIndex, seed_for_sample
 
 DATA = range(11)
 

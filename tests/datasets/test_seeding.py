@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 
-from harmoclip_mm.datasets.samplers import (
+from harmoclip_mm.datasets.seeding import (
     SampleIndex,
     seed_for_sample,
     seed_generators,

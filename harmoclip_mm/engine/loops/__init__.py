@@ -1,5 +1,0 @@
-"""Training loops."""
-
-from .resumable_epoch_train_loop import ResumableEpochTrainLoop
-
-__all__ = ['ResumableEpochTrainLoop']

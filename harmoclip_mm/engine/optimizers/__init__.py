@@ -1,5 +1,0 @@
-"""How optimizers are built."""
-
-from .layer_decay_constructor import LearningRateDecayOptimWrapperConstructor
-
-__all__ = ['LearningRateDecayOptimWrapperConstructor']
