@@ -38,8 +38,6 @@ class DumpRegionResults(DumpResults):
         'gt_panoptic_seg',
         'gt_sem_seg',
         'caption_ids',
-        'phrase_ids',
-        'phrase_masks',
         'candidate_ids',
     )
 
@@ -65,7 +63,7 @@ class DumpRegionResults(DumpResults):
             sample = {
                 key: dict(value) if key.endswith('_instances') else value
                 for key, value in sample.items()
-                if key not in self.DROPPED
+                if key not in self.DROPPED and not key.startswith('phrase_')
             }
             sample.get('gt_instances', {}).pop('masks', None)
             pred = sample.get('pred_instances', {})
