@@ -12,6 +12,7 @@ from harmoclip_mm.apis import load_config
 from harmoclip_mm.datasets import RegionPhraseDataset
 from harmoclip_mm.models.utils import CLIPFeatures
 from harmoclip_mm.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from harmoclip_mm.text import phrases_of
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHITECTURE = ROOT / 'docs' / 'architecture.md'
@@ -129,7 +130,7 @@ def test_example_of_a_data_set(examples, tiny_data):
         )
     )
     (sample,) = [each['data_samples'] for each in dataset]
-    assert sample.phrases == ['a dog', 'a cat']
+    assert phrases_of(sample.metainfo) == ['a dog', 'a cat']
     assert sample.gt_instances.labels.tolist() == [0, 1]
     assert sample.gt_instances.bboxes.tensor.tolist()[1] == [5, 5, 60, 40]
     assert sample.caption_ids.shape == (0, 77)
@@ -140,13 +141,11 @@ def test_example_of_a_transform(examples):
     np.random.seed(0)
     captions = []
     for _ in range(100):
-        sample = dict(
-            caption='a dog', phrases=['dog'], tokens_positive=[[[2, 5]]]
-        )
-        sample = transform(sample)
-        captions.append(sample['caption'])
-        kept = bool(sample['caption'])
-        assert sample['tokens_positive'] == ([[[2, 5]]] if kept else [None])
+        phrase = dict(phrase='dog', tokens_positive=[[2, 5]])
+        sample = transform(dict(text='a dog', phrases={0: phrase}))
+        captions.append(sample['text'])
+        spans = [[2, 5]] if sample['text'] else []
+        assert sample['phrases'][0]['tokens_positive'] == spans
     assert 30 < captions.count('') < 70
 
 
@@ -200,5 +199,5 @@ def test_own_data_of_the_readme(tiny_data, tmp_path):
     dataset = DATASETS.build(cfg)
     assert isinstance(dataset, RegionPhraseDataset)
     sample = dataset[0]['data_samples']
-    assert sample.phrases == ['dog', 'a red car']
+    assert phrases_of(sample.metainfo) == ['dog', 'a red car']
     assert sample.phrase_masks.sum(dim=1).tolist() == [1, 3]

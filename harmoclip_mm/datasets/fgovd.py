@@ -194,17 +194,18 @@ class FGOVDDataset(BaseImageTextDataset):
             {
                 'img_path': osp.join(self.data_prefix.get('img', ''), name),
                 'img_id': record.get('image_id', name),
-                'phrases': [],
+                'phrases': {},
                 'instances': [],
             },
         )
         for key in ('height', 'width'):
             if key in record:
                 sample[key] = record[key]
-        place = {text: i for i, text in enumerate(sample['phrases'])}
+        phrases = sample['phrases']
+        place = {each['phrase']: i for i, each in phrases.items()}
         for text in (right, *wrong):
-            place.setdefault(text, len(place))
-        sample['phrases'] = list(place)
+            label = place.setdefault(text, len(place))
+            phrases[label] = {'phrase': text, 'tokens_positive': []}
         instance['bbox_label'] = place[right]
         # A wrong expression that is given twice counts once.
         instance['candidates'] = sorted({place[t] for t in (right, *wrong)})

@@ -16,7 +16,7 @@ from harmoclip_mm.errors import DataError
 
 __all__ = ['parse_odvg_line']
 
-Spans = Optional[Tuple[Tuple[int, int], ...]]
+Spans = Tuple[Tuple[int, int], ...]  # none: a text of its own
 Region = Tuple[str, Spans, list]  # phrase, spans, boxes as they are given
 
 
@@ -30,11 +30,8 @@ def parse_odvg_line(line: bytes, where: str, tally: Counter) -> dict:
 
     Returns:
         dict: ``filename``, ``height`` and ``width`` (px), ``image_id`` (None
-        where the line has none), ``caption`` (str, '' where there is none),
-        ``phrases`` (list[str]), ``tokens_positive`` (for each phrase a list of
-        character spans in the caption, or None) and ``instances`` (list of
-        dicts with ``bbox``, ``bbox_label`` = index into phrases,
-        ``ignore_flag``).
+        where the line has none), and ``text``, ``phrases`` and ``instances``
+        as :class:`RegionPhraseDataset` gives them.
 
     Raises:
         DataError: For a line that is not so, naming file and line.
@@ -72,17 +69,21 @@ def _parse(record: Any, tally: Counter) -> dict:
                 instances.append(
                     {'bbox': bbox, 'bbox_label': label, 'ignore_flag': 0}
                 )
-    phrases, places = [phrase for phrase, _ in texts], [s for _, s in texts]
     if caption is None:
-        caption, places = _compose_caption(phrases)
+        caption, texts = _compose_caption([phrase for phrase, _ in texts])
     return {
         'filename': filename,
         'height': height,
         'width': width,
         'image_id': image_id,
-        'caption': caption,
-        'phrases': phrases,
-        'tokens_positive': [s and [list(span) for span in s] for s in places],
+        'text': caption,
+        'phrases': {
+            label: {
+                'phrase': phrase,
+                'tokens_positive': [list(span) for span in spans],
+            }
+            for label, (phrase, spans) in enumerate(texts)
+        },
         'instances': instances,
     }
 
@@ -122,7 +123,7 @@ def _read_regions(record: dict) -> Tuple[Optional[str], List[Region]]:
     (found,) = _take(record['detection'], "'detection'", instances=list)
     kinds = {'bbox': object, 'category': object}
     pairs = [_take(instance, 'an instance', **kinds) for instance in found]
-    return None, [(_words(name), None, [box]) for box, name in pairs]
+    return None, [(_words(name), (), [box]) for box, name in pairs]
 
 
 def _region(region: Any, caption: str) -> Region:
@@ -132,15 +133,15 @@ def _region(region: Any, caption: str) -> Region:
     if type(boxes) is not list or (boxes and type(boxes[0]) is not list):
         boxes = [boxes]
     given, phrase = region.get('tokens_positive'), region.get('phrase')
-    spans = None if given is None else _check_spans(given, caption)
+    spans = () if given is None else _check_spans(given, caption)
     if phrase is None and spans:
         phrase = [caption[start:end] for start, end in spans]
     phrase = _words(phrase)
     if given is None:  # the first place where it stands as whole words
         pattern = rf'(?<!\w){re.escape(phrase)}(?!\w)'
         match = re.search(pattern, caption, re.IGNORECASE)
-        spans = match and (match.span(),)
-    return phrase, spans or None, boxes
+        spans = (match.span(),) if match else ()
+    return phrase, spans, boxes
 
 
 def _check_spans(spans: Any, caption: str) -> Spans:
@@ -172,15 +173,17 @@ def _words(phrase: Any) -> str:
     )
 
 
-def _compose_caption(names: Sequence[str]) -> Tuple[str, List[Spans]]:
+def _compose_caption(
+    names: Sequence[str],
+) -> Tuple[str, List[Tuple[str, Spans]]]:
     """Name categories in one sentence, ``a photo of cat, dog and person``."""
-    caption, places = '', []
+    caption, texts = '', []
     for i, name in enumerate(names):
         between = ' and ' if i == len(names) - 1 else ', '
         caption += between if i else 'a photo of '
-        places.append(((len(caption), len(caption) + len(name)),))
+        texts.append((name, ((len(caption), len(caption) + len(name)),)))
         caption += name
-    return caption, places
+    return caption, texts
 
 
 def _clip_box(

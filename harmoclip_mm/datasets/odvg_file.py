@@ -29,14 +29,13 @@ from .odvg import parse_odvg_line
 
 __all__ = ['OdvgFile']
 
-_ROW = struct.Struct('<q6I')
+_ROW = struct.Struct('<q5I')
 ROW_DTYPE = np.dtype(
     [
         ('start', '<i8'),  # byte in the file
         ('size', '<u4'),  # bytes
         ('line', '<u4'),  # number of the line, from 1
         ('image', '<u4'),  # images are counted by first appearance
-        ('head', '<u4'),  # row that tells size and id of the image
         ('short_side', '<u4'),  # px
         ('boxes', '<u4'),  # boxes that are left after clipping
     ]
@@ -129,25 +128,18 @@ def _index_lines(file: BinaryIO, name: str, state: int = 0) -> np.ndarray:
     """Read every line once, check it and note where it lies; the row before
     those of the lines holds the state and the tally."""
     tally: Counter = Counter()
-    images: Dict[str, tuple] = {}  # name -> ordinal, first row, hash of facts
+    images: Dict[str, int] = {}  # name -> ordinal
     rows = bytearray(_ROW.size)
-    count = start = 0
+    start = 0
     for number, line in enumerate(file, 1):
         if line.strip():
-            text = parse_odvg_line(line, f'{name}:{number}', tally)
-            sides = text['height'], text['width']
-            facts = hash((*sides, text['image_id']))
-            image, first, same = images.setdefault(
-                text['filename'], (len(images), count, facts)
-            )
-            # What belongs to the image is told by the first line that names
-            # it; where the others agree, nobody has to read it again.
-            head = count if facts == same else first
-            place = start, len(line), number, image, head
-            rows += _ROW.pack(*place, min(sides), len(text['instances']))
-            count += 1
+            sample = parse_odvg_line(line, f'{name}:{number}', tally)
+            image = images.setdefault(sample['filename'], len(images))
+            place = start, len(line), number, image
+            side = min(sample['height'], sample['width'])
+            rows += _ROW.pack(*place, side, len(sample['instances']))
         start += len(line)
-    _ROW.pack_into(rows, 0, state, *(tally[key] for key in _TALLY), 0, 0, 0)
+    _ROW.pack_into(rows, 0, state, *(tally[key] for key in _TALLY), 0, 0)
     return np.frombuffer(rows, dtype=ROW_DTYPE)
 
 

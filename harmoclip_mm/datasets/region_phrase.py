@@ -19,12 +19,12 @@ __all__ = ['RegionPhraseDataset']
 class RegionPhraseDataset(BaseImageTextDataset):
     """Regions with phrases, from ODVG lines.
 
-    Each sample has the keys ``img_path``, ``img_id``, ``height``, ``width``
-    (px), ``caption`` (str, '' if none), ``phrases`` (list[str]),
-    ``tokens_positive`` (for each phrase its list of ``[start, end)`` character
-    spans in the caption, or None if the phrase is a text of its own) and
-    ``instances`` (``bbox`` xyxy in px, ``bbox_label`` = index into phrases,
-    ``ignore_flag`` 0). Images without regions are legal.
+    Samples are those of mmdet's ``ODVGDataset``: ``img_path``, ``img_id``,
+    ``height``, ``width`` (px), ``text`` (the caption, '' if none), ``phrases``
+    (dict: label to a dict with ``phrase``, str, and ``tokens_positive``, its
+    list of ``[start, end)`` character spans in the caption, empty if the
+    phrase is a text of its own) and ``instances`` (``bbox`` xyxy in px,
+    ``bbox_label``, ``ignore_flag`` 0). Images without regions are legal.
 
     Grounding lines give captions with linked phrases. A region without
     ``tokens_positive`` is looked up in its caption: the first place where its
@@ -96,8 +96,7 @@ class RegionPhraseDataset(BaseImageTextDataset):
             firsts = np.unique(groups, return_index=True)[1]
             kept = np.isin(np.arange(len(rows)), firsts)
         if self.filter_cfg and not self.test_mode:
-            sizes = rows['short_side'][rows['head']]
-            kept &= sizes >= self.filter_cfg.get('min_size', 0)
+            kept &= rows['short_side'] >= self.filter_cfg.get('min_size', 0)
             if self.filter_cfg.get('filter_empty_gt', False):
                 kept &= rows['boxes'] > 0
         lines = np.flatnonzero(kept)
@@ -132,17 +131,13 @@ class RegionPhraseDataset(BaseImageTextDataset):
         lines = self._lines[self._bounds[sample] : self._bounds[sample + 1]]
         row = lines[np.random.randint(len(lines)) if len(lines) > 1 else 0]
         info = self._file.read(row)
-        head = self._file.rows['head'][row]
-        image = info if head == row else self._file.read(head)
-        image_id, prefix = image['image_id'], self.data_prefix.get('img', '')
+        prefix, image_id = self.data_prefix.get('img', ''), info['image_id']
         if image_id is None:
             image_id = int(self._file.rows['image'][row])
+        del info['image_id']
         info.update(
             img_path=osp.join(prefix, info.pop('filename')),
             img_id=image_id,
-            height=image['height'],
-            width=image['width'],
             sample_idx=idx % len(self),
         )
-        del info['image_id']
         return info

@@ -2,6 +2,7 @@
 
 from .phrase_linking import PhraseFinder, link_caption
 from .phrases import normalise_phrase, phrase_key
+from .sample_texts import captions_of, phrases_of
 from .templates import fill_templates, get_templates, list_templates
 from .vocabularies import (
     Vocabulary,
@@ -14,6 +15,7 @@ from .vocabularies import (
 __all__ = [
     'PhraseFinder',
     'Vocabulary',
+    'captions_of',
     'class_to_prompt',
     'fill_templates',
     'find_groups',
@@ -24,4 +26,5 @@ __all__ = [
     'load_vocabulary',
     'normalise_phrase',
     'phrase_key',
+    'phrases_of',
 ]

@@ -10,6 +10,7 @@ from mmengine.dist import master_only
 from PIL import Image
 
 from harmoclip_mm.registry import VISUALIZERS
+from harmoclip_mm.text import captions_of, phrases_of
 
 from .drawing import (
     INK,
@@ -108,7 +109,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
             phrases (Sequence[str]): P phrases or class names.
             caption (str): The caption, '' if there is none.
             tokens_positive (Sequence, optional): P lists of character spans
-                in the caption, or None for a phrase outside it.
+                in the caption, empty for a phrase outside it.
 
         Returns:
             np.ndarray: RGB uint8 picture, as wide as the enlarged image.
@@ -228,7 +229,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
 
     def _names(self, data_sample: DetDataSample, labels) -> List[str]:
         """Names of the labels: phrases of the sample, else classes."""
-        names = data_sample.metainfo.get('phrases')
+        names = phrases_of(data_sample.metainfo)
         if not names:
             names = (self.dataset_meta or {}).get('classes')
         if not names:
@@ -292,7 +293,8 @@ class RegionTextVisualizer(DetLocalVisualizer):
                 )
             elif truth is not None:
                 meta = data_sample.metainfo
-                captions = meta.get('captions') or ['']
+                captions = captions_of(meta) or ['']
+                phrases = meta.get('phrases', {}).values()
                 boxes = getattr(truth.bboxes, 'tensor', truth.bboxes)
                 picture = self.draw_region_text(
                     image,
@@ -300,7 +302,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
                     truth.labels.tolist(),
                     self._names(data_sample, truth.labels),
                     captions[0],
-                    meta.get('tokens_positive'),
+                    [each['tokens_positive'] for each in phrases],
                 )
         self.set_image(picture)
         if show:

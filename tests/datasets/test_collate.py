@@ -64,7 +64,7 @@ def test_batches_are_those_of_pseudo_collate(build, workers):
             batch['data_samples'], expected['data_samples']
         ):
             assert found.metainfo == sample.metainfo
-            for name in ('caption_ids', 'phrase_ids', 'phrase_masks'):
+            for name in ('caption_ids', 'phrase_keys', 'phrase_masks'):
                 assert torch.equal(found.get(name), sample.get(name))
             one, other = found.gt_instances, sample.gt_instances
             assert torch.equal(one.labels, other.labels)

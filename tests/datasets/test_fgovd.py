@@ -3,6 +3,7 @@ import json
 import pytest
 
 from harmoclip_mm.datasets import FGOVDDataset
+from harmoclip_mm.text import phrases_of
 
 PIPELINE = [
     {'type': 'LoadCheckedImage'},
@@ -56,7 +57,7 @@ def test_boxes_of_an_image_come_together(build, tiny_data):
     assert len(dataset) == 2
     sample = dataset[0]['data_samples']
     phrases = 'a red cup', 'a blue cup', 'a green cup', 'a dog', 'a cat'
-    assert tuple(sample.phrases) == phrases
+    assert tuple(phrases_of(sample.metainfo)) == phrases
     assert sample.candidate_ids.shape == (5, 77)
     truth = sample.gt_instances
     assert truth.bboxes.tensor.tolist() == [[4, 6, 24, 36]] * 2
@@ -95,7 +96,7 @@ def test_the_benchmarks_own_files(build, tiny_data):
     for name in ('benchmarks', 'benchmarks/2_attributes.json'):
         dataset = build(name=name, sets=('medium',))
         info = dataset.get_data_info(0)
-        assert info['phrases'] == ['a blue cup', 'a green cup', 'a red cup']
+        assert phrases_of(info) == ['a blue cup', 'a green cup', 'a red cup']
         (instance,) = info['instances']
         assert instance['bbox_label'] == 0 and instance['subset'] == 0
         assert info['img_id'] == 5

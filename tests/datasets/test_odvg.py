@@ -5,6 +5,7 @@ import pytest
 
 from harmoclip_mm.datasets.odvg import parse_odvg_line
 from harmoclip_mm.errors import DataError
+from harmoclip_mm.text import phrases_of
 
 CAPTION = 'A dog runs after a bigger dog.'
 IMAGE = {'filename': 'a.jpg', 'height': 50, 'width': 100}
@@ -25,6 +26,10 @@ def parse(*regions, **extra):
     return parse_record(record_of(*regions, **extra), tally), tally
 
 
+def spans_of(text):
+    return [each['tokens_positive'] for each in text['phrases'].values()]
+
+
 def region(phrase='dog', box=(0, 0, 10, 10), **extra):
     return {'bbox': list(box), 'phrase': phrase, **extra}
 
@@ -36,8 +41,8 @@ def test_regions_of_one_text_share_a_phrase():
         region('bigger dog', (20, 0, 30, 9), tokens_positive=[[19, 29]]),
         region(box=(5, 5, 20, 20), tokens_positive=spans),
     )
-    assert text['phrases'] == ['dog', 'bigger dog']
-    assert text['tokens_positive'] == [[[2, 5]], [[19, 29]]]
+    assert phrases_of(text) == ['dog', 'bigger dog']
+    assert spans_of(text) == [[[2, 5]], [[19, 29]]]
     assert [x['bbox_label'] for x in text['instances']] == [0, 1, 0]
     assert text['instances'][1] == {
         'bbox': [20.0, 0.0, 30.0, 9.0],
@@ -51,7 +56,7 @@ def test_equal_phrases_at_other_places_stay_apart():
     text, _ = parse(
         region(tokens_positive=[[2, 5]]), region(tokens_positive=[[26, 29]])
     )
-    assert text['phrases'] == ['dog', 'dog']
+    assert phrases_of(text) == ['dog', 'dog']
 
 
 def test_a_region_may_have_several_boxes_and_phrases_in_pieces():
@@ -62,8 +67,8 @@ def test_a_region_may_have_several_boxes_and_phrases_in_pieces():
             'tokens_positive': [[19, 29], [2, 5]],
         }
     )
-    assert text['phrases'] == ['dog bigger dog']
-    assert text['tokens_positive'] == [[[2, 5], [19, 29]]]
+    assert phrases_of(text) == ['dog bigger dog']
+    assert spans_of(text) == [[[2, 5], [19, 29]]]
     assert len(text['instances']) == 2
 
 
@@ -72,27 +77,27 @@ def test_a_region_may_have_several_boxes_and_phrases_in_pieces():
     [
         ('dog', [[2, 5]]),  # the first place
         ('BIGGER DOG', [[19, 29]]),  # whatever its case
-        ('big', None),  # no whole word
-        ('cat', None),
+        ('big', []),  # no whole word
+        ('cat', []),
     ],
 )
 def test_a_phrase_without_span_is_looked_up(phrase, spans):
     for extra in ({}, {'tokens_positive': None}):
         text, _ = parse(region(phrase, **extra))
-        assert text['tokens_positive'] == [spans]
+        assert spans_of(text) == [spans]
 
 
 def test_no_spans_make_a_text_of_its_own_wherever_its_words_stand():
     """As ``coco2phrases`` names the fruit beside "orange tiles"."""
     text, _ = parse(region(tokens_positive=[]), region(box=(9, 9, 20, 20)))
-    assert text['phrases'] == ['dog', 'dog']
-    assert text['tokens_positive'] == [None, [[2, 5]]]
+    assert phrases_of(text) == ['dog', 'dog']
+    assert spans_of(text) == [[], [[2, 5]]]
 
 
 def test_a_flat_span_and_a_phrase_from_its_span():
     text, _ = parse({'bbox': [0, 0, 9, 9], 'tokens_positive': [19, 29]})
-    assert text['phrases'] == ['bigger dog']
-    assert text['tokens_positive'] == [[[19, 29]]]
+    assert phrases_of(text) == ['bigger dog']
+    assert spans_of(text) == [[[19, 29]]]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +139,7 @@ def test_a_phrase_whose_boxes_are_all_dropped_goes_with_them():
         region(box=(200, 0, 300, 10)),
         region('bigger dog', [[0, 0, 9, 9], [5, 5, 5, 5]]),
     )
-    assert text['phrases'] == ['bigger dog']
+    assert phrases_of(text) == ['bigger dog']
     assert [x['bbox_label'] for x in text['instances']] == [0]
     assert tally['dropped'] == 2 and tally['boxes'] == 3
 
@@ -162,13 +167,13 @@ def test_detection_lines_get_a_caption_of_their_categories():
         },
     }
     text = parse_record(record)
-    assert text['caption'] == 'a photo of cat and hot dog'
-    assert text['phrases'] == ['cat', 'hot dog']
-    assert text['tokens_positive'] == [[[11, 14]], [[19, 26]]]
+    assert text['text'] == 'a photo of cat and hot dog'
+    assert phrases_of(text) == ['cat', 'hot dog']
+    assert spans_of(text) == [[[11, 14]], [[19, 26]]]
     assert [x['bbox_label'] for x in text['instances']] == [0, 1, 0]
-    for phrase, spans in zip(text['phrases'], text['tokens_positive']):
-        ((start, end),) = spans
-        assert text['caption'][start:end] == phrase
+    for each in text['phrases'].values():
+        ((start, end),) = each['tokens_positive']
+        assert text['text'][start:end] == each['phrase']
 
 
 @pytest.mark.parametrize(
@@ -182,14 +187,14 @@ def test_detection_lines_get_a_caption_of_their_categories():
 def test_composed_captions(names, caption, spans):
     instances = [{'bbox': [0, 0, 9, 9], 'category': name} for name in names]
     text = parse_record({**IMAGE, 'detection': {'instances': instances}})
-    assert text['caption'] == caption
-    assert text['tokens_positive'] == [[[x, x + 1]] for x in spans]
+    assert text['text'] == caption
+    assert spans_of(text) == [[[x, x + 1]] for x in spans]
 
 
 def test_images_without_regions_are_legal():
     text, _ = parse()
-    assert text['caption'] == CAPTION
-    assert text['phrases'] == text['instances'] == []
+    assert text['text'] == CAPTION
+    assert text['phrases'] == {} and text['instances'] == []
 
 
 @pytest.mark.parametrize(
@@ -295,18 +300,18 @@ def test_whatever_stands_in_a_field_is_read_or_named(record, wrong):
         except DataError as error:
             assert str(error).startswith('x.jsonl:3: '), place
             continue
-        assert all(type(text[key]) is str for key in ('filename', 'caption'))
+        assert all(type(text[key]) is str for key in ('filename', 'text'))
         assert all(type(text[key]) is int for key in ('height', 'width'))
         assert not isinstance(text['image_id'], (list, dict))
-        assert len(text['phrases']) == len(text['tokens_positive'])
-        for spans in text['tokens_positive']:
-            for start, end in spans or ():
-                assert 0 <= start < end <= len(text['caption'])
+        for spans in spans_of(text):
+            for start, end in spans:
+                assert 0 <= start < end <= len(text['text'])
         for instance in text['instances']:
             x1, y1, x2, y2 = instance['bbox']
             assert 0 <= x1 < x2 <= text['width']
             assert 0 <= y1 < y2 <= text['height']
-            assert type(text['phrases'][instance['bbox_label']]) is str
+            phrase = text['phrases'][instance['bbox_label']]
+            assert type(phrase['phrase']) is str
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,10 @@ def test_lines_are_parsed_when_asked_for(build, tiny_data, monkeypatch):
     assert not dataset.data_list.dtype.hasobject
     info = dataset.get_data_info(-1)
     assert info['sample_idx'] == 999 and info['img_id'] == 999
-    assert info['caption'] in ('Text 1998.', 'Text 1999.')
+    assert info['text'] in ('Text 1998.', 'Text 1999.')
     assert len(parsed) == 1 and parsed[0] in (1999, 2000)
     all_lines = build(ann_file='odvg.jsonl', caption_choice='all')
-    assert [all_lines.get_data_info(i)['caption'] for i in (3, 1500)] == [
+    assert [all_lines.get_data_info(i)['text'] for i in (3, 1500)] == [
         'Text 3.',
         'Text 1500.',
     ]
@@ -79,7 +79,7 @@ def test_subsets(build, tiny_data):
         assert names(dataset.get_subset(indices)) == list(expected)
         # Both lines of an image came along.
         if expected:
-            found = {subset.get_data_info(0)['caption'] for _ in range(30)}
+            found = {subset.get_data_info(0)['text'] for _ in range(30)}
             assert len(found) == 2
     dataset.get_subset_([1, 3])
     assert names(dataset) == ['1', '3']
@@ -94,20 +94,29 @@ def test_it_opens_when_it_is_first_needed(build, tiny_data):
     dataset = build(ann_file=name, lazy_init=True)
     assert not (tiny_data.root / f'{name}.index').exists()
     assert len(dataset) == 1
-    assert dataset.get_data_info(0)['caption'] == 'A dog.'
+    assert dataset.get_data_info(0)['text'] == 'A dog.'
 
 
-def test_the_first_line_tells_what_belongs_to_the_image(build, tiny_data):
+def test_a_line_speaks_for_itself_and_is_parsed_once(
+    build, tiny_data, monkeypatch
+):
+    """Lines of one image that disagree are no exception."""
     first = tiny_data.grounding('a.png', 'A dog.', DOG)
     second = tiny_data.grounding('a.png', 'My dog.', DOG, width=32)
     second['image_id'] = 7
     dataset = build(first, second, caption_choice='all')
-    info = dataset.get_data_info(1)
-    assert (info['caption'], info['width'], info['img_id']) == (
-        'My dog.',
-        64,
-        0,
+    dataset.full_init()
+    parsed = []
+    parse = odvg_file.parse_odvg_line
+    monkeypatch.setattr(
+        odvg_file,
+        'parse_odvg_line',
+        lambda *args: parsed.append(args) or parse(*args),
     )
+    infos = [dataset.get_data_info(i) for i in (0, 1)]
+    found = [(each['text'], each['width'], each['img_id']) for each in infos]
+    assert found == [('A dog.', 64, 0), ('My dog.', 32, 7)]
+    assert len(parsed) == 2
 
 
 def test_a_copy_of_a_dataset_refuses_a_changed_file(build, tiny_data):

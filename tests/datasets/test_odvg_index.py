@@ -61,7 +61,6 @@ def test_rows_tell_where_each_line_is(tmp_path):
         'size': [lengths[0], lengths[2], lengths[3]],
         'line': [1, 3, 4],
         'image': [0, 1, 0],
-        'head': [0, 1, 0],
         'short_side': [48, 48, 40],
         'boxes': [2, 0, 0],
     }
@@ -89,8 +88,8 @@ def test_the_second_opening_maps_and_parses_nothing(tmp_path, monkeypatch):
     assert isinstance(again.rows, np.memmap)
     assert again.tally == first.tally and len(again.rows) == 20_000
     assert (again.rows == first.rows).all()
-    assert ROW_DTYPE.itemsize == 32
-    assert Path(f'{path}.index').stat().st_size < 32 * 20_000 + 1000
+    assert ROW_DTYPE.itemsize == 28
+    assert Path(f'{path}.index').stat().st_size < 28 * 20_000 + 1000
     assert sorted(os.listdir(tmp_path)) == ['odvg.jsonl', 'odvg.jsonl.index']
 
 

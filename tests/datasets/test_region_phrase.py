@@ -59,9 +59,8 @@ def test_sample_contract(build, tiny_data):
         'img_id': 0,
         'height': 48,
         'width': 64,
-        'caption': 'A dog.',
-        'phrases': ['dog'],
-        'tokens_positive': [[[2, 5]]],
+        'text': 'A dog.',
+        'phrases': {0: {'phrase': 'dog', 'tokens_positive': [[2, 5]]}},
         'instances': [
             {'bbox': [4, 4, 30, 30], 'bbox_label': 0, 'ignore_flag': 0}
         ],
@@ -71,7 +70,7 @@ def test_sample_contract(build, tiny_data):
     assert packed['inputs'].dtype == torch.uint8
     sample = packed['data_samples']
     assert sample.ori_shape == (48, 64) and sample.img_shape == (32, 32)
-    assert sample.captions == ['A dog.'] and sample.phrases == ['dog']
+    assert sample.text == 'A dog.' and sample.phrases == info['phrases']
     assert sample.caption_ids.shape == (1, 77)
 
 
@@ -102,7 +101,7 @@ def test_caption_choices(build, three_lines):
         dataset = build(*three_lines, caption_choice=choice)
         np.random.seed(0)
         return [
-            {dataset.get_data_info(i)['caption'] for _ in range(20)}
+            {dataset.get_data_info(i)['text'] for _ in range(20)}
             for i in range(len(dataset))
         ]
 
@@ -133,7 +132,7 @@ def test_filters(build, three_lines, tiny_data):
     dataset = build(*lines, filter_cfg=empty)
     assert len(dataset) == 2
     # The line without regions is gone from its image.
-    found = {dataset.get_data_info(0)['caption'] for _ in range(20)}
+    found = {dataset.get_data_info(0)['text'] for _ in range(20)}
     assert found == {'A dog.'}
     assert len(build(*lines, filter_cfg=empty, caption_choice='all')) == 2
     assert len(build(*lines, filter_cfg={'min_size': 32})) == 2
@@ -321,10 +320,9 @@ def test_on_real_photos(coco_photos, tmp_path, harmoclip_scope):
         boxes = sample.gt_instances.bboxes.tensor
         assert (boxes >= 0).all() and (boxes <= 32).all()
         assert len(sample.phrases) == len(sample.phrase_masks)
-        for phrase, spans in zip(sample.phrases, sample.tokens_positive):
-            if spans is not None:
-                ((start, end),) = spans
-                assert sample.captions[0][start:end].lower() == phrase
+        for each in sample.phrases.values():
+            for start, end in each['tokens_positive']:
+                assert sample.text[start:end].lower() == each['phrase']
                 linked += 1
     assert linked > 10
     assert dataset.counters.totals() == {'bad_images': 0}

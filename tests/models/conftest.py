@@ -2,14 +2,16 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
-from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
-from mmengine.structures import InstanceData
 from processes import free_port
 
-from harmoclip_mm.models.towers import clip_spec
+from harmoclip_mm.datasets.transforms import (
+    PackRegionTextInputs,
+    TokenizeRegionText,
+)
 from harmoclip_mm.registry import MODELS
 
 
@@ -53,41 +55,22 @@ CLASSES = ('dog', 'cat', 'red car')
 
 def make_sample(caption, regions, scale_factor=(1.0, 1.0)):
     """A training sample; regions are (box, phrase, linked to the caption)."""
-    tokenizer = clip_spec(CLIP).tokenizer
-    phrases = [phrase for _, phrase, _ in regions]
-    sample = DetDataSample(
-        metainfo=dict(
-            captions=[caption] if caption else [],
-            phrases=phrases,
-            text=CLASSES,
-            scale_factor=scale_factor,
-        )
-    )
-    encoding = tokenizer.encode(caption)
-    masks = []
-    for _, phrase, linked in regions:
+    phrases = {}
+    for label, (_, phrase, linked) in enumerate(regions):
         start = caption.find(phrase)
-        masks.append(
-            tokenizer.span_mask(encoding, [[start, start + len(phrase)]])
-            if linked
-            else torch.zeros(77, dtype=torch.bool)
-        )
-    sample.caption_ids = encoding.ids[None][: 1 if caption else 0]
-    alone = [tokenizer.encode(phrase) for phrase in phrases]
-    sample.phrase_ids = torch.zeros(0, 77).long()
-    sample.phrase_text_masks = torch.zeros(0, 77).bool()
-    if alone:
-        sample.phrase_ids = torch.stack([each.ids for each in alone])
-        sample.phrase_text_masks = torch.stack(
-            [tokenizer.text_mask(each) for each in alone]
-        )
-    sample.phrase_masks = (
-        torch.stack(masks) if masks else torch.zeros(0, 77).bool()
+        spans = [[start, start + len(phrase)]] if linked else []
+        phrases[label] = dict(phrase=phrase, tokens_positive=spans)
+    boxes = torch.tensor([box for box, _, _ in regions]).reshape(-1, 4)
+    results = dict(
+        text=caption,
+        phrases=phrases,
+        gt_bboxes=boxes,
+        gt_bboxes_labels=np.arange(len(regions)),
+        scale_factor=scale_factor,
     )
-    sample.gt_instances = InstanceData(
-        bboxes=torch.tensor([box for box, _, _ in regions]).reshape(-1, 4),
-        labels=torch.arange(len(regions)),
-    )
+    results = TokenizeRegionText(CLIP)(results)
+    sample = PackRegionTextInputs()(results)['data_samples']
+    sample.set_metainfo(dict(text=CLASSES))  # what a test is asked for
     return sample
 
 

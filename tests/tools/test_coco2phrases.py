@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from harmoclip_mm.datasets import RegionPhraseDataset
+
 TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/coco2phrases.py'
 
 
@@ -283,6 +285,11 @@ def test_real_photos_through_mmdet(tool, coco_photos, tmp_path, split):
         test_mode=True,
     )
     assert len(dataset) == stats.lines == stats.captions
+    ours = RegionPhraseDataset(
+        data_root=str(coco_photos),
+        ann_file=str(out),
+        caption_choice='all',
+    )
     with_boxes = 0
     for index, line in enumerate(read_lines(out)):
         info = dataset.get_data_info(index)
@@ -301,6 +308,10 @@ def test_real_photos_through_mmdet(tool, coco_photos, tmp_path, split):
         ]
         assert [x['bbox'] for x in info['instances']] == boxes
         assert list(info['phrases']) == list(range(len(regions)))
+        own = ours.get_data_info(index)
+        for key in ('img_path', 'height', 'width', 'text', 'phrases'):
+            assert own[key] == info[key], key
+        assert own['instances'] == info['instances']
         for region in regions:
             start, end = region['tokens_positive'][0]
             assert info['text'][start:end] == region['phrase']

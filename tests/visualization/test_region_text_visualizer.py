@@ -34,9 +34,11 @@ def visualizer(harmoclip_scope, request):
 def sample():
     data_sample = DetDataSample(
         metainfo={
-            'captions': ['a dog and a cat'],
-            'phrases': ['dog', 'cat'],
-            'tokens_positive': [[[2, 5]], [[12, 15]]],
+            'text': 'a dog and a cat',
+            'phrases': {
+                0: {'phrase': 'dog', 'tokens_positive': [[2, 5]]},
+                1: {'phrase': 'cat', 'tokens_positive': [[12, 15]]},
+            },
         }
     )
     data_sample.gt_instances = InstanceData(
@@ -156,8 +158,7 @@ def test_a_detectors_own_boxes_are_not_judged(visualizer, sample):
 
 def test_texts_of_a_box_are_judged_and_told_whole(visualizer, sample):
     """As FG-OVD's: expressions differ at their ends."""
-    phrases = [f'{"a very long expression " * 4}{end}' for end in 'ab']
-    sample.set_metainfo({'phrases': phrases})
+    long = 'a very long expression ' * 4
     sample.pred_instances = InstanceData(
         bboxes=torch.tensor(BOXES),
         labels=torch.tensor([0, 0]),
@@ -166,7 +167,9 @@ def test_texts_of_a_box_are_judged_and_told_whole(visualizer, sample):
     )
     pictures = []
     for end in ('b', 'c'):
-        sample.set_metainfo({'phrases': [phrases[0], phrases[0][:-1] + end]})
+        texts = [f'{long}a', f'{long}{end}']
+        phrases = {i: {'phrase': text} for i, text in enumerate(texts)}
+        sample.set_metainfo({'phrases': phrases})
         visualizer.add_datasample('a', IMAGE, sample)
         pictures.append(visualizer.get_image())
     assert has(pictures[0], RIGHT_COLOR) and has(pictures[0], WRONG_COLOR)

@@ -19,6 +19,7 @@ from rich.progress import track
 from harmoclip_mm.apis import load_config, run_command
 from harmoclip_mm.datasets.transforms import BadImageError
 from harmoclip_mm.registry import DATASETS, VISUALIZERS
+from harmoclip_mm.text import captions_of, phrases_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -90,16 +91,15 @@ def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
         channel_order='rgb',
         backend='pillow',
     )
-    captions = info.get('captions') or [info.get('caption', '')]
-    names = info.get('phrases') or dataset.metainfo.get('classes', ())
+    phrases = info.get('phrases', {}).values()
     instances = info.get('instances', [])
     return visualizer.draw_region_text(
         image,
         [instance['bbox'] for instance in instances],
         [instance['bbox_label'] for instance in instances],
-        names,
-        '\n'.join(captions),
-        info.get('tokens_positive'),
+        phrases_of(info) or dataset.metainfo.get('classes', ()),
+        '\n'.join(captions_of(info)),
+        [each['tokens_positive'] for each in phrases],
     )
 
 

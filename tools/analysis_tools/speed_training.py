@@ -73,11 +73,11 @@ def random_ids(spec: CLIPSpec, sample: dict) -> dict:
     pair, phrase = torch.arange(length) // 2, torch.arange(count)[:, None]
     return dict(
         sample,
-        captions=[sample['caption']],
         caption_ids=ids[:1],
         phrase_ids=ids[1:],
+        phrase_keys=phrase[:, 0],
+        phrase_spans=torch.ones(count, dtype=torch.bool),
         phrase_masks=pair == phrase + 1,
-        phrase_text_masks=(pair == 1).expand(count, -1),
     )
 
 

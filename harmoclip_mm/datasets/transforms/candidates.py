@@ -11,6 +11,7 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from harmoclip_mm.registry import TRANSFORMS
+from harmoclip_mm.text import phrases_of
 
 from ..clip import describe_clip
 
@@ -24,17 +25,17 @@ class TokenizeCandidates(BaseTransform):
     Unlike ``TokenizeRegionText`` it keeps phrases that no box has as its
     label: those are the wrong answers.
 
-    Required keys: ``phrases`` (list[str]), or ``text`` (str) as mmdet's data
-    sets of referring expressions have it, which becomes the only phrase and
-    the label of every box.
+    Required keys: ``phrases`` (see :class:`RegionPhraseDataset`), or ``text``
+    (str) as mmdet's data sets of referring expressions have it, which becomes
+    the only phrase and the label of every box.
     Optional keys of ``instances``: ``candidates`` (list[int], the phrases
     that a box is compared with; all of them without it) and ``subset`` (int,
     where the box is counted).
     Added keys, L being the context length:
 
     - ``candidate_ids`` int64 (T, L): one row a phrase.
-    - ``candidate_mask`` bool (N, T) and ``subset_ids`` int64 (N,), where the
-      instances say so.
+    - ``gt_candidate_mask`` bool (N, T) and ``gt_subset_ids`` int64 (N,),
+      where the instances say so.
 
     Args:
         clip (str | Mapping): The CLIP whose tokens are wanted: a name of
@@ -58,21 +59,22 @@ class TokenizeCandidates(BaseTransform):
             dict: The sample with token ids.
         """
         if 'phrases' not in results:
-            results['phrases'] = [results['text']]
+            phrase = {'phrase': results['text'], 'tokens_positive': []}
+            results['phrases'] = {0: phrase}
             if 'gt_bboxes_labels' in results:
                 labels = np.zeros_like(results['gt_bboxes_labels'])
                 results['gt_bboxes_labels'] = labels
-        phrases = results['phrases']
+        phrases = phrases_of(results)
         results['candidate_ids'] = self.tokenizer.ids(phrases)
         instances = results.get('instances') or []
         if any('candidates' in each for each in instances):
             mask = torch.zeros(len(instances), len(phrases), dtype=torch.bool)
             for row, each in zip(mask, instances):
                 row[each['candidates']] = True
-            results['candidate_mask'] = mask
+            results['gt_candidate_mask'] = mask
         if any('subset' in each for each in instances):
             subsets = [each['subset'] for each in instances]
-            results['subset_ids'] = torch.tensor(subsets)
+            results['gt_subset_ids'] = torch.tensor(subsets)
         return results
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ import re
 from mmdet.datasets.transforms import RandomFlip
 
 from harmoclip_mm.registry import TRANSFORMS
+from harmoclip_mm.text import captions_of, phrases_of
 
 __all__ = ['TextAwareRandomFlip', 'mentions_sides']
 
@@ -32,7 +33,7 @@ def mentions_sides(text: str) -> bool:
 class TextAwareRandomFlip(RandomFlip):
     """mmdet's ``RandomFlip`` that leaves samples about left or right alone.
 
-    Required keys: ``img``; ``caption``, ``captions`` and ``phrases`` where
+    Required keys: ``img``; ``text``, ``captions`` and ``phrases`` where
     present. Modified keys: ``img``, ``gt_bboxes``, ``gt_masks``. Added keys:
     ``flip``, ``flip_direction``, ``homography_matrix``.
 
@@ -53,9 +54,7 @@ class TextAwareRandomFlip(RandomFlip):
         Returns:
             dict: The sample, with ``flip`` telling what happened.
         """
-        texts = [results.get('caption', '')]
-        texts += results.get('captions', [])
-        texts += results.get('phrases', [])
+        texts = captions_of(results) + phrases_of(results)
         if mentions_sides('\n'.join(texts)):
             results['flip'] = False
             results['flip_direction'] = None

@@ -7,36 +7,27 @@ from mmdet.datasets.transforms import PackDetInputs
 
 from harmoclip_mm.registry import TRANSFORMS
 
+from .regions import REGION_FIELDS
+
 __all__ = ['PackRegionTextInputs']
 
 
 @TRANSFORMS.register_module()
 class PackRegionTextInputs(PackDetInputs):
-    """mmdet's ``PackDetInputs`` plus the token ids of the texts.
+    """mmdet's ``PackDetInputs`` plus what other transforms made of texts.
 
     The result is ``{'inputs': uint8 (3, H, W), 'data_samples':
     DetDataSample}``. The data sample has ``gt_instances`` with ``bboxes``
     (N, 4), px of the network input, and ``labels`` (N,), both empty for an
-    image without regions; where the sample was tokenized also
-    ``caption_ids`` (C, L), ``phrase_ids``, ``phrase_text_masks`` and
-    ``phrase_masks`` (P, L), or ``candidate_ids`` (T, L) with
-    ``gt_instances.candidate_mask`` (N, T) and ``gt_instances.subset_ids``
-    (N,).
+    image without regions, and what else there is of ``REGION_FIELDS``. Every
+    tensor among the results, such as the ``caption_ids`` that a transform
+    made, becomes a field of the data sample under its own name.
 
     Args:
         meta_keys (Sequence[str]): Keys that become meta information, where
-            present. ``text`` are the class names of a data set with
-            ``return_classes=True``.
+            present. ``text`` is the caption, or the class names of a data
+            set with ``return_classes=True``.
     """
-
-    TEXT_KEYS = (
-        'caption_ids',
-        'phrase_ids',
-        'phrase_text_masks',
-        'phrase_masks',
-        'candidate_ids',
-    )
-    INSTANCE_KEYS = ('candidate_mask', 'subset_ids')
 
     def __init__(
         self,
@@ -48,13 +39,15 @@ class PackRegionTextInputs(PackDetInputs):
             'scale_factor',
             'flip',
             'flip_direction',
+            'text',
             'captions',
             'phrases',
-            'text',
-            'tokens_positive',
         ),
     ) -> None:
         super().__init__(meta_keys=meta_keys)
+        self.mapping_table = {
+            key: name for key, name in REGION_FIELDS.items() if name
+        }
 
     def transform(self, results: dict) -> dict:
         """Pack a sample.
@@ -74,10 +67,7 @@ class PackRegionTextInputs(PackDetInputs):
         if 'bboxes' not in data_sample.gt_instances:
             data_sample.gt_instances.bboxes = torch.zeros((0, 4))
             data_sample.gt_instances.labels = torch.zeros(0, dtype=torch.int64)
-        for key in self.TEXT_KEYS:
-            if key in results:
-                setattr(data_sample, key, results[key])
-        for key in self.INSTANCE_KEYS:
-            if key in results:
-                setattr(data_sample.gt_instances, key, results[key])
+        for key, value in results.items():
+            if isinstance(value, torch.Tensor) and key not in REGION_FIELDS:
+                setattr(data_sample, key, value)
         return packed

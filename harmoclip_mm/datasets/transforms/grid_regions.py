@@ -7,6 +7,8 @@ from mmdet.structures.bbox import HorizontalBoxes
 
 from harmoclip_mm.registry import TRANSFORMS
 
+from .regions import REGION_FIELDS
+
 __all__ = ['SampleGridRegions']
 
 
@@ -24,8 +26,8 @@ class SampleGridRegions(BaseTransform):
 
     Required keys: ``img_shape`` (height, width).
     Modified keys: ``gt_bboxes``, ``gt_bboxes_labels`` (zeros),
-    ``gt_ignore_flags``. Removed keys: ``phrases``, ``tokens_positive``,
-    ``gt_masks``.
+    ``gt_ignore_flags``. Removed keys: ``phrases`` and what else there is of
+    ``REGION_FIELDS``.
 
     Args:
         max_splits (int): Most cells of a side. Defaults to 6.
@@ -74,11 +76,11 @@ class SampleGridRegions(BaseTransform):
         y = np.linspace(0, height, rows + 1)
         row, column = np.divmod(cells, columns)
         boxes = np.stack([x[column], y[row], x[column + 1], y[row + 1]], 1)
+        for key in ('phrases', *REGION_FIELDS):
+            results.pop(key, None)
         results['gt_bboxes'] = HorizontalBoxes(boxes.astype(np.float32))
         results['gt_bboxes_labels'] = np.zeros(len(cells), dtype=np.int64)
         results['gt_ignore_flags'] = np.zeros(len(cells), dtype=bool)
-        for key in ('phrases', 'tokens_positive', 'gt_masks'):
-            results.pop(key, None)
         return results
 
     def __repr__(self) -> str:

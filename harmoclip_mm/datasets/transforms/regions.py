@@ -1,6 +1,6 @@
 """Choice of the regions of a sample."""
 
-from typing import Optional
+from typing import Dict, Optional
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -10,14 +10,18 @@ from harmoclip_mm.registry import TRANSFORMS
 
 from ..counters import SharedCounters
 
-__all__ = ['FilterRegions', 'SampleRegions', 'keep_regions']
+__all__ = ['REGION_FIELDS', 'FilterRegions', 'SampleRegions', 'keep_regions']
 
-_REGION_KEYS = (
-    'gt_bboxes',
-    'gt_bboxes_labels',
-    'gt_ignore_flags',
-    'gt_masks',
-)
+# What a sample has a row of for each box, and its name in ``gt_instances``.
+# The one place that says so: choosing, replacing and packing regions read it.
+REGION_FIELDS: Dict[str, Optional[str]] = {
+    'gt_bboxes': 'bboxes',
+    'gt_bboxes_labels': 'labels',
+    'gt_masks': 'masks',
+    'gt_ignore_flags': None,  # mmdet packs ignored boxes apart
+    'gt_candidate_mask': 'candidate_mask',
+    'gt_subset_ids': 'subset_ids',
+}
 
 
 def keep_regions(results: dict, indices: np.ndarray) -> None:
@@ -27,7 +31,7 @@ def keep_regions(results: dict, indices: np.ndarray) -> None:
         results (dict): A sample.
         indices (np.ndarray): Indices of the regions that stay, int64.
     """
-    for key in _REGION_KEYS:
+    for key in REGION_FIELDS:
         if key in results:
             results[key] = results[key][indices]
 
@@ -40,8 +44,7 @@ class SampleRegions(BaseTransform):
     input, because a region below the grid of the dense features has nothing
     of its own to learn from. Small regions are counted.
 
-    Required and modified keys: ``gt_bboxes``, ``gt_bboxes_labels``,
-    ``gt_ignore_flags``, ``gt_masks`` where present.
+    Required key: ``gt_bboxes``. Modified keys: those of ``REGION_FIELDS``.
 
     Args:
         max_regions (int): Regions of an image to keep. Defaults to 20.
@@ -113,8 +116,7 @@ class FilterRegions(BaseTransform):
     Place it before the resizing: areas are those of the boxes in px^2 of the
     original image. What is left out is counted.
 
-    Required and modified keys: ``gt_bboxes``, ``gt_bboxes_labels``,
-    ``gt_ignore_flags``, ``gt_masks`` where present.
+    Required key: ``gt_bboxes``. Modified keys: those of ``REGION_FIELDS``.
 
     Args:
         min_area (float): Least area, itself included. Defaults to 0.

@@ -41,8 +41,6 @@ class DumpRegionResults(DumpResults):
         'gt_panoptic_seg',
         'gt_sem_seg',
         'caption_ids',
-        'phrase_ids',
-        'phrase_masks',
         'candidate_ids',
     )
 
@@ -68,7 +66,7 @@ class DumpRegionResults(DumpResults):
             sample = {
                 key: dict(value) if key.endswith('_instances') else value
                 for key, value in sample.items()
-                if key not in self.DROPPED
+                if key not in self.DROPPED and not key.startswith('phrase_')
             }
             if not isinstance(sample.get('text', ''), str):
                 del sample['text']  # the classes, which `run` has once

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from ..utils import CLIPFeatures, collate_phrases, collate_regions
+from ..utils import CLIPFeatures, collate_regions
 from .phrase_features import phrase_features
 
 # Fields of CLIPFeatures by what they are made of.
@@ -60,14 +60,11 @@ def extract_features(
     """
     scale, bias = model.logit_scale()
     found = dict(scale=scale, bias=bias)
-    regions = phrases = None
+    regions = None
     if needs & ({'regions'} | CROP_FEATURES | TEACHER_FEATURES):
         regions = collate_regions(
             data_samples, model.region_extractor.needs_masks
         )
-    if needs & PHRASE_FEATURES:
-        phrases = collate_phrases(data_samples)
-        found['phrase_keys'] = phrases.keys
     vision = model.backbone.encode(
         inputs,
         with_pooled='image' in needs,
@@ -106,12 +103,12 @@ def extract_features(
         found['text'] = F.normalize(captions.pooled, dim=-1)
     if 'image' in needs:
         # An image without a caption has no partner in GC.
-        kept = [bool(len(each.caption_ids)) for each in data_samples]
-        kept = torch.tensor(kept, device=inputs.device)
-        found['image'] = F.normalize(vision.pooled[kept], dim=-1)
-    if needs & {'lexemes', 'phrases'}:
+        rows = zip(vision.pooled.split(1), data_samples)
+        paired = [row[: len(each.caption_ids)] for row, each in rows]
+        found['image'] = F.normalize(torch.cat(paired), dim=-1)
+    if needs & PHRASE_FEATURES:
         found.update(
-            phrase_features(model.text_encoder, phrases, captions, needs)
+            phrase_features(model.text_encoder, data_samples, captions, needs)
         )
     return CLIPFeatures(**found)
 

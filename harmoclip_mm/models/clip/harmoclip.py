@@ -221,11 +221,10 @@ class HarmoCLIP(BaseModel):
         Args:
             inputs (Tensor): Normalised images, shape (B, 3, H, W).
             data_samples (SampleList): Samples with ``gt_instances``
-                (``bboxes`` xyxy in pixels of ``inputs``, ``labels`` into
-                ``phrases``), ``caption_ids`` (C, L) of which the first row
-                is used (C = 0 for an image without a caption),
-                ``phrase_ids`` and ``phrase_masks`` (P, L) and metainfo
-                ``phrases``.
+                (``bboxes`` xyxy in pixels of ``inputs``, ``labels`` into the
+                P phrases), ``caption_ids`` (C, L) of which the first row is
+                used (C = 0 for an image without a caption), and the
+                ``phrase_*`` of ``TokenizeRegionText``.
 
         Returns:
             Dict[str, Tensor]: Scalar losses, equal on all ranks.

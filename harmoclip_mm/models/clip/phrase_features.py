@@ -2,56 +2,68 @@
 
 from typing import Dict, Optional, Set
 
+import torch
 import torch.nn.functional as F
+from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from ..towers import TextFeatures
-from ..utils import RegionPhrases, lexeme_pool
+from ..utils import lexeme_pool
 
 
 def phrase_features(
     text_encoder: nn.Module,
-    phrases: RegionPhrases,
+    data_samples: SampleList,
     captions: Optional[TextFeatures],
     needs: Set[str],
 ) -> Dict[str, Tensor]:
-    """Embeds the phrases of regions, each distinct text once.
+    """Embeds the phrases of R regions, each distinct text once.
+
+    All of it is arithmetic on tensors of ``TokenizeRegionText`` where they
+    are: no text is looked at, and nothing is sent to the device.
 
     Args:
         text_encoder (nn.Module): A ``CLIPTextEncoder``.
-        phrases (RegionPhrases): Phrases of R regions.
-        captions (TextFeatures, optional): Features of the captions that
-            their spans lie in; only lexemes need them.
+        data_samples (SampleList): Samples, see ``HarmoCLIP.loss``.
+        captions (TextFeatures, optional): Features of their captions, one
+            row for each sample that has one; only lexemes need them.
         needs (Set[str]): ``'lexemes'``, ``'phrases'`` or both are answered.
 
     Returns:
-        Dict[str, Tensor]: ``lexemes`` (R, D), the mean of the span's tokens
-        in the text token space, and ``phrases`` (R, D), the embedding at EOT
-        of the phrase read alone; L2-normalised, as far as asked for.
+        Dict[str, Tensor]: ``phrase_keys`` (R,); ``lexemes`` (R, D), the mean
+        of the phrase's tokens in the text token space, in its caption or, for
+        a text of its own, in itself; ``phrases`` (R, D), the embedding at EOT
+        of the phrase read alone. L2-normalised, as far as asked for.
     """
-    found = {}
-    spans_only = bool(phrases.has_span.all())
-    alone = None
+    labels, of_captions = [], []
+    num_phrases = num_captions = 0
+    for each in data_samples:
+        labels.append(each.gt_instances.labels + num_phrases)
+        of_captions.append(torch.full_like(each.phrase_keys, num_captions))
+        num_phrases += len(each.phrase_keys)
+        num_captions += len(each.caption_ids[:1])
+    labels = torch.cat(labels)
+
+    def gather(name: str) -> Tensor:
+        return torch.cat([each.get(name) for each in data_samples])
+
+    found = dict(phrase_keys=gather('phrase_keys')[labels])
+    spans = gather('phrase_spans')[:, None]
+    spans_only = 'lexemes' not in needs or bool(spans.all())
     if 'phrases' in needs or not spans_only:
-        alone = text_encoder(phrases.ids)
+        ids, place = gather('phrase_ids').unique(dim=0, return_inverse=True)
+        alone = text_encoder(ids)
     if 'phrases' in needs:
-        found['phrases'] = F.normalize(alone.pooled, dim=-1)[phrases.index]
+        found['phrases'] = F.normalize(alone.pooled, dim=-1)[place[labels]]
     if 'lexemes' in needs:
-        lexemes = lexeme_pool(
-            captions.tokens,
-            phrases.span_region,
-            phrases.span_caption,
-            phrases.span_token,
-            len(phrases.index),
-        )
-        if not spans_only:
-            # A phrase that is a text of its own: all of its tokens. Rows are
-            # zero in one of the two summands.
-            row, token = phrases.text_masks.nonzero(as_tuple=True)
-            own = lexeme_pool(
-                alone.tokens, row, row, token, len(phrases.text_masks)
+        masks = gather('phrase_masks')
+        row, token = (masks & spans).nonzero(as_tuple=True)
+        text = torch.cat(of_captions)[row]
+        lexemes = lexeme_pool(captions.tokens, row, text, token, len(masks))
+        if not spans_only:  # rows are zero in one of the two summands
+            row, token = (masks & ~spans).nonzero(as_tuple=True)
+            lexemes = lexemes + lexeme_pool(
+                alone.tokens, row, place[row], token, len(masks)
             )
-            without = (~phrases.has_span)[:, None]
-            lexemes = lexemes + own[phrases.index] * without
-        found['lexemes'] = lexemes
+        found['lexemes'] = lexemes[labels]
     return found

@@ -1,11 +1,12 @@
 """Classification of images or regions into the classes of the data set."""
 
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import torch
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import MODELS
 
 from ..layers import LogitScale
@@ -54,10 +55,7 @@ class ClassifyingPredictor(BasePredictor):
         Raises:
             DataError: If a sample names no classes.
         """
-        names = [
-            tuple(read_field(each, 'text', _NO_CLASSES))
-            for each in data_samples
-        ]
+        names = [_class_names(each) for each in data_samples]
         logits: List[Tensor] = [None] * len(names)
         for classes in dict.fromkeys(names):  # one list, as a rule
             own = [i for i, each in enumerate(names) if each == classes]
@@ -71,3 +69,13 @@ class ClassifyingPredictor(BasePredictor):
             for i, part in zip(own, parts):
                 logits[i] = part
         return logits
+
+
+def _class_names(sample: DetDataSample) -> Tuple[str, ...]:
+    names = read_field(sample, 'text', _NO_CLASSES)
+    if isinstance(names, str):
+        raise DataError(
+            f'image {sample.get("img_id", "?")} has a caption as text, no '
+            f'class names: {_NO_CLASSES}'
+        )
+    return tuple(names)

@@ -10,8 +10,6 @@ from .distributed import (
 from .structures import (
     CLIPFeatures,
     RegionBatch,
-    RegionPhrases,
-    collate_phrases,
     collate_regions,
     lexeme_pool,
 )
@@ -20,9 +18,7 @@ __all__ = [
     'CLIPFeatures',
     'GatheredRows',
     'RegionBatch',
-    'RegionPhrases',
     'RowExchange',
-    'collate_phrases',
     'collate_regions',
     'gather_rows',
     'global_mean',

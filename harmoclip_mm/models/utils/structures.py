@@ -1,21 +1,12 @@
 """What moves between towers, heads and losses."""
 
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import List, NamedTuple, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
 from mmdet.structures import SampleList
+from mmdet.structures.bbox import bbox2roi
 from torch import Tensor
-
-from harmoclip_mm.text import phrase_key
-
-
-def image_of_rows(counts: Sequence[int], device: torch.device) -> Tensor:
-    """Image of each row when image i has ``counts[i]`` rows, (R,) int64."""
-    images = torch.arange(len(counts), device=device)
-    return images.repeat_interleave(
-        torch.tensor(counts, device=device), output_size=sum(counts)
-    )
 
 
 class RegionBatch(NamedTuple):
@@ -60,42 +51,12 @@ class RegionBatch(NamedTuple):
                 f'The images have {counts} boxes, but '
                 f'{[len(each) for each in masks]} masks.'
             )
-        flat = torch.cat(list(boxes)).float().reshape(-1, 4)
-        image = image_of_rows(counts, flat.device)
-        rois = torch.cat([image[:, None], flat], dim=1)
+        rois = bbox2roi([each.float().reshape(-1, 4) for each in boxes])
         return cls(rois, counts, None if masks is None else list(masks))
 
     def split(self, rows: Tensor) -> Sequence[Tensor]:
         """Splits per-region rows (R, ...) by image."""
         return rows.split(self.counts)
-
-
-class RegionPhrases(NamedTuple):
-    """The phrases of a batch's regions; each distinct text stands once.
-
-    Attributes:
-        ids (Tensor): Token ids of the distinct phrases, shape (P, L).
-        text_masks (Tensor): Which of these are tokens of the text, neither
-            special nor padding, shape (P, L), bool.
-        index (Tensor): Phrase of each region, shape (R,), in [0, P).
-        keys (Tensor): Key of each region's normalised phrase, shape (R,),
-            int64; equal on all ranks for equal phrases.
-        span_region (Tensor): Region of each token of a span, shape (S,).
-        span_caption (Tensor): Its caption's row among the batch's captions
-            (images without a caption have none), shape (S,).
-        span_token (Tensor): Its position in that caption, shape (S,).
-        has_span (Tensor): Whether a region's phrase is a span of its
-            caption, shape (R,), bool.
-    """
-
-    ids: Tensor
-    text_masks: Tensor
-    index: Tensor
-    keys: Tensor
-    span_region: Tensor
-    span_caption: Tensor
-    span_token: Tensor
-    has_span: Tensor
 
 
 class CLIPFeatures(NamedTuple):
@@ -190,63 +151,6 @@ def _mask_tensor(masks, device: torch.device) -> Tensor:
     if isinstance(masks, Tensor):
         return masks.to(device)
     return masks.to_tensor(dtype=torch.uint8, device=device)
-
-
-def collate_phrases(data_samples: SampleList) -> RegionPhrases:
-    """Collects the phrases of a batch, each distinct text once.
-
-    Args:
-        data_samples (SampleList): Samples with ``gt_instances.labels`` (N,)
-            indexing ``phrases`` (metainfo), ``caption_ids`` (C, L) of which
-            the first row is used, ``phrase_ids``, ``phrase_text_masks`` and
-            ``phrase_masks``, each (P, L).
-
-    Returns:
-        RegionPhrases: The phrases of the batch.
-    """
-    rows: List[Tuple[Tensor, Tensor]] = []
-    place = {}
-    keys: List[int] = []
-    row_of, masks = [], []
-    for sample in data_samples:
-        local = []
-        for phrase, *row in zip(
-            sample.phrases, sample.phrase_ids, sample.phrase_text_masks
-        ):
-            # Distinct means distinct text, not distinct key: which of two
-            # spellings comes first must not change a result.
-            if phrase not in place:
-                place[phrase] = len(rows)
-                rows.append(row)
-                keys.append(phrase_key(phrase))
-            local.append(place[phrase])
-        labels = sample.gt_instances.labels
-        index = torch.tensor(local, dtype=torch.long, device=labels.device)
-        row_of.append(index[labels])
-        masks.append(sample.phrase_masks[labels])
-    index = torch.cat(row_of)
-    keys = torch.tensor(keys, dtype=torch.long, device=index.device)
-    length = data_samples[0].caption_ids.shape[-1]
-    ids = index.new_zeros((0, length))
-    text_masks = ids.bool()
-    if rows:
-        ids, text_masks = (torch.stack(each) for each in zip(*rows))
-    counts = [len(each) for each in row_of]
-    captions = [len(each.caption_ids[:1]) for each in data_samples]
-    caption = torch.tensor(captions, device=index.device).cumsum(0) - 1
-    caption = caption[image_of_rows(counts, index.device)]
-    mask = torch.cat(masks)
-    region, token = mask.nonzero(as_tuple=True)
-    return RegionPhrases(
-        ids=ids,
-        text_masks=text_masks,
-        index=index,
-        keys=keys[index],
-        span_region=region,
-        span_caption=caption[region],
-        span_token=token,
-        has_span=mask.any(dim=1),
-    )
 
 
 def lexeme_pool(

@@ -140,7 +140,7 @@ class DetachPhrases(BaseTransform):
     Lexemes are then pooled from the phrase read alone. Place it before
     ``TokenizeRegionText``.
 
-    Required and modified key: ``tokens_positive``.
+    Required and modified key: ``phrases``.
     """
 
     def transform(self, results: dict) -> dict:
@@ -152,7 +152,8 @@ class DetachPhrases(BaseTransform):
         Returns:
             dict: The sample.
         """
-        results['tokens_positive'] = [None] * len(results['phrases'])
+        for phrase in results['phrases'].values():
+            phrase['tokens_positive'] = []
         return results
 
     def __repr__(self) -> str:

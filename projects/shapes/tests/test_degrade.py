@@ -4,6 +4,7 @@ import torch
 from mmdet.structures.bbox import HorizontalBoxes
 
 from harmoclip_mm.registry import TRANSFORMS
+from harmoclip_mm.text import phrases_of
 from shapes import degrade  # noqa: F401
 
 
@@ -16,9 +17,11 @@ def sample(index: int, count: int = 3) -> dict:
         gt_bboxes=HorizontalBoxes(boxes),
         gt_bboxes_labels=np.arange(count),
         gt_ignore_flags=np.zeros(count, dtype=bool),
-        caption='a dog',
-        phrases=['dog'] * count,
-        tokens_positive=[[[2, 5]]] * count,
+        text='a dog',
+        phrases={
+            label: dict(phrase='dog', tokens_positive=[[2, 5]])
+            for label in range(count)
+        },
     )
 
 
@@ -98,8 +101,8 @@ def test_detached_phrases_are_texts_of_their_own(harmoclip_scope):
         dict(type='TokenizeRegionText', clip='ViT-B-16'),
     ):
         results = TRANSFORMS.build(cfg)(results)
-    assert results['phrases'] == ['dog'] * 3
-    assert not results['phrase_masks'].any()
+    assert phrases_of(results) == ['dog'] * 3
+    assert not results['phrase_spans'].any()
     assert results['caption_ids'].shape == (1, 77)
 
 

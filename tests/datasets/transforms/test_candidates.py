@@ -9,6 +9,7 @@ from harmoclip_mm.datasets.transforms import (
     LoadCandidateBoxes,
     TokenizeCandidates,
 )
+from harmoclip_mm.text import phrases_of
 
 RESULTS = [
     {'image_id': 12, 'bbox': [1, 2, 3, 4], 'score': 0.2},
@@ -75,17 +76,17 @@ def test_a_text_is_the_only_candidate():
     results = TokenizeCandidates('ViT-B-16')(
         {'text': 'the left dog', 'gt_bboxes_labels': np.array([5, 5])}
     )
-    assert results['phrases'] == ['the left dog']
+    assert phrases_of(results) == ['the left dog']
     assert results['gt_bboxes_labels'].tolist() == [0, 0]
     ids = open_clip.tokenize(['the left dog'])
     assert torch.equal(results['candidate_ids'], ids)
-    assert 'candidate_mask' not in results and 'subset_ids' not in results
+    assert not {'gt_candidate_mask', 'gt_subset_ids'} & set(results)
 
 
 def test_phrases_without_a_box_are_kept():
     results = TokenizeCandidates('ViT-B-16')(
         {
-            'phrases': ['a', 'b', 'c'],
+            'phrases': {i: {'phrase': each} for i, each in enumerate('abc')},
             'instances': [
                 {'candidates': [0, 2], 'subset': 1},
                 {'candidates': [1], 'subset': 0},
@@ -94,5 +95,5 @@ def test_phrases_without_a_box_are_kept():
     )
     assert results['candidate_ids'].shape == (3, 77)
     mask = [[True, False, True], [False, True, False]]
-    assert results['candidate_mask'].tolist() == mask
-    assert results['subset_ids'].tolist() == [1, 0]
+    assert results['gt_candidate_mask'].tolist() == mask
+    assert results['gt_subset_ids'].tolist() == [1, 0]

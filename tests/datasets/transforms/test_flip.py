@@ -37,7 +37,7 @@ def sample(**texts):
 def test_a_flip_turns_image_and_boxes():
     before = sample()
     after = TextAwareRandomFlip(prob=1.0)(
-        sample(caption='a dog', phrases=['dog'])
+        sample(text='a dog', phrases={0: {'phrase': 'dog'}})
     )
     assert np.array_equal(after['img'], before['img'][:, ::-1])
     assert after['gt_bboxes'].tensor.tolist() == [[3, 0, 4, 2]]
@@ -47,8 +47,8 @@ def test_a_flip_turns_image_and_boxes():
 @pytest.mark.parametrize(
     'texts',
     [
-        {'caption': 'a dog left of a cat', 'phrases': ['dog']},
-        {'caption': 'two dogs', 'phrases': ['dog', 'the right dog']},
+        {'text': 'a dog left of a cat', 'phrases': {0: {'phrase': 'dog'}}},
+        {'text': 'a dog', 'phrases': {0: {'phrase': 'the right dog'}}},
         {'captions': ['two dogs', 'Left: a dog']},
     ],
 )
@@ -61,5 +61,5 @@ def test_texts_about_sides_forbid_it(texts):
 
 
 def test_probability_zero_never_flips():
-    after = TextAwareRandomFlip(prob=0.0)(sample(caption='a dog'))
+    after = TextAwareRandomFlip(prob=0.0)(sample(text='a dog'))
     assert after['flip'] is False

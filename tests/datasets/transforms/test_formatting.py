@@ -18,9 +18,8 @@ def test_pack_of_a_tokenized_sample():
         'ori_shape': (16, 12),
         'img_shape': (8, 6),
         'scale_factor': (0.5, 0.5),
-        'caption': 'a dog',
-        'phrases': ['dog'],
-        'tokens_positive': [[[2, 5]]],
+        'text': 'a dog',
+        'phrases': {0: {'phrase': 'dog', 'tokens_positive': [[2, 5]]}},
         'gt_bboxes': HorizontalBoxes(np.ones((2, 4), dtype=np.float32)),
         'gt_bboxes_labels': np.zeros(2, dtype=np.int64),
         'gt_ignore_flags': np.zeros(2, dtype=bool),
@@ -39,14 +38,20 @@ def test_pack_of_a_tokenized_sample():
         'scale_factor': (0.5, 0.5),
         'flip': False,
         'flip_direction': None,
-        'captions': ['a dog'],
-        'phrases': ['dog'],
-        'tokens_positive': [[[2, 5]]],
+        'text': 'a dog',
+        'phrases': {0: {'phrase': 'dog', 'tokens_positive': [[2, 5]]}},
     }
     for key in ('caption_ids', 'phrase_ids', 'phrase_masks'):
         assert sample.get(key).shape == (1, 77)
     # They are data, so they follow the sample to a device or a dtype.
     assert sample.to('meta').phrase_masks.device.type == 'meta'
+
+
+def test_a_tensor_of_a_transform_goes_to_the_model_under_its_name():
+    image = np.zeros((8, 6, 3), dtype=np.uint8)
+    results = {'img': image, 'depth': torch.ones(2), 'note': 'not data'}
+    sample = PackRegionTextInputs()(results)['data_samples']
+    assert sample.depth.tolist() == [1, 1] and 'note' not in sample
 
 
 def test_pack_without_texts_and_boxes():

@@ -14,9 +14,8 @@ def sample():
     return {
         'img': np.zeros((60, 80, 3), dtype=np.uint8),
         'img_shape': (60, 80),
-        'caption': 'a dog',
-        'phrases': ['dog'],
-        'tokens_positive': [[[2, 5]]],
+        'text': 'a dog',
+        'phrases': {0: {'phrase': 'dog', 'tokens_positive': [[2, 5]]}},
         'gt_bboxes': HorizontalBoxes(np.ones((3, 4), dtype=np.float32)),
         'gt_bboxes_labels': np.zeros(3, dtype=np.int64),
         'gt_ignore_flags': np.zeros(3, dtype=bool),
@@ -51,7 +50,7 @@ def test_cells_by_hand(monkeypatch):
     )
     assert results['gt_bboxes_labels'].tolist() == [0, 0, 0]
     assert not results['gt_ignore_flags'].any()
-    assert 'phrases' not in results and 'tokens_positive' not in results
+    assert 'phrases' not in results
 
 
 def test_a_whole_grid_tiles_the_image():

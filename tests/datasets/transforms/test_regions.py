@@ -4,7 +4,14 @@ import torch
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
-from harmoclip_mm.datasets.transforms import FilterRegions, SampleRegions
+from harmoclip_mm.datasets.transforms import (
+    FilterRegions,
+    PackRegionTextInputs,
+    SampleGridRegions,
+    SampleRegions,
+    TokenizeRegionText,
+)
+from harmoclip_mm.datasets.transforms.regions import REGION_FIELDS
 
 
 def sample(count, sides=None):
@@ -109,3 +116,27 @@ def test_filter_of_nothing_and_bad_limits():
         FilterRegions(max_regions=0)
     with pytest.raises(ValueError, match='no area is at least 3 and at mos'):
         FilterRegions(min_area=3, max_area=2)
+
+
+def test_a_value_of_each_box_is_named_in_one_place(monkeypatch):
+    """Whatever drops, replaces or packs boxes knows it by that one line."""
+    monkeypatch.setitem(REGION_FIELDS, 'gt_weights', 'weights')
+    far = 'a dog' + ' and' * 90 + ' a cat'
+    spans = [[[2, 5]], [[len(far) - 3, len(far)]], [[2, 5]], []]
+    results = dict(
+        sample(4, [1, 9, 9, 9]),
+        img_shape=(20, 20),
+        text=far,
+        phrases={
+            label: {'phrase': 'dog', 'tokens_positive': each}
+            for label, each in enumerate(spans)
+        },
+        gt_weights=np.array([0.0, 1.0, 2.0, 3.0]),
+    )
+    results['gt_ignore_flags'][3] = True
+    results = SampleRegions(min_size=4)(results)  # without the first
+    results = TokenizeRegionText('ViT-B-16')(results)  # nor the second
+    packed = PackRegionTextInputs()(results)['data_samples']
+    assert packed.gt_instances.weights.tolist() == [2]
+    assert packed.ignored_instances.weights.tolist() == [3]
+    assert 'gt_weights' not in SampleGridRegions()(results)

@@ -8,6 +8,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 
 from harmoclip_mm.datasets.transforms import TokenizeRegionText
 from harmoclip_mm.errors import UsageError
+from harmoclip_mm.text import phrase_key, phrases_of
 
 CLIP = 'ViT-B-16'  # one token a word of these tests
 
@@ -17,9 +18,11 @@ def sample(caption, regions, labels):
     boxes = np.zeros((len(labels), 4), dtype=np.float32)
     boxes[:, 2] = np.arange(1, len(labels) + 1)
     return {
-        'caption': caption,
-        'phrases': [phrase for phrase, _ in regions],
-        'tokens_positive': [spans for _, spans in regions],
+        'text': caption,
+        'phrases': {
+            label: {'phrase': phrase, 'tokens_positive': spans}
+            for label, (phrase, spans) in enumerate(regions)
+        },
         'gt_bboxes': HorizontalBoxes(boxes),
         'gt_bboxes_labels': np.array(labels, dtype=np.int64),
         'gt_ignore_flags': np.zeros(len(labels), dtype=bool),
@@ -43,21 +46,19 @@ def test_ids_and_masks():
     for ids, mask in zip(results['phrase_ids'], masks):
         inside = results['caption_ids'][0][mask]
         assert torch.equal(ids[1 : 1 + len(inside)], inside)
-    # Read alone, a phrase is what stands between SOT and EOT.
-    alone = results['phrase_text_masks']
-    assert [mask.nonzero().flatten().tolist() for mask in alone] == [
-        [1, 2, 3],
-        [1, 2],
-    ]
-    assert results['captions'] == [caption]
+    assert results['phrase_spans'].tolist() == [True, True]
+    keys = [phrase_key('a Small red star.'), phrase_key('the blue ring')]
+    assert results['phrase_keys'].tolist() == keys
     assert results['gt_bboxes_labels'].tolist() == [0, 1, 0]
 
 
 def test_phrases_without_a_region_are_left_out():
     regions = [('a', [[0, 1]]), ('b', [[2, 3]]), ('c', [[4, 5]])]
     results = TokenizeRegionText(CLIP)(sample('a b c', regions, [2, 0, 2]))
-    assert results['phrases'] == ['a', 'c']
-    assert results['tokens_positive'] == [[[0, 1]], [[4, 5]]]
+    assert results['phrases'] == {
+        0: {'phrase': 'a', 'tokens_positive': [[0, 1]]},
+        1: {'phrase': 'c', 'tokens_positive': [[4, 5]]},
+    }
     assert results['gt_bboxes_labels'].tolist() == [1, 0, 1]
     assert results['phrase_ids'].shape == (2, 77)
 
@@ -68,7 +69,7 @@ def test_a_phrase_beyond_the_context_goes_with_its_regions():
     regions = [('dog', [[end - 3, end]]), ('word', [[0, 4]])]
     transform = TokenizeRegionText(CLIP)
     results = transform(sample(caption, regions, [0, 1, 0]))
-    assert results['phrases'] == ['word']
+    assert phrases_of(results) == ['word']
     assert results['gt_bboxes_labels'].tolist() == [0]
     assert results['gt_bboxes'].tensor[:, 2].tolist() == [2]
     assert len(results['gt_ignore_flags']) == 1
@@ -77,13 +78,15 @@ def test_a_phrase_beyond_the_context_goes_with_its_regions():
 
 
 def test_a_phrase_that_is_a_text_of_its_own_has_an_empty_mask():
-    regions = [('a cat', None), ('dog', [[2, 5]])]
+    regions = [('a cat', []), ('dog', [[2, 5]])]
     results = TokenizeRegionText(CLIP)(sample('a dog', regions, [0, 1]))
-    assert results['phrases'] == ['a cat', 'dog']
-    assert results['phrase_masks'].sum(1).tolist() == [0, 1]
-    alone = TokenizeRegionText(CLIP)(sample('', [('a cat', None)], [0]))
+    assert phrases_of(results) == ['a cat', 'dog']
+    assert results['phrase_masks'].sum(1).tolist() == [2, 1]
+    # Read alone, a phrase is what stands between SOT and EOT.
+    assert results['phrase_masks'][0].nonzero().flatten().tolist() == [1, 2]
+    assert results['phrase_spans'].tolist() == [False, True]
+    alone = TokenizeRegionText(CLIP)(sample('', [('a cat', [])], [0]))
     assert alone['caption_ids'].shape == (0, 77)
-    assert alone['captions'] == []
     assert alone['phrase_ids'].shape == (1, 77)
 
 
@@ -91,7 +94,9 @@ def test_without_regions():
     results = TokenizeRegionText(CLIP)(
         sample('a dog', [('dog', [[2, 5]])], [])
     )
-    assert results['phrases'] == results['tokens_positive'] == []
+    assert results['phrases'] == {}
+    assert results['phrase_keys'].dtype == torch.int64
+    assert results['phrase_spans'].dtype == torch.bool
     assert results['phrase_ids'].shape == (0, 77)
     assert results['phrase_masks'].shape == (0, 77)
     assert results['caption_ids'].shape == (1, 77)

@@ -8,10 +8,13 @@ import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
+from torch.overrides import TorchFunctionMode
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.models import symmetric_info_nce
+from harmoclip_mm.models.data_preprocessors import RegionTextDataPreprocessor
 from harmoclip_mm.registry import MODELS
+from harmoclip_mm.structures import PackedList
 from harmoclip_mm.text import phrase_key
 
 
@@ -100,6 +103,44 @@ def test_each_distinct_phrase_is_encoded_once(
     ]
     tiny_model(img, samples, mode='loss')
     assert seen == [3, 2]  # three captions; 'a dog' and 'cat'
+
+
+class Copies(TorchFunctionMode):
+    """Notes what may copy from the host to the device."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, '__name__', str(func))
+        if name in ('tensor', 'as_tensor', 'from_numpy', 'to', 'cuda'):
+            self.names.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def test_copies_to_the_device_do_not_grow_with_the_batch(
+    tiny_model, make_sample
+):
+    """One of the images, and one of each dtype of all samples together."""
+    box, found = [0.0, 0.0, 9.0, 9.0], []
+    to_device = RegionTextDataPreprocessor('ViT-B-16')
+    for size in (1, 7):
+        samples = [
+            make_sample('a dog', [(box, 'dog', True), (box, 'cat', False)])
+            for _ in range(size)
+        ]
+        images = torch.zeros(size, 3, 32, 32, dtype=torch.uint8)
+        batch = dict(inputs=images, data_samples=PackedList(samples))
+        with Copies() as moved:
+            data = to_device(batch, True)
+        with Copies() as computed:
+            tiny_model(**data, mode='loss')
+        found.append((moved.names, computed.names))
+    assert found[0] == found[1]
+    moved, computed = found[0]
+    assert moved.count('to') == 1 + 3  # float32, int64, bool
+    assert not {'tensor', 'as_tensor', 'from_numpy'} & {*moved, *computed}
 
 
 @pytest.mark.parametrize('mode', ['crop', 'both'])
