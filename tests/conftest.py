@@ -260,7 +260,7 @@ def as_lvis(coco: COCO) -> dict:
 @pytest.fixture(scope='session')
 def tiny_detector(tmp_path_factory) -> Path:
     """Checkpoint of ``configs/ov_detection/fvit_tiny_shapes.py`` as
-    initialised, with a CLIP of random weights."""
+    initialised, with a CLIP of random weights and the names of a training."""
     config = Config.fromfile(
         REPOSITORY / 'configs/ov_detection/fvit_tiny_shapes.py'
     )
@@ -269,7 +269,7 @@ def tiny_detector(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     model = MODELS.build(config.model)
     model.init_weights()
-    model.prepare_vocabulary()
+    model._remember(config.base_classes)
     path = tmp_path_factory.mktemp('detector') / 'detector.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     return path

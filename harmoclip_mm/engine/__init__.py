@@ -5,7 +5,6 @@ from .hooks import (
     DataHealthHook,
     ExactResumeHook,
     InvalidLossHook,
-    VocabularyHook,
 )
 from .launch import LAUNCHERS, close_launcher, setup_launcher
 from .loops import ResumableEpochTrainLoop
@@ -22,7 +21,6 @@ __all__ = [
     'InvalidLossHook',
     'LearningRateDecayOptimWrapperConstructor',
     'ResumableEpochTrainLoop',
-    'VocabularyHook',
     'close_launcher',
     'setup_launcher',
     'setup_resume',

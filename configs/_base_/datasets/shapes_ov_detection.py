@@ -20,8 +20,12 @@ base_classes = tuple(name for name in classes if name not in novel_classes)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs'),
-]
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
+                   'scale_factor', 'flip', 'flip_direction', 'text'),
+    ),
+]  # fmt: skip
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     # does nothing to the data, and lets the demo take any picture
@@ -30,7 +34,7 @@ test_pipeline = [
     dict(
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'),
+                   'scale_factor', 'text'),
     ),
 ]  # fmt: skip
 
@@ -40,6 +44,7 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='mmdet.CocoDataset',
+        return_classes=True,
         metainfo=dict(classes=base_classes),
         data_root=data_root,
         ann_file='annotations/instances_train.json',
@@ -54,6 +59,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoDataset',
+        return_classes=True,
         metainfo=dict(
             classes=classes,
             base_classes=base_classes,
