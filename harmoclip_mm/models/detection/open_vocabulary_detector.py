@@ -29,8 +29,7 @@ class OpenVocabularyDetector(TwoStageDetector):
     """F-VLM's detector (arXiv 2209.15639) in the form of mmdet's.
 
     The vision tower is frozen and run once an image; neck, RPN and RoI head
-    are trained. The class serves Faster R-CNN and, with a mask head in the
-    RoI head, Mask R-CNN.
+    are trained: Faster R-CNN or, with a mask head, Mask R-CNN.
 
     Its classes are those of the data set: the names ``text`` in the samples'
     metainfo, which mmdet's data sets put there with ``return_classes=True``
@@ -112,8 +111,7 @@ class OpenVocabularyDetector(TwoStageDetector):
 
     @property
     def trained_classes(self) -> Tuple[str, ...]:
-        """Classes that it was trained on; reading costs a copy from the
-        device."""
+        """Classes that it was trained on, read from the device."""
         return tuple(self._read_record().get('classes', ()))
 
     @property
