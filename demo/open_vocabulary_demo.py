@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         '--texts',
         nargs='+',
         metavar='TEXT',
-        help='what to detect (default: the classes of the checkpoint)',
+        help='what to detect (default: the classes of its training)',
     )
     words.add_argument(
         '--vocabulary',

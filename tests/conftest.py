@@ -318,7 +318,7 @@ def as_lvis(coco: COCO) -> dict:
 @pytest.fixture(scope='session')
 def tiny_detector(tmp_path_factory) -> Path:
     """Checkpoint of ``configs/ov_detection/fvit_tiny_photos.py`` as
-    initialised, with a CLIP of random weights."""
+    initialised, with a CLIP of random weights and the names of a training."""
     config = Config.fromfile(
         REPOSITORY / 'configs/ov_detection/fvit_tiny_photos.py'
     )
@@ -327,7 +327,7 @@ def tiny_detector(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     model = MODELS.build(config.model)
     model.init_weights()
-    model.prepare_vocabulary()
+    model._remember(config.base_classes)
     path = tmp_path_factory.mktemp('detector') / 'detector.pth'
     torch.save({'state_dict': model.state_dict()}, path)
     return path

@@ -14,7 +14,6 @@ default_hooks = dict(
     invalid_loss=dict(type='harmoclip_mm.InvalidLossHook'),
     visualization=dict(type='DetVisualizationHook', score_thr=0.3),
 )
-custom_hooks = [dict(type='harmoclip_mm.VocabularyHook')]
 # Named by the Runner after its run: of two runs in one process that share a
 # name the second would draw into the folder of the first.
 visualizer = dict(

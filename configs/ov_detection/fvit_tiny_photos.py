@@ -19,14 +19,7 @@ model = dict(
     rpn_head=dict(anchor_generator=dict(strides=strides)),
     roi_head=dict(
         bbox_roi_extractor=dict(featmap_strides=strides, finest_scale=56),
-        bbox_head=dict(
-            vocabulary=dict(
-                _delete_=True,
-                classes=_base_.classes,
-                novel=_base_.novel_classes,
-                templates='openai80',
-            ),
-        ),
+        bbox_head=dict(templates='openai80'),
     ),
 )
 default_hooks = dict(

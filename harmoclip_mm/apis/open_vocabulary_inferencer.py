@@ -19,8 +19,9 @@ from .config import load_config
 class OpenVocabularyInferencer(DetInferencer):
     """Detect what words name, in files, folders and arrays.
 
-    All of mmdet's :class:`DetInferencer`, plus :meth:`set_vocabulary`. Config
-    and checkpoint are files, and the checkpoint must fit the config.
+    All of mmdet's :class:`DetInferencer`, plus :meth:`set_vocabulary`; before
+    that the classes of the training are detected. Config and checkpoint are
+    files, and the checkpoint must fit the config.
 
     Args:
         config (str): Config file of an ``OpenVocabularyDetector``.
@@ -61,30 +62,30 @@ class OpenVocabularyInferencer(DetInferencer):
                 'whose classes are fixed: give a config of '
                 'configs/ov_detection/'
             )
+        self._name_labels(self.model.trained_classes)
 
     def set_vocabulary(
-        self,
-        classes: Union[str, Sequence[str], Vocabulary],
-        novel: Optional[Union[str, Sequence[str]]] = None,
+        self, classes: Union[str, Sequence[str], Vocabulary]
     ) -> None:
         """Replace the classes to detect.
 
         Args:
             classes (str | Sequence[str] | Vocabulary): Names, a vocabulary
                 of the package or its file; see ``load_vocabulary``.
-            novel (str | Sequence[str], optional): Those without training
-                boxes. Defaults to what the detector was not trained on.
 
         Raises:
             UsageError: If the list is not a legal vocabulary.
         """
         try:
             vocabulary = load_vocabulary(classes)
-            self.model.set_vocabulary(vocabulary, novel=novel)
+            self.model.set_vocabulary(vocabulary)
         except (FileNotFoundError, ValueError) as error:
             raise UsageError(str(error)) from error
+        self._name_labels(vocabulary.classes)
+
+    def _name_labels(self, classes: Sequence[str]) -> None:
         self.model.dataset_meta = {
-            'classes': vocabulary.classes,
+            'classes': classes,
             'palette': 'random',  # one of the test's classes may be too short
         }
         self.visualizer.dataset_meta = self.model.dataset_meta

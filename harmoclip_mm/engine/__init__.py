@@ -5,7 +5,6 @@ from .hooks import (
     AtomicCheckpointHook,
     DataHealthHook,
     InvalidLossHook,
-    VocabularyHook,
 )
 from .launch import LAUNCHERS, close_launcher, setup_launcher
 from .layer_decay import BackboneLayerDecayOptimWrapperConstructor
@@ -19,7 +18,6 @@ __all__ = [
     'ExactResumeHook',
     'InvalidLossHook',
     'ResumableEpochTrainLoop',
-    'VocabularyHook',
     'close_launcher',
     'setup_launcher',
     'setup_resume',

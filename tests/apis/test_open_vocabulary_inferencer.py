@@ -24,12 +24,19 @@ def inferencer(tiny_detector) -> OpenVocabularyInferencer:
     )
 
 
+def test_predictions_name_the_classes_of_the_training(tiny_detector):
+    detect = OpenVocabularyInferencer(
+        CONFIG, str(tiny_detector), device='cpu', show_progress=False
+    )
+    classes = detect.visualizer.dataset_meta['classes']
+    assert len(classes) == 68 and 'blue ring' in classes
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    (found,) = detect(picture, no_save_vis=True)['predictions']
+    assert found['labels'] and max(found['labels']) < 68
+
+
 def test_predictions_name_the_words(inferencer):
     inferencer.set_vocabulary(WORDS)
-    memory = inferencer.model.memory
-    assert memory.read().classes == tuple(WORDS)
-    # what was in the training stays base
-    assert memory.is_novel.tolist() == [True, False, True]
     assert inferencer.visualizer.dataset_meta['classes'] == tuple(WORDS)
     picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     (found,) = inferencer(picture, no_save_vis=True)['predictions']
@@ -48,7 +55,7 @@ def test_pictures_keep_their_size_and_words_are_no_formulas(inferencer):
 
 def test_a_vocabulary_by_name_and_what_is_none(inferencer):
     inferencer.set_vocabulary('coco80')
-    assert len(inferencer.model.memory.embeddings) == 80
+    assert inferencer.model.roi_head.bbox_head.num_classes == 80
     with pytest.raises(UsageError, match='Duplicate'):
         inferencer.set_vocabulary(['a dog', 'a dog'])
     with pytest.raises(UsageError, match='neither a file nor'):

@@ -23,8 +23,12 @@ train_pipeline = [
     ),
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2)),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs'),
-]
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
+                   'scale_factor', 'flip', 'flip_direction', 'text'),
+    ),
+]  # fmt: skip
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=image_size, keep_ratio=True),
@@ -32,7 +36,7 @@ test_pipeline = [
     dict(
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'),
+                   'scale_factor', 'text'),
     ),
 ]  # fmt: skip
 
@@ -44,6 +48,7 @@ train_dataloader = dict(
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type='mmdet.CocoDataset',
+        return_classes=True,
         metainfo=dict(classes=_base_.base_classes),
         data_root=_base_.data_root,
         ann_file='annotations/instances_train2017_seen_2.json',

@@ -22,6 +22,7 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='mmdet.LVISV1Dataset',
+        return_classes=True,
         metainfo=dict(classes=annotations + 'lvis_v1_base_classes.txt'),
         ann_file=annotations + 'lvis_v1_train_base.json',
         data_prefix=dict(img=_base_.data_root),
@@ -33,6 +34,7 @@ val_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='mmdet.LVISV1Dataset',
+        return_classes=True,
         ann_file=annotations + 'lvis_v1_val.json',
         data_prefix=dict(img=_base_.data_root),
         test_mode=True,

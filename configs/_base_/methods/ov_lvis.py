@@ -1,18 +1,12 @@
-# What changes for OV-LVIS: all 1203 classes, a class-agnostic mask head, many
-# boxes of low score, as in F-ViT's configs. The federated loss (CenterNet2,
-# arXiv 2103.07461) is our choice, where F-ViT weighs the classes: an image of
-# LVIS is not searched for all of them.
+# What changes for OV-LVIS: a class-agnostic mask head and many boxes of low
+# score, as in F-ViT's configs. The federated loss (CenterNet2, arXiv
+# 2103.07461) is our choice, where F-ViT weighs the classes: an image of LVIS
+# is not searched for all of them.
 lvis_roi_head = dict(
     alpha=0.1,
     beta=0.6,
     region_scale=50.0,
     bbox_head=dict(
-        vocabulary=dict(
-            _delete_=True,
-            classes='lvis1203',
-            novel='rare',
-            templates='vild63',
-        ),
         loss_cls=dict(
             _delete_=True,
             type='harmoclip_mm.FederatedCrossEntropyLoss',

@@ -26,7 +26,7 @@ model = dict(
         clip=clip,
         out_indices=(3, 5, 7, 11),
     ),
-    # encodes the class names, once; never trained
+    # encodes the class names of the data set, once; never trained
     text_encoder=dict(type='harmoclip_mm.CLIPTextEncoder', clip=clip),
     neck=dict(
         _delete_=True,
@@ -47,12 +47,7 @@ model = dict(
             _delete_=True,
             type='harmoclip_mm.TextEmbeddingBBoxHead',
             embed_dims=512,
-            vocabulary=dict(
-                classes='coco80',
-                base='base',
-                novel='novel',
-                templates='vild63',
-            ),
+            templates='vild63',
             scale=50.0,
             in_channels=256,
             roi_feat_size=7,

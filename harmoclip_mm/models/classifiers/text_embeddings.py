@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.errors import CheckpointError, DataError
 from harmoclip_mm.files import replacing
 from harmoclip_mm.text import Vocabulary
 
@@ -77,12 +77,12 @@ class TextEmbeddings:
             TextEmbeddings: Their embeddings.
 
         Raises:
-            ValueError: If a class has no embedding.
+            DataError: If a class has no embedding.
         """
         place = {name: row for row, name in enumerate(self.classes)}
         lacking = [name for name in classes if name not in place]
         if lacking:
-            raise ValueError(
+            raise DataError(
                 f'The text embeddings have no class {lacking[0]!r} '
                 f'({len(lacking)} of {len(classes)} are missing): dump them '
                 'again for a vocabulary that holds all.'

@@ -1,27 +1,27 @@
 """A two-stage detector on a frozen CLIP, for any vocabulary."""
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
+import numpy as np
 import torch
 from mmdet.models import TwoStageDetector
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from harmoclip_mm.errors import UsageError
+from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import Vocabulary, load_vocabulary
 
-from ..classifiers import (
-    TextEmbeddings,
-    encode_vocabulary,
-    tower_fingerprint,
-)
+from ..classifiers import ZeroShotClassifier, tower_fingerprint
 from ..clip.freezing import freeze
 from ..towers import clip_spec
-from .vocabulary import members
-from .vocabulary_memory import UNKNOWN, VocabularyMemory
+
+# Bytes of the record, whatever is in it: moving averages copy the buffers
+# before the first step writes it. Enough for some 50,000 classes.
+RECORD_SIZE = 2**20
 
 
 @MODELS.register_module()
@@ -29,15 +29,22 @@ class OpenVocabularyDetector(TwoStageDetector):
     """F-VLM's detector (arXiv 2209.15639) in the form of mmdet's.
 
     The vision tower is frozen and run once an image; neck, RPN and RoI head
-    are trained on the base classes. The class serves Faster R-CNN and, with
-    a mask head in the RoI head, Mask R-CNN.
+    are trained: Faster R-CNN or, with a mask head, Mask R-CNN.
+
+    Its classes are those of the data set: the names ``text`` in the samples'
+    metainfo, which mmdet's data sets put there with ``return_classes=True``
+    and ``PackDetInputs`` hands on as a meta key. The names of the training
+    go into the checkpoint, as the buffer ``record``. In a test all that were
+    not trained on are novel. Samples without ``text``, as an inferencer
+    makes them, ask for the classes of :meth:`set_vocabulary`, else for those
+    of the training.
 
     Args:
         backbone (dict): A ``HarmoCLIPBackbone``, of any CLIP.
         text_encoder (dict, optional): The ``CLIPTextEncoder`` of the same
             ``clip``, which it need not name again. It is never trained, and
-            serves :meth:`set_vocabulary` by names. Defaults to none:
-            embeddings come from files.
+            encodes the class names. Defaults to none: embeddings come from
+            the file ``text_embeddings`` of the box head.
         frozen (Sequence[str]): Regular expressions of the parameters that
             are not trained, matched from the start of their names. Defaults
             to the backbone.
@@ -52,6 +59,7 @@ class OpenVocabularyDetector(TwoStageDetector):
     Raises:
         ValueError: If nothing matches one of ``frozen``, or the widths of
             towers and box head differ.
+        UsageError: If there is nothing to encode class names with.
     """
 
     def __init__(
@@ -80,21 +88,31 @@ class OpenVocabularyDetector(TwoStageDetector):
         self.text_encoder = text_encoder and MODELS.build(
             {'clip': clip, **text_encoder, 'frozen': True}
         )
-        width = self.memory.embeddings.shape[1]
+        head = self.roi_head.bbox_head
+        if self.text_encoder is None and head.text_embeddings is None:
+            raise UsageError(
+                'The detector has nothing to encode class names with: give '
+                'it a text_encoder, or its box head text_embeddings=FILE '
+                '(see tools/model_converters/dump_text_embeddings.py).'
+            )
         for name in ('backbone', 'text_encoder'):
             tower = getattr(self, name)
-            if tower is not None and tower.out_dims != width:
+            if tower is not None and tower.out_dims != head.embed_dims:
                 raise ValueError(
                     f'The {name} has out_dims={tower.out_dims}, but the box '
-                    f'head has embed_dims={width}: they must be equal.'
+                    f'head has embed_dims={head.embed_dims}: they must be '
+                    'equal.'
                 )
         freeze(self, frozen)
-        self._is_ready = False
+        self.register_buffer('record', torch.zeros(RECORD_SIZE).byte())
+        self._written: Optional[Tuple[str, ...]] = None
+        self._asked: Optional[Tuple[Sequence[str], ZeroShotClassifier]] = None
+        self._is_checked = False
 
     @property
-    def memory(self) -> VocabularyMemory:
-        """The vocabulary and its embeddings."""
-        return self.roi_head.bbox_head.vocabulary
+    def trained_classes(self) -> Tuple[str, ...]:
+        """Classes that it was trained on, read from the device."""
+        return tuple(self._read_record().get('classes', ()))
 
     @property
     def backbone_is_frozen(self) -> bool:
@@ -124,17 +142,29 @@ class OpenVocabularyDetector(TwoStageDetector):
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: SampleList
     ) -> Dict[str, Tensor]:
-        """Computes mmdet's losses over the base classes.
+        """Computes mmdet's losses over the classes of the data set.
 
         Args:
             batch_inputs (Tensor): Normalised images, shape (B, 3, H, W).
-            batch_data_samples (SampleList): Samples whose ``gt_instances``
-                have labels into the base classes.
+            batch_data_samples (SampleList): Samples with the class names
+                ``text``, whose ``gt_instances`` have labels into them.
 
         Returns:
             Dict[str, Tensor]: Losses.
+
+        Raises:
+            DataError: If the samples name no classes, different ones, or
+                more than a checkpoint has room for.
+            UsageError: If embeddings of a file are of another CLIP.
         """
-        self.prepare_vocabulary()
+        classes = _classes_of(batch_data_samples)
+        if classes is None:
+            raise DataError(_NO_CLASSES)
+        self._set_classes(classes)
+        loss_cls = self.roi_head.bbox_head.loss_cls
+        if hasattr(loss_cls, 'bind_classes'):
+            loss_cls.bind_classes(classes)
+        self._remember(classes)
         return super().loss(batch_inputs, batch_data_samples)
 
     def predict(
@@ -143,20 +173,26 @@ class OpenVocabularyDetector(TwoStageDetector):
         batch_data_samples: SampleList,
         rescale: bool = True,
     ) -> SampleList:
-        """Detects the classes of the vocabulary.
+        """Detects the classes of the data set, or those asked for.
 
         Args:
             batch_inputs (Tensor): Normalised images, shape (B, 3, H, W).
-            batch_data_samples (SampleList): Their samples; ``proposals``
-                replace those of the RPN.
+            batch_data_samples (SampleList): Their samples, all with the
+                class names ``text`` or all without; ``proposals`` replace
+                those of the RPN.
             rescale (bool): Whether boxes and masks are those of the original
                 image. Defaults to True.
 
         Returns:
             SampleList: The samples with ``pred_instances``: ``bboxes``
             (N, 4), ``scores``, ``labels`` and, with a mask head, ``masks``.
+
+        Raises:
+            DataError: If there are no classes to detect, or samples name
+                different ones.
+            UsageError: If embeddings of a file are of another CLIP.
         """
-        self.prepare_vocabulary()
+        is_novel = self._set_test_classes(batch_data_samples)
         with self._backbone_grad():
             maps, dense = self.backbone.forward_with_dense(batch_inputs)
         x = self.neck(maps) if self.with_neck else maps
@@ -173,123 +209,104 @@ class OpenVocabularyDetector(TwoStageDetector):
             rescale=rescale,
             dense=dense,
             stride=self.backbone.patch_size,
+            is_novel=is_novel,
         )
         return self.add_pred_to_datasample(batch_data_samples, results)
 
     def set_vocabulary(
-        self,
-        classes: Union[str, Sequence[str], Vocabulary, None] = None,
-        novel: Union[str, Sequence[str], None] = None,
-        text_embeddings: Optional[Union[str, Path]] = None,
-        templates: Union[str, Sequence[str], None] = None,
-        mode: Optional[str] = None,
+        self, classes: Union[str, Path, Sequence[str], Vocabulary]
     ) -> None:
-        """Replaces the classes that predictions are made for.
+        """Asks for other classes where samples name none.
 
-        Trained weights and the classes of the training stay as they are. Not
-        between the steps of a training with a moving average, whose buffers
-        have the size of the old vocabulary.
+        Nothing that is trained or saved changes.
 
         Args:
-            classes (str | Sequence[str] | Vocabulary, optional): See
-                ``load_vocabulary``. Defaults to those of the file.
-            novel (str | Sequence[str], optional): Group or names of the
-                novel ones. Defaults to all that the detector has not been
-                trained on.
-            text_embeddings (str | Path, optional): File of their embeddings.
-                Defaults to none: ``text_encoder`` encodes the names.
-            templates (str | Sequence[str], optional): Templates for that.
-                Defaults to those in use.
-            mode (str, optional): Mode of the classifier. Defaults to that in
-                use.
+            classes (str | Path | Sequence[str] | Vocabulary): See
+                ``load_vocabulary``.
 
         Raises:
-            ValueError: If names are not in the list, are duplicate or are
-                both base and novel, or there are none.
-            UsageError: If there is nothing to encode with, or the file is of
-                another CLIP.
+            ValueError: If there are no names or duplicate ones, or a file of
+                embeddings lacks one.
+            UsageError: If embeddings of a file are of another CLIP.
         """
-        self.prepare_vocabulary()
-        memory = self.memory
-        record = memory.read()
-        found = None
-        if text_embeddings is not None:
-            found = TextEmbeddings.load(text_embeddings)
-            if classes is None:
-                classes = found.classes
-        if classes is None:
-            raise ValueError('set_vocabulary needs classes or a file.')
         vocabulary = load_vocabulary(classes)
-        if novel is not None:
-            novel = members(vocabulary, novel)
-        if found is None:
-            found = self._encode(
-                vocabulary,
-                record.templates if templates is None else templates,
-                mode or record.mode,
-            )
-        else:
-            self._check_towers(
-                found, record.text_fingerprint, str(text_embeddings)
-            )
-        memory.replace_classes(vocabulary, found, novel)
+        words = dict(zip(vocabulary.classes, vocabulary.prompts))
+        asked = vocabulary.classes, self.roi_head.bbox_head.classifier(words)
+        self._set_classes(*asked)
+        self._asked = asked
 
-    def prepare_vocabulary(self) -> None:
-        """Encodes the vocabulary if that was not done, and checks it.
-
-        The first training step or prediction after loading weights calls
-        this, when towers and embeddings are what they will be.
-
-        Raises:
-            UsageError: If there is nothing to encode with, or the embeddings
-                are of another CLIP.
-        """
-        if self._is_ready:
+    def _remember(self, classes: Tuple[str, ...]) -> None:
+        """Writes the record of a training, if it is another."""
+        if classes == self._written:
             return
-        record = self.memory.read()
-        if record.is_encoded:
-            self._check_towers(
-                self.memory.as_embeddings(), UNKNOWN, 'of the vocabulary'
-            )
+        file = self.roi_head.bbox_head.text_embeddings
+        if file is not None:
+            text = file.text_fingerprint
         else:
-            self.memory.fill(
-                self._encode(record.vocabulary, record.templates, record.mode)
+            text = _fingerprint(self.text_encoder)
+        record = dict(classes=classes, text_fingerprint=text)
+        content = json.dumps(record, ensure_ascii=False).encode()
+        if len(content) > RECORD_SIZE:
+            raise DataError(
+                f'the names of {len(classes)} classes take {len(content)} '
+                f'bytes, but a checkpoint has room for {RECORD_SIZE}'
             )
-        self._is_ready = True
+        padded = np.frombuffer(content.ljust(RECORD_SIZE, b'\0'), np.uint8)
+        self.record.copy_(torch.from_numpy(padded.copy()))
+        self._written = classes
 
-    def _encode(
-        self,
-        vocabulary: Vocabulary,
-        templates: Union[str, Sequence[str]],
-        mode: str,
-    ) -> TextEmbeddings:
-        if self.text_encoder is None:
-            raise UsageError(
-                'The detector has no text_encoder to encode class names '
-                'with: give it one, or text_embeddings=FILE (see '
-                'tools/model_converters/dump_text_embeddings.py).'
-            )
-        return encode_vocabulary(
-            self.text_encoder, self.backbone, vocabulary, templates, mode
+    def _read_record(self) -> Dict[str, Any]:
+        content = self.record.cpu().numpy().tobytes().rstrip(b'\0')
+        return json.loads(content or '{}')
+
+    def _set_test_classes(self, data_samples: SampleList) -> Tensor:
+        """Sets the classes of a test; gives which of them are novel."""
+        trained = self.trained_classes
+        classes, classifier = _classes_of(data_samples), None
+        if classes is None:
+            classes, classifier = self._asked or (trained, None)
+        if not classes:
+            raise DataError(_NO_CLASSES)
+        self._set_classes(classes, classifier)
+        known = frozenset(trained)
+        return torch.tensor(
+            [name not in known for name in classes], device=self.record.device
         )
 
-    def _check_towers(
-        self, found: TextEmbeddings, text_fingerprint: str, name: str
+    def _set_classes(
+        self,
+        classes: Sequence[str],
+        classifier: Optional[ZeroShotClassifier] = None,
     ) -> None:
-        if self.text_encoder is not None:
-            text_fingerprint = _fingerprint(self.text_encoder)
-        pairs = [('text', text_fingerprint, found.text_fingerprint)]
-        # One that is trained is not the tower that it was.
-        if self.backbone_is_frozen:
-            own = _fingerprint(self.backbone)
-            pairs.append(('vision', own, found.vision_fingerprint))
-        for tower, own, theirs in pairs:
-            if own not in (UNKNOWN, theirs):
+        """Gives the box head classes; refuses a file of another CLIP."""
+        head = self.roi_head.bbox_head
+        pairs = {}
+        if head.text_embeddings is not None and not self._is_checked:
+            file = head.text_embeddings
+            own = self._read_record().get('text_fingerprint')
+            if self.text_encoder is not None:
+                own = _fingerprint(self.text_encoder)
+            pairs['text'] = own, file.text_fingerprint
+            # One that is trained is not the tower that it was.
+            if self.backbone_is_frozen:
+                own = _fingerprint(self.backbone)
+                pairs['vision'] = own, file.vision_fingerprint
+        for tower, (own, theirs) in pairs.items():
+            if own not in (None, theirs):
                 raise UsageError(
-                    f'The text embeddings {name} belong to another {tower} '
-                    'tower than that of this detector: dump them with the '
+                    f'The text embeddings belong to another {tower} tower '
+                    'than that of this detector: dump them with the '
                     'checkpoint that its backbone was loaded from.'
                 )
+        self._is_checked = True
+        head.set_classes(classes, self.text_encoder, classifier)
+
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList
+    ) -> Tuple:
+        """Raw scores and boxes, for tools that count operations."""
+        self._set_test_classes(batch_data_samples)
+        return super()._forward(batch_inputs, batch_data_samples)
 
     def _backbone_grad(self) -> contextlib.AbstractContextManager:
         if self.backbone_is_frozen:
@@ -297,18 +314,36 @@ class OpenVocabularyDetector(TwoStageDetector):
         return contextlib.nullcontext()
 
     def _load_from_state_dict(self, *args: Any) -> None:
-        """Other weights: towers and embeddings have to be checked again."""
-        self._is_ready = False
+        """Other weights: record and embeddings are looked at again."""
+        self._written, self._is_checked = None, False
         super()._load_from_state_dict(*args)
 
-    def init_weights(self) -> None:
-        """Draws the weights, and loads those that ``init_cfg`` names."""
-        self._is_ready = False
-        super().init_weights()
+
+_NO_CLASSES = (
+    'the samples name no classes, and the detector remembers none to detect: '
+    'set return_classes=True of the data set, and let PackDetInputs pack '
+    "'text' (meta_keys)"
+)
 
 
-def _fingerprint(tower: nn.Module) -> str:
+def _classes_of(data_samples: SampleList) -> Optional[Tuple[str, ...]]:
+    """The class names that the samples of a batch bring, if they do."""
+    texts = [sample.get('text') for sample in data_samples]
+    if any(each != texts[0] for each in texts):
+        raise DataError(
+            'the images of a batch ask for different classes: give one list, '
+            'or one image at a time'
+        )
+    if isinstance(texts[0], str):
+        raise DataError(
+            f'the classes to detect are a list of names, not {texts[0]!r}: '
+            'give them to set_vocabulary'
+        )
+    return texts[0] and tuple(texts[0])
+
+
+def _fingerprint(tower: nn.Module) -> Optional[str]:
     """That of a tower in float32; rounded weights have lost theirs."""
     if any(each.dtype != torch.float32 for each in tower.parameters()):
-        return UNKNOWN
+        return None
     return tower_fingerprint(tower)

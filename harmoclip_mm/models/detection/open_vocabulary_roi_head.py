@@ -110,6 +110,7 @@ class OpenVocabularyRoIHead(StandardRoIHead):
         rescale: bool = False,
         dense: Optional[Tensor] = None,
         stride: int = 1,
+        is_novel: Optional[Tensor] = None,
     ) -> InstanceList:
         """Detects among the proposals.
 
@@ -123,6 +124,8 @@ class OpenVocabularyRoIHead(StandardRoIHead):
             dense (Tensor, optional): Dense map, shape (B, D, h, w), not
                 normalised. Defaults to none: the detector alone.
             stride (int): Side of a cell of ``dense`` in pixels.
+            is_novel (Tensor, optional): Novel classes, shape (C,), bool;
+                needed with ``dense``.
 
         Returns:
             InstanceList: ``bboxes`` (K_i, 4), ``scores`` and ``labels``
@@ -141,6 +144,7 @@ class OpenVocabularyRoIHead(StandardRoIHead):
             self.test_cfg,
             rescale and not self.with_mask,
             region,
+            is_novel,
         )
         if self.with_mask:
             results = self.predict_mask(x, metas, results, rescale)
@@ -154,6 +158,7 @@ class OpenVocabularyRoIHead(StandardRoIHead):
         rcnn_test_cfg: Dict,
         rescale: bool = False,
         region: Optional[Sequence[Tensor]] = None,
+        is_novel: Optional[Tensor] = None,
     ) -> InstanceList:
         """Detects boxes.
 
@@ -165,6 +170,7 @@ class OpenVocabularyRoIHead(StandardRoIHead):
             rescale (bool): See :meth:`predict`.
             region (Sequence[Tensor], optional): Class probabilities of each
                 image's proposals, shapes (N_i, C). Defaults to none.
+            is_novel (Tensor, optional): See :meth:`predict`.
 
         Returns:
             InstanceList: ``bboxes``, ``scores`` and ``labels``.
@@ -174,7 +180,6 @@ class OpenVocabularyRoIHead(StandardRoIHead):
             x, batch_img_metas, rpn_results_list, None, rescale
         )
         cfg = rcnn_test_cfg
-        is_novel = self.bbox_head.vocabulary.is_novel
         for number, each in enumerate(results):
             boxes, scores = each.pop('bboxes'), each.pop('scores')
             each.pop('labels', None)  # of mmdet's result without boxes
@@ -208,8 +213,6 @@ class OpenVocabularyRoIHead(StandardRoIHead):
             self.region_extractor.prepare(dense), bbox2roi(boxes), stride
         )
         with torch.autocast(dense.device.type, enabled=False):
-            cosines = F.linear(
-                features.float(), self.bbox_head.vocabulary.embeddings.float()
-            )
+            cosines = F.linear(features.float(), self.bbox_head.class_rows)
             probabilities = (self.region_scale * cosines).softmax(dim=-1)
         return probabilities.split([len(each) for each in boxes])

@@ -1,18 +1,18 @@
 """A box head whose classes are text embeddings."""
 
-from typing import Any, Dict, Optional, Tuple
+from functools import partial
+from typing import Any, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
 from mmdet.models import ConvFCBBoxHead
 from torch import Tensor, nn
 
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import MODELS
 
-from ..classifiers import TextEmbeddings
+from ..classifiers import TextEmbeddings, ZeroShotClassifier
 from ..layers import LogitScale
-from .vocabulary import split_vocabulary
-from .vocabulary_memory import VocabularyMemory
 
 
 @MODELS.register_module()
@@ -28,84 +28,116 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
     The scale is the head's own and scores are a softmax's, whatever the CLIP
     was trained with: a SigLIP gives its embeddings and nothing else.
 
-    In training the base classes of the vocabulary are scored, the labels of
-    the training data set; in evaluation all classes are. ``num_classes``
-    follows.
+    Which classes, the detector says before each pass (:meth:`set_classes`);
+    no weight depends on their number.
 
     Args:
         embed_dims (int): Width D of the joint space.
-        vocabulary (dict): The classes:
-
-            - ``classes``, ``base``, ``novel``: see :func:`split_vocabulary`;
-            - ``text_embeddings`` (str, optional): file of
-              ``dump_text_embeddings.py``; without it a detector with a
-              ``text_encoder`` encodes the names;
-            - ``templates``, ``mode`` (optional): see ``ZeroShotClassifier``,
-              for names that the detector encodes.
+        templates (str | Sequence[str]): See ``ZeroShotClassifier``.
+        prompts (str | Mapping[str, str], optional): See there.
+        mode (str): See there.
+        text_embeddings (str, optional): File of ``dump_text_embeddings.py``
+            in which classes are looked up by name. Defaults to none: the
+            detector's text tower encodes them.
         scale (float): Factor of the cosines, 1 / temperature, at the start.
             Defaults to 50.
         learnable_scale (bool): Whether it is trained, at most to 100.
             Defaults to True.
-        reg_class_agnostic (bool): Has to be True, the default.
-        **kwargs: See mmdet's ``ConvFCBBoxHead``; ``num_classes`` is not
-            needed.
+        **kwargs: See mmdet's ``ConvFCBBoxHead``.
 
     Raises:
-        ValueError: If regression is not class-agnostic, or the vocabulary
-            is not legal.
+        ValueError: If a number of classes or a regression for each class is
+            asked for, or templates or mode are unknown.
         CheckpointError: If ``text_embeddings`` cannot be read.
-        UsageError: If it has another width.
+        UsageError: If they have another width.
     """
+
+    class_rows: Optional[Tensor] = None
 
     def __init__(
         self,
         embed_dims: int,
-        vocabulary: Dict,
+        templates: Union[str, Sequence[str]] = 'openai80',
+        prompts: Union[str, Mapping[str, str], None] = None,
+        mode: str = 'eot',
+        text_embeddings: Optional[str] = None,
         scale: float = 50.0,
         learnable_scale: bool = True,
-        reg_class_agnostic: bool = True,
-        num_classes: Optional[int] = None,
         **kwargs: Any,
     ) -> None:
-        if not reg_class_agnostic:
+        if 'num_classes' in kwargs or not kwargs.get(
+            'reg_class_agnostic', True
+        ):
             raise ValueError(
-                'TextEmbeddingBBoxHead needs reg_class_agnostic=True: novel '
-                'classes have no regression of their own.'
+                'TextEmbeddingBBoxHead has the classes of the data set, and '
+                'one regression for all of them, novel ones included: leave '
+                'num_classes and reg_class_agnostic out.'
             )
-        super().__init__(num_classes=1, reg_class_agnostic=True, **kwargs)
-        settings = dict(vocabulary)
-        file = settings.pop('text_embeddings', None)
-        memory = {
-            key: settings.pop(key)
-            for key in ('templates', 'mode')
-            if key in settings
-        }
-        split = split_vocabulary(**settings)
-        if num_classes not in (None, len(split.vocabulary)):
-            raise ValueError(
-                f'num_classes is {num_classes}, but the vocabulary has '
-                f'{len(split.vocabulary)} classes: leave num_classes out.'
-            )
-        self.vocabulary = VocabularyMemory(split, embed_dims, **memory)
-        if file is not None:
-            self.vocabulary.fill(TextEmbeddings.load(file))
+        kwargs['reg_class_agnostic'] = True
+        super().__init__(num_classes=1, **kwargs)
+        self.embed_dims = embed_dims
+        # Takes prompts; gives what encodes names and keeps those asked last.
+        self.classifier = partial(ZeroShotClassifier, templates, mode=mode)
+        # One for the classes of the training, one for those of a test. A
+        # tuple keeps train() and eval() from them, by which a classifier
+        # forgets: the text tower is never trained.
+        self._classifiers = tuple(self.classifier(prompts) for _ in range(2))
+        self.text_embeddings: Optional[TextEmbeddings] = None
+        if text_embeddings is not None:
+            found = TextEmbeddings.load(text_embeddings)
+            width = found.embeddings.shape[1]
+            if width != embed_dims:
+                raise UsageError(
+                    f'The text embeddings {text_embeddings} have {width} '
+                    f'dimensions, but the detector has {embed_dims}: dump '
+                    'them with the CLIP whose vision tower is its backbone.'
+                )
+            self.text_embeddings = found
         self.fc_cls = nn.Linear(self.cls_last_dim, embed_dims)
         self.background = nn.Parameter(
             torch.randn(embed_dims) * embed_dims**-0.5
         )
         self.logit_scale = LogitScale(scale, learnable=learnable_scale)
-        if hasattr(self.loss_cls, 'bind_classes'):
-            self.loss_cls.bind_classes(split.base)
 
     @property
     def num_classes(self) -> int:
-        """Classes without background: base ones in training, else all."""
-        vocabulary = self._modules.get('vocabulary')
-        return 1 if vocabulary is None else len(vocabulary.rows())
+        """Classes that are scored, without background."""
+        return 1 if self.class_rows is None else len(self.class_rows)
 
     @num_classes.setter
     def num_classes(self, value: int) -> None:
-        """mmdet's constructor sets it, but the vocabulary decides."""
+        """mmdet's constructor sets it, but the classes decide."""
+
+    @torch.no_grad()
+    def set_classes(
+        self,
+        classes: Sequence[str],
+        text_encoder: Optional[nn.Module],
+        classifier: Optional[ZeroShotClassifier] = None,
+    ) -> None:
+        """Sets the classes that are scored from now on.
+
+        Args:
+            classes (Sequence[str]): Names in the order of the labels.
+            text_encoder (nn.Module, optional): Encodes them, where they are
+                not looked up in a file.
+            classifier (ZeroShotClassifier, optional): Made by
+                ``classifier``. Defaults to the head's own.
+
+        Raises:
+            DataError: If the file or ``prompts`` lack a class.
+        """
+        if self.text_embeddings is not None:
+            rows = self.text_embeddings.select(classes).embeddings
+            self.class_rows = rows.to(self.background.device)
+            return
+        classifier = classifier or self._classifiers[self.training]
+        device = self.background.device.type
+        # They are kept: those of a first step in bfloat16 would be rounded.
+        with torch.autocast(device, enabled=False):
+            self.class_rows = classifier.class_embeddings(
+                classes, text_encoder
+            )
 
     def forward(self, x: Tensor) -> Tuple[Tensor, Tensor]:
         """Scores boxes.
@@ -131,9 +163,7 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
         """
         # A product in bfloat16 would tie classes that are apart.
         with torch.autocast(projected.device.type, enabled=False):
-            rows = torch.cat(
-                [self.vocabulary.rows(), self.background.float()[None]]
-            )
+            rows = torch.cat([self.class_rows, self.background.float()[None]])
             cosines = F.linear(
                 F.normalize(projected.float(), dim=-1),
                 F.normalize(rows.float(), dim=-1),

@@ -148,12 +148,12 @@ class FederatedCrossEntropyLoss(nn.Module):
             classes (Sequence[str]): Names in the order of the labels.
 
         Raises:
-            ValueError: If the file lacks a class, or frequencies were given
+            DataError: If the file lacks a class, or frequencies were given
                 as numbers and are not as many.
         """
         if not self.by_name:
             if len(self.weights) != len(classes):
-                raise ValueError(
+                raise DataError(
                     f'{len(self.weights)} frequencies were given for '
                     f'{len(classes)} classes: give one for each class of the '
                     'training.'
@@ -161,7 +161,7 @@ class FederatedCrossEntropyLoss(nn.Module):
             return
         lacking = [name for name in classes if name not in self.by_name]
         if lacking:
-            raise ValueError(
+            raise DataError(
                 f'The frequencies have no class {lacking[0]!r} '
                 f'({len(lacking)} of {len(classes)} are missing): give the '
                 'annotation file of the training.'

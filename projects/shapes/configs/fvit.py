@@ -12,14 +12,9 @@ model = dict(
         alpha=0.1,
         beta=0.3,
         region_scale=18.0,
-        bbox_head=dict(
-            vocabulary=dict(
-                classes=_base_.vocabulary, base='base', novel='novel',
-                templates=['a {}'],
-            ),
-        ),
+        bbox_head=dict(templates=['a {}']),
     ),
-)  # fmt: skip
+)
 default_hooks = dict(
     logger=dict(interval=10),
     checkpoint=dict(by_epoch=False, interval=_base_.max_iters),

@@ -23,6 +23,7 @@ ROI_EXTRACTOR = dict(
     out_channels=16,
     featmap_strides=[8, 16],
 )
+BASE, CLASSES = ('dog', 'red_car'), ('dog', 'cat', 'red_car')
 CFG = dict(
     type='harmoclip_mm.OpenVocabularyDetector',
     data_preprocessor=dict(type='DetDataPreprocessor'),
@@ -50,11 +51,7 @@ CFG = dict(
             in_channels=16,
             fc_out_channels=32,
             roi_feat_size=4,
-            vocabulary=dict(
-                classes=['dog', 'cat', 'red_car'],
-                novel=['cat'],
-                templates='simple',
-            ),
+            templates='simple',
             loss_bbox=dict(type='L1Loss'),
         ),
     ),
@@ -184,8 +181,8 @@ def with_masks(cfg):
 
 @pytest.fixture
 def batch():
-    """Two images of 48 x 40 px, half the size of the originals; labels of
-    the base classes; the second without boxes."""
+    """Two images of 48 x 40 px, half the size of the originals, with the
+    base classes; the second without boxes."""
     generator = torch.Generator().manual_seed(3)
     img = 0.1 * torch.randn(2, 3, 40, 48, generator=generator)
     img[0, 0, 4:20, 4:20] += 3  # the boxes, red and blue
@@ -202,6 +199,7 @@ def batch():
                 pad_shape=(40, 48),
                 batch_input_shape=(40, 48),
                 scale_factor=(0.5, 0.5),
+                text=BASE,
             )
         )
         masks = torch.zeros(len(boxes), 40, 48, dtype=torch.uint8).numpy()
@@ -214,4 +212,13 @@ def batch():
             masks=BitmapMasks(masks, 40, 48),
         )
         samples.append(sample)
+    return img, samples
+
+
+@pytest.fixture
+def test_batch(batch):
+    """The same with all classes, as a test has it."""
+    img, samples = copy.deepcopy(batch)
+    for sample in samples:
+        sample.set_metainfo(dict(text=CLASSES))
     return img, samples

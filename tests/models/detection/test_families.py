@@ -65,7 +65,8 @@ def test_training_steps_and_predictions(family_cfg, batch):
     after = model.backbone.state_dict()
     assert all(torch.equal(v, after[k]) for k, v in before.items())
     model.eval()
-    model.set_vocabulary(['red star', 'dog'])
+    for sample in samples:
+        sample.set_metainfo(dict(text=['red star', 'dog']))
     with torch.no_grad():
         for sample in model.predict(img, samples):
             found = sample.pred_instances
@@ -88,7 +89,7 @@ def test_region_probabilities_are_those_of_the_clip(family_cfg, batch):
     model.init_weights()
     model.backbone.load_state_dict(clip.backbone.state_dict())
     model.text_encoder.load_state_dict(clip.text_encoder.state_dict())
-    model.eval().prepare_vocabulary()
+    model.eval().set_vocabulary(['dog', 'cat', 'red_car'])
     boxes = [
         torch.tensor([[0.0, 0.0, 16.0, 16.0], [3.0, 5.0, 40.0, 33.0]]),
         torch.tensor([[9.0, 2.0, 30.0, 39.0]]),

@@ -64,9 +64,9 @@ def test_a_backbone_may_be_trained_in_part(build, cfg, batch):
     assert blocks[1].mlp.c_fc.weight.grad is None
 
 
-def test_predictions_are_boxes_of_the_original(build, with_masks, batch):
+def test_predictions_are_boxes_of_the_original(build, with_masks, test_batch):
     model = build(with_masks)
-    img, samples = batch
+    img, samples = test_batch
     with torch.no_grad():
         small = model.predict(img, samples, rescale=False)
         small = [each.pred_instances for each in small]
@@ -88,11 +88,11 @@ def test_a_trained_detector_tells_its_classes(build, cfg, batch):
     cfg.roi_head.update(alpha=0.0, beta=0.0)
     model = build(cfg)
     train(model, batch, 80)
-    model.set_vocabulary(['red_car', 'dog'])
     img, samples = batch
     truth = samples[0].gt_instances.bboxes
     for sample in samples:
         sample.proposals = InstanceData(bboxes=truth.clone())
+        sample.set_metainfo(dict(text=('red_car', 'dog')))
     with torch.no_grad():
         found = model.eval().predict(img, samples)[0].pred_instances
     best = found[:2]  # sorted by score

@@ -54,7 +54,7 @@ def test_a_probability_of_zero_stays_zero():
 def test_region_probabilities_are_those_of_clip(build, cfg, clip, batch):
     """Boxes classified by HarmoCLIP with the scale 100."""
     model = build(cfg)
-    model.prepare_vocabulary()
+    model.set_vocabulary(['dog', 'cat', 'red_car'])
     boxes = [
         torch.tensor([[0.0, 0.0, 16.0, 16.0], [3.0, 5.0, 40.0, 33.0]]),
         torch.zeros(0, 4),
@@ -76,7 +76,7 @@ def test_without_the_dense_map_it_is_mmdets(build, cfg, batch):
     """alpha = beta = 0 leave the detector's own scores."""
     cfg.roi_head.update(alpha=0.0, beta=0.0)
     model = build(cfg)
-    model.prepare_vocabulary()
+    model.set_vocabulary(['dog', 'cat', 'red_car'])
     img, samples = batch
     metas = [each.metainfo for each in samples]
 
@@ -93,7 +93,8 @@ def test_without_the_dense_map_it_is_mmdets(build, cfg, batch):
         expected = StandardRoIHead.predict_bbox(
             model.roi_head, x, metas, proposals(), cfg.test_cfg.rcnn, True
         )
-        for kwargs in ({}, dict(dense=dense, stride=8)):
+        novel = torch.tensor([False, True, False])
+        for kwargs in ({}, dict(dense=dense, stride=8, is_novel=novel)):
             found = model.roi_head.predict(
                 x, proposals(), samples, rescale=True, **kwargs
             )
@@ -106,7 +107,7 @@ def test_without_the_dense_map_it_is_mmdets(build, cfg, batch):
 def test_only_the_region_counts_at_weight_one(build, cfg, batch):
     cfg.roi_head.update(alpha=1.0, beta=1.0)
     model = build(cfg)
-    model.prepare_vocabulary()
+    model.set_vocabulary(['dog', 'cat', 'red_car'])
     img, samples = batch
     box = torch.tensor([[2.0, 3.0, 21.0, 19.0]])
     with torch.no_grad():
@@ -118,6 +119,7 @@ def test_only_the_region_counts_at_weight_one(build, cfg, batch):
             samples[:1],
             dense=dense[:1],
             stride=8,
+            is_novel=torch.tensor([False, True, False]),
         )[0]
     scores, labels = region[0].sort(descending=True)
     torch.testing.assert_close(found.scores, scores)

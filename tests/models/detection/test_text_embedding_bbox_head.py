@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmdet.models import Shared2FCBBoxHead
 
+from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.models.classifiers import TextEmbeddings
 from harmoclip_mm.registry import MODELS
 
@@ -15,7 +16,6 @@ CFG = dict(
     fc_out_channels=8,
     roi_feat_size=3,
     embed_dims=4,
-    vocabulary=dict(classes=list(CLASSES)),
 )
 
 
@@ -23,11 +23,10 @@ def embeddings(rows, classes=CLASSES):
     return TextEmbeddings(rows, classes, ('{}',), 'eot', '1' * 64, '2' * 64)
 
 
-def build(rows=None, classes=CLASSES, **kwargs):
+def build(rows=None, **kwargs):
     head = MODELS.build({**CFG, **kwargs})
     head.init_weights()
-    if rows is not None:
-        head.vocabulary.fill(embeddings(rows, classes))
+    head.class_rows = rows
     return head
 
 
@@ -68,16 +67,15 @@ def test_scores_by_hand():
     torch.testing.assert_close(found, expected)
 
 
-def test_training_scores_the_base_classes():
+def test_the_classes_may_change():
     rows = torch.nn.functional.normalize(torch.randn(3, 4), dim=1)
-    head = build(rows, vocabulary=dict(classes=list(CLASSES), novel=['b']))
+    head = build(rows)
     x = torch.randn(2, 4, 3, 3)
-    assert head.train().num_classes == 2
-    base = head(x)[0]
-    assert head.eval().num_classes == 3
     everything = head(x)[0]
-    torch.testing.assert_close(base, everything[:, [0, 2, 3]])
-    assert base.shape == (2, 3)
+    assert head.num_classes == 3 and everything.shape == (2, 4)
+    head.class_rows = rows[[2, 0]]
+    assert head.num_classes == 2
+    torch.testing.assert_close(head(x)[0], everything[:, [2, 0, 3]])
 
 
 def test_only_the_weights_learn():
@@ -100,34 +98,46 @@ def test_autocast_keeps_scores_in_float32():
 def test_embeddings_of_a_file(tmp_path):
     path = str(tmp_path / 'a.npz')
     embeddings(torch.eye(4), ('c', 'x', 'a', 'b')).save(path)
-    vocabulary = dict(classes=list(CLASSES), text_embeddings=path)
-    head = build(vocabulary=vocabulary)
-    assert torch.equal(head.vocabulary.embeddings, torch.eye(4)[[2, 3, 0]])
-    with pytest.raises(ValueError, match="no class 'dog'"):
-        build(vocabulary=dict(vocabulary, classes=['a', 'dog']))
-    with pytest.raises(Exception, match='4 dimensions, but the detector has'):
-        build(embed_dims=5, vocabulary=vocabulary)
+    head = build(text_embeddings=path)
+    head.set_classes(CLASSES, None)
+    assert torch.equal(head.class_rows, torch.eye(4)[[2, 3, 0]])
+    with pytest.raises(DataError, match="no class 'dog'"):
+        head.set_classes(['a', 'dog'], None)
+    with pytest.raises(UsageError, match='4 dimensions, but the detector has'):
+        build(embed_dims=5, text_embeddings=path)
+
+
+def test_embeddings_outlive_the_mode(clip):
+    """Those of the training and of a test: encoded once each."""
+    head, text = build(embed_dims=24).train(), clip.text_encoder
+    calls = []
+    text.register_forward_hook(lambda *args: calls.append(1))
+    for _ in range(2):
+        head.train().set_classes(('a', 'b'), text)
+        assert head.num_classes == 2
+        head.eval().set_classes(CLASSES, text)
+        assert head.num_classes == 3
+    assert len(calls) == 2
+    with torch.no_grad():
+        text.text.ln_final.bias.add_(1)
+    head.set_classes(CLASSES, text)
+    assert len(calls) == 3
+
+
+def test_autocast_does_not_round_embeddings(clip):
+    head, text = build(embed_dims=24), clip.text_encoder
+    head.set_classes(CLASSES, text)
+    expected = head.class_rows
+    head.eval()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        head.set_classes(CLASSES, text)
+    assert head.class_rows is not expected
+    assert torch.equal(head.class_rows, expected)
 
 
 def test_errors():
-    with pytest.raises(ValueError, match='reg_class_agnostic=True'):
-        build(reg_class_agnostic=False)
-    with pytest.raises(ValueError, match='leave num_classes out'):
-        build(num_classes=80)
-
-
-def test_federated_loss_is_told_the_base_classes(tmp_path):
-    file = tmp_path / 'categories.json'
-    file.write_text(
-        '[{"id": 1, "name": "b", "image_count": 4},'
-        '{"id": 2, "name": "c", "image_count": 9},'
-        '{"id": 3, "name": "a", "image_count": 16}]'
-    )
-    head = build(
-        vocabulary=dict(classes=list(CLASSES), novel=['b']),
-        loss_cls=dict(
-            type='harmoclip_mm.FederatedCrossEntropyLoss',
-            frequencies=str(file),
-        ),
-    )
-    assert head.loss_cls.weights.tolist() == [4.0, 3.0]
+    for wrong in (dict(reg_class_agnostic=False), dict(num_classes=80)):
+        with pytest.raises(ValueError, match='leave num_classes and reg_cl'):
+            build(**wrong)
+    with pytest.raises(ValueError, match="mode 'x'"):
+        build(mode='x')

@@ -7,8 +7,6 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from harmoclip_mm.errors import UsageError
-
 BASE, ALL = ('dog', 'red_car'), ('dog', 'cat', 'red_car')
 
 
@@ -23,15 +21,20 @@ def loader(root, classes, test):
             ann_file='instances.json',
             data_prefix=dict(img='images/'),
             metainfo=dict(classes=classes),
+            return_classes=True,
             test_mode=test,
             pipeline=[
                 dict(type='LoadImageFromFile'),
                 dict(type='LoadAnnotations', with_bbox=True),
                 dict(type='Resize', scale=(32, 32), keep_ratio=True),
-                dict(type='PackDetInputs'),
+                dict(
+                    type='PackDetInputs',
+                    meta_keys=('img_id', 'ori_shape', 'img_shape',
+                               'scale_factor', 'text'),
+                ),
             ],
         ),
-    )
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -78,10 +81,7 @@ def run_cfg(tiny_data, cfg, clip_file, _mmdet_scope):
             val_cfg=dict(),
             test_cfg=dict(),
             optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3)),
-            custom_hooks=[
-                dict(type='harmoclip_mm.VocabularyHook'),
-                dict(type='EMAHook', momentum=0.5),
-            ],
+            custom_hooks=[dict(type='EMAHook', momentum=0.5)],
             default_hooks=dict(
                 logger=dict(type='LoggerHook', interval=1),
                 checkpoint=dict(type='CheckpointHook', interval=1),
@@ -98,27 +98,25 @@ def test_train_validate_and_test(run_cfg):
     runner.train()
     scores = runner.message_hub.get_scalar('val/coco/bbox_mAP').current()
     assert -1 <= scores <= 1
+    assert runner.model.roi_head.bbox_head.num_classes == 3  # of the test
+    assert runner.model.trained_classes == BASE
     path = f'{run_cfg.work_dir}/epoch_1.pth'
-    saved = torch.load(path, weights_only=False)['state_dict']
-    expected = runner.model.memory.read()
-    assert expected.is_encoded and expected.classes == ALL
-    key = 'roi_head.bbox_head.vocabulary.record'
-    assert bytes(saved[key].tolist()) == bytes(
-        runner.model.memory.record.tolist()
-    )
-    # asked for other classes than those of the checkpoint
-    run_cfg.load_from = path
-    run_cfg.custom_hooks[0].test_vocabulary = dict(classes=['cat', 'red_car'])
+    saved = torch.load(path, weights_only=False)
+    for key in ('state_dict', 'ema_state_dict'):
+        prefix = 'module.' if key.startswith('ema') else ''
+        assert torch.equal(
+            saved[key][prefix + 'record'], runner.model.record.cpu()
+        )
+    # resumed for another epoch
+    run_cfg.update(load_from=path, resume=True, experiment_name='resumed')
+    run_cfg.train_cfg.max_epochs = 2
+    runner = Runner.from_cfg(run_cfg)
+    runner.train()
+    assert runner.epoch == 2 and runner.model.trained_classes == BASE
+    # asked for other classes than in the validation
+    run_cfg.update(resume=False, experiment_name='test')
     run_cfg.test_dataloader.dataset.metainfo.classes = ['cat', 'red_car']
-    run_cfg.experiment_name = 'test'
     runner = Runner.from_cfg(run_cfg)
     assert 'coco/bbox_mAP' in runner.test()
-    assert runner.model.memory.is_novel.tolist() == [True, False]
-    assert runner.model.memory.read().base == BASE
-
-
-def test_data_of_other_classes_are_refused(run_cfg):
-    run_cfg.train_dataloader.dataset.metainfo.classes = ALL
-    run_cfg.experiment_name = 'refused'
-    with pytest.raises(UsageError, match='has 3 classes, not 2'):
-        Runner.from_cfg(run_cfg).train()
+    assert runner.model.roi_head.bbox_head.num_classes == 2
+    assert runner.model.trained_classes == BASE

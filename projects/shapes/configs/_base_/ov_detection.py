@@ -2,7 +2,6 @@
 # SHAPES_ROOT: 68 base combinations of colour and shape to train on, 12 novel
 # ones in the test only.
 data_root = '{{$SHAPES_ROOT:data/shapes/}}'
-vocabulary = '{{ fileDirname }}/../../shapes/shapes80.json'
 classes = {
     name: f'{data_root}/annotations/{name}.txt'
     for name in ('classes', 'base_classes', 'novel_classes')
@@ -12,8 +11,12 @@ classes = {
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='PackDetInputs'),
-]
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
+                   'scale_factor', 'flip', 'flip_direction', 'text'),
+    ),
+]  # fmt: skip
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     # does nothing to the data, and lets the demo take any picture
@@ -22,7 +25,7 @@ test_pipeline = [
     dict(
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'),
+                   'scale_factor', 'text'),
     ),
 ]  # fmt: skip
 
@@ -32,6 +35,7 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='mmdet.CocoDataset',
+        return_classes=True,
         metainfo=dict(classes=classes['base_classes']),
         data_root=data_root,
         ann_file='annotations/instances_train.json',
@@ -46,6 +50,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmdet.CocoDataset',
+        return_classes=True,
         metainfo=classes,
         data_root=data_root,
         ann_file='annotations/instances_test.json',
