@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.engine.exact_resume import find_inexact
-from harmoclip_mm.registry import DATASETS, LOOPS, MODELS
+from harmoclip_mm.registry import DATASETS, LOOPS
 from harmoclip_mm.text import load_vocabulary
 from shapes.children import PROJECT
 from shapes.scenes import VOCABULARY
