@@ -3,16 +3,19 @@
 # COCO_ROOT is a folder of few photos in COCO's layout; phrases are made by
 # coco2phrases.py --name-unlinked-boxes, so that all boxes train.
 _base_ = [
-    './_base_/models/clip_tiny.py',
     './_base_/methods/harmoclip_scratch.py',
+    './_base_/models/tiny_clip.py',
     './_base_/datasets/coco_region_text.py',
     './_base_/schedules/adamw_10e.py',
     './_base_/default_runtime.py',
 ]
 max_iters = 300
 # 14 x 14 cells: in the base's grid too many boxes share one.
-clip = dict(vision_cfg=dict(image_size=224, patch_size=16))
-model = dict(clip=clip, heads=_base_.heads)
+clip = dict(
+    _delete_=True,
+    **_base_.tiny_clip,
+)
+clip['vision_cfg'].update(image_size=224, patch_size=16)
 
 train_dataloader = dict(
     batch_size=27,

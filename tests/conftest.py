@@ -317,10 +317,10 @@ def as_lvis(coco: COCO) -> dict:
 
 @pytest.fixture(scope='session')
 def tiny_detector(tmp_path_factory) -> Path:
-    """Checkpoint of ``configs/ov_detection/fvit_tiny_photos.py`` as
+    """Checkpoint of ``configs/ov_detection/fvit_tiny_1xb8-600i_photos.py`` as
     initialised, with a CLIP of random weights and the names of a training."""
     config = Config.fromfile(
-        REPOSITORY / 'configs/ov_detection/fvit_tiny_photos.py'
+        REPOSITORY / 'configs/ov_detection/fvit_tiny_1xb8-600i_photos.py'
     )
     config.model.init_cfg = None
     init_default_scope('mmdet')

@@ -45,10 +45,10 @@ PARAMETERS = {
 
 def test_the_configs_of_the_readme_exist():
     assert {
-        'configs/baselines/clip_vitb16_coco.py',
-        'configs/baselines/clipself_vitb16_coco.py',
-        'configs/baselines/fineclip_vitb16_coco.py',
-        'configs/baselines/regionclip_vitb16_coco.py',
+        'configs/baselines/clip_vitb16_8xb32-10e_coco.py',
+        'configs/baselines/clipself_vitb16_8xb2-6e_coco.py',
+        'configs/baselines/fineclip_vitb16_8xb32-10e_coco.py',
+        'configs/baselines/regionclip_vitb16_8xb32-10e_coco.py',
         'configs/harmoclip_tiny_photos.py',
         'configs/harmoclip_vitb16_coco.py',
         'configs/harmoclip_vitl14_coco.py',

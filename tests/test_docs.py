@@ -168,7 +168,7 @@ def test_configs_of_the_added_method():
     code = blocks(path, 'python')
     for name in (
         '_base_/methods/siglip.py',
-        'baselines/siglip_vitb16_coco.py',
+        'baselines/siglip_vitb16_8xb32-10e_coco.py',
     ):
         lines = (ROOT / 'configs' / name).read_text().splitlines()
         plain = [line for line in lines if not line.startswith('#')]

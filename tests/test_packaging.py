@@ -166,13 +166,26 @@ def test_editable_install_has_mim(checkout, tmp_path):
     assert (mim / 'configs').is_symlink()
 
 
-def test_model_index_names_files_that_exist():
+def test_metafiles_name_the_configs_that_train():
+    """OpenMIM finds them by the index; each folder's README has them too."""
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    assert list(index) == ['Import']
-    missing = [
-        name for name in index['Import'] or [] if not (ROOT / name).is_file()
-    ]
-    assert missing == []
+    named = set()
+    for name in index['Import']:
+        content = yaml.safe_load((ROOT / name).read_text())
+        collections = {each['Name'] for each in content['Collections']}
+        for each in content['Collections']:
+            assert (ROOT / each['README']).is_file()
+            assert (ROOT / each['Code']['URL']).is_file()
+        for model in content['Models']:
+            assert model['In Collection'] in collections
+            named.add(ROOT / model['Config'])
+    configs = set((ROOT / 'configs').glob('*.py'))
+    configs |= set((ROOT / 'configs').glob('[!_]*/*.py'))
+    trained = {p for p in configs if p.parent.name != 'evaluation'}
+    assert named == {p for p in trained if 'tiny' not in p.name}
+    for path in configs:
+        start = re.split(r'_8xb|_ov-|_proposals|_coco', path.name)[0]
+        assert start in (path.parent / 'README.md').read_text(), path
 
 
 def test_changelog_names_the_version():

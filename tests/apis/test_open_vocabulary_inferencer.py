@@ -13,7 +13,7 @@ from harmoclip_mm.apis import OpenVocabularyInferencer
 from harmoclip_mm.errors import CheckpointError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = str(ROOT / 'configs/ov_detection/fvit_tiny_photos.py')
+CONFIG = str(ROOT / 'configs/ov_detection/fvit_tiny_1xb8-600i_photos.py')
 WORDS = ['bus', 'person', 'pink elephant']
 
 

@@ -59,9 +59,9 @@ HEADS = dict(
 
 def test_the_configs_exist():
     assert NAMES == [
-        'dino_harmoclip-vitb16_coco.py',
-        'mask-rcnn_harmoclip-vitb16_coco.py',
-        'retinanet_harmoclip-vitb16_coco.py',
+        'dino_harmoclip-vitb16_8xb2-12e_coco.py',
+        'mask-rcnn_harmoclip-vitb16_8xb2-1x_coco.py',
+        'retinanet_harmoclip-vitb16_8xb2-1x_coco.py',
     ]
 
 

@@ -17,8 +17,8 @@ BASE = Path(__file__).resolve().parents[2] / 'configs' / '_base_'
 @pytest.fixture
 def cfg(harmoclip_scope):
     schedule = Config.fromfile(BASE / 'schedules' / 'layer_decay.py')
-    model = Config.fromfile(BASE / 'models' / 'clip_tiny.py').model
-    model.heads = Config.fromfile(BASE / 'methods' / 'harmoclip.py').heads
+    model = Config.fromfile(BASE / 'methods' / 'harmoclip.py').model
+    model.clip = Config.fromfile(BASE / 'models' / 'tiny_clip.py').tiny_clip
     return Config(dict(model=model, optim_wrapper=schedule.optim_wrapper))
 
 

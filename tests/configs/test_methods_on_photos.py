@@ -16,10 +16,10 @@ import torch
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 METHODS = {
-    'clip': 'baselines/clip_vitb16_coco.py',
-    'regionclip': 'baselines/regionclip_vitb16_coco.py',
-    'clipself': 'baselines/clipself_vitb16_coco.py',
-    'fineclip': 'baselines/fineclip_vitb16_coco.py',
+    'clip': 'baselines/clip_vitb16_8xb32-10e_coco.py',
+    'regionclip': 'baselines/regionclip_vitb16_8xb32-10e_coco.py',
+    'clipself': 'baselines/clipself_vitb16_8xb2-6e_coco.py',
+    'fineclip': 'baselines/fineclip_vitb16_8xb32-10e_coco.py',
     'harmoclip': 'harmoclip_vitb16_coco.py',
 }
 STEPS = int(os.environ.get('HARMOCLIP_PHOTO_STEPS', 3))

@@ -31,7 +31,7 @@ NAMES = sorted(path.name for path in FOLDER.glob('*.py'))
 FULL = [name for name in NAMES if 'tiny' not in name]
 # Parameters of OpenAI's towers (see tests/test_configs.py) without the
 # temperature.
-TOWERS = {'fvit_vitb16_ov-coco.py': 149_620_736}
+TOWERS = {'fvit_vitb16_8xb8-3e_ov-coco.py': 149_620_736}
 
 
 def annotation(number, image, category) -> dict:
@@ -193,9 +193,9 @@ def test_the_configs_exist():
     assert set(FULL) == {
         f'fvit_{tower}_{benchmark}.py'
         for tower in towers
-        for benchmark in ('ov-coco', 'ov-lvis')
+        for benchmark in ('8xb8-3e_ov-coco', '8xb8-48e_ov-lvis')
     }
-    assert set(NAMES) - set(FULL) == {'fvit_tiny_photos.py'}
+    assert set(NAMES) - set(FULL) == {'fvit_tiny_1xb8-600i_photos.py'}
 
 
 def test_leaves_are_short_and_mmdets(config):

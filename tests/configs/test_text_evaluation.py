@@ -25,7 +25,7 @@ from harmoclip_mm.registry import MODELS
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
-SIZE = 80  # of clip_tiny
+SIZE = 80  # of tiny_clip
 CONFIGS = Path(__file__).parents[2] / 'configs/evaluation'
 
 

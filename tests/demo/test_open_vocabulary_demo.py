@@ -10,7 +10,7 @@ import pytest
 from harmoclip_mm.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = str(ROOT / 'configs/ov_detection/fvit_tiny_photos.py')
+CONFIG = str(ROOT / 'configs/ov_detection/fvit_tiny_1xb8-600i_photos.py')
 DEMO = '../demo/open_vocabulary_demo.py'
 WORDS = ['bus', 'person', 'pink elephant']
 

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 import torch
 from figure_bounds import COSINE, SCORE, box_bounds, retrieval_bounds
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from processes import free_port, tool_environment
 
-from harmoclip_mm.apis import UsageError
+from harmoclip_mm.apis import UsageError, load_config
 from harmoclip_mm.evaluation.functional import retrieval_recall
 from harmoclip_mm.registry import MODELS
 
@@ -82,7 +81,7 @@ def project(coco_photos, tmp_path_factory):
     (folder / 'config.py').write_text(text)
     init_default_scope('harmoclip_mm')
     torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile(folder / 'config.py').model)
+    model = MODELS.build(load_config(str(folder / 'config.py')).model)
     model.init_weights()
     torch.save({'state_dict': model.state_dict()}, folder / 'weights.pth')
     return folder

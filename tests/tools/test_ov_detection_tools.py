@@ -13,7 +13,7 @@ from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / 'configs/ov_detection/fvit_tiny_photos.py'
+CONFIG = ROOT / 'configs/ov_detection/fvit_tiny_1xb8-600i_photos.py'
 STEPS = 30
 
 

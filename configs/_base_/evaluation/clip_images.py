@@ -3,7 +3,8 @@
 # with. A config puts these pieces into its pipeline.
 _base_ = ['../models/clip.py', '../default_runtime.py']
 
-model = dict(predictors=dict(_delete_=True))  # each protocol names its own
+# each protocol names its own predictors
+model = dict(clip=_base_.clip, predictors=dict(_delete_=True))
 
 loader = dict(
     num_workers=4,

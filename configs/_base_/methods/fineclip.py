@@ -8,8 +8,10 @@ _base_ = './clip.py'
 # of the global batch (there neither); no padded region is in the softmax;
 # equal phrases are positives of each other; regions and their texts are the
 # linked phrases of captions in place of generated captions of proposals.
-heads = dict(
-    gr=dict(type='RegionAlignmentHead', mode='both', crop_encoder='online')
+model = dict(
+    heads=dict(
+        gr=dict(type='RegionAlignmentHead', mode='both', crop_encoder='online')
+    ),
+    crop_extractor=dict(type='CropFeatureExtractor', context=1.5),
+    frozen=['text_encoder'],
 )
-crop_extractor = dict(type='CropFeatureExtractor', context=1.5)
-frozen = ['text_encoder']

@@ -3,16 +3,18 @@ _base_ = './clip.py'
 # has the measurements that these settings follow from. The losses are of the
 # kind that the CLIP was trained with; `type='ContrastiveLoss'` (InfoNCE) or
 # `'SigmoidContrastiveLoss'` (SigLIP) in a `loss` chooses another.
-heads = dict(
-    lrc=dict(
-        type='RegionPhraseHead',
-        loss=dict(loss_weight=0.5),
-        temperature='own',
-    ),
-    gr=dict(
-        type='RegionAlignmentHead',
-        mode='text',
-        loss=dict(loss_weight=1.0),
-        temperature='own',
-    ),
+model = dict(
+    heads=dict(
+        lrc=dict(
+            type='RegionPhraseHead',
+            loss=dict(loss_weight=0.5),
+            temperature='own',
+        ),
+        gr=dict(
+            type='RegionAlignmentHead',
+            mode='text',
+            loss=dict(loss_weight=1.0),
+            temperature='own',
+        ),
+    )
 )

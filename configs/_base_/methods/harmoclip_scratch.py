@@ -1,4 +1,4 @@
 _base_ = './harmoclip.py'
 # L = L_GC + L_LRC + L_GR. From random weights there is no retrieval that the
 # region losses could damage, and half their weight learns boxes more slowly.
-heads = dict(lrc=dict(loss=dict(loss_weight=1.0)))
+model = dict(heads=dict(lrc=dict(loss=dict(loss_weight=1.0))))

@@ -9,9 +9,11 @@ _base_ = './clip.py'
 # both ways; the temperature is CLIP's (there 0.01); the teacher sees crops,
 # because the attention pooling of its ResNet, which sees a box alone, is in a
 # ViT the CLS token of a crop.
-heads = dict(
-    gr=dict(type='RegionAlignmentHead', mode='text'),
-    kd=dict(type='ConceptDistillationHead', view='crop'),
+model = dict(
+    heads=dict(
+        gr=dict(type='RegionAlignmentHead', mode='text'),
+        kd=dict(type='ConceptDistillationHead', view='crop'),
+    ),
+    crop_extractor=dict(type='CropFeatureExtractor'),
+    frozen=['text_encoder'],
 )
-crop_extractor = dict(type='CropFeatureExtractor')
-frozen = ['text_encoder']

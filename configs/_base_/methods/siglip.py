@@ -4,9 +4,11 @@ _base_ = './clip.py'
 # added. On a CLIP without a bias each loss gets one, -10 at the start.
 # SigLIP's temperature starts at 10, here at the CLIP's; equal phrases are
 # positives of each other.
-heads = dict(
-    gc=dict(loss=dict(type='SigmoidContrastiveLoss')),
-    lrc=dict(
-        type='RegionPhraseHead', loss=dict(type='SigmoidContrastiveLoss')
-    ),
+model = dict(
+    heads=dict(
+        gc=dict(loss=dict(type='SigmoidContrastiveLoss')),
+        lrc=dict(
+            type='RegionPhraseHead', loss=dict(type='SigmoidContrastiveLoss')
+        ),
+    )
 )

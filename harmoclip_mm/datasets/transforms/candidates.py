@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
-from harmoclip_mm.registry import TRANSFORMS
+from harmoclip_mm.registry import CLIPS, TRANSFORMS
 from harmoclip_mm.text import phrases_of
-
-from ..clip import describe_clip
 
 __all__ = ['LoadCandidateBoxes', 'TokenizeCandidates']
 
@@ -46,7 +44,7 @@ class TokenizeCandidates(BaseTransform):
     """
 
     def __init__(self, clip: Union[str, Mapping[str, Any]]) -> None:
-        self.spec = describe_clip(clip, type(self).__name__)
+        self.spec = CLIPS.get('CLIPSpec')(clip)
         self.tokenizer = self.spec.tokenizer
 
     def transform(self, results: dict) -> dict:

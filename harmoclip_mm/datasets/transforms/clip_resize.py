@@ -7,9 +7,7 @@ from mmcv.transforms import BaseTransform, CenterCrop
 from mmdet.datasets.transforms import Pad, Resize
 from mmengine.utils import to_2tuple
 
-from harmoclip_mm.registry import TRANSFORMS
-
-from ..clip import describe_clip
+from harmoclip_mm.registry import CLIPS, TRANSFORMS
 
 __all__ = ['CLIPResize']
 
@@ -69,7 +67,7 @@ class CLIPResize(BaseTransform):
                 f'size {size} and map_cells {map_cells} both say how large '
                 'images become: give one of them'
             )
-        self.spec = describe_clip(clip, type(self).__name__)
+        self.spec = CLIPS.get('CLIPSpec')(clip)
         if map_cells is not None:
             size = map_cells * self.spec.patch_size
         self.mode = mode

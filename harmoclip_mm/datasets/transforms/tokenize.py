@@ -6,10 +6,9 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
-from harmoclip_mm.registry import TRANSFORMS
+from harmoclip_mm.registry import CLIPS, TRANSFORMS
 from harmoclip_mm.text import captions_of, phrase_key
 
-from ..clip import describe_clip
 from ..counters import SharedCounters
 from .regions import keep_regions
 
@@ -50,7 +49,7 @@ class TokenizeRegionText(BaseTransform):
     """
 
     def __init__(self, clip: Union[str, Mapping[str, Any]]) -> None:
-        self.spec = describe_clip(clip, type(self).__name__)
+        self.spec = CLIPS.get('CLIPSpec')(clip)
         self.tokenizer = self.spec.tokenizer
         length = self.spec.context_length
         self.counters = SharedCounters(

@@ -157,8 +157,14 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
         CLIPSpec: What it says.
 
     Raises:
-        UsageError: If there is no such CLIP.
+        UsageError: If there is no such CLIP, or none is named.
     """
+    if clip is None:
+        raise UsageError(
+            'No CLIP is named: read the config by '
+            'harmoclip_mm.apis.load_config, which writes its line '
+            '`clip = ...` into every part, or give clip=NAME.'
+        )
     if isinstance(clip, Mapping):
         text = json.dumps(clip, sort_keys=True, default=dict)
         return _from_dict(text)

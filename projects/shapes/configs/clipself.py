@@ -1,11 +1,8 @@
 # CLIPSelf on shapes, for a CPU. It teaches regions what whole crops already
 # are: start from a trained CLIP, by load_from.
 _base_ = ['./_base_/tiny.py', '../../../configs/_base_/methods/clipself.py']
-model = dict(
-    heads=_base_.heads,
-    crop_extractor=_base_.crop_extractor,
-    frozen=_base_.frozen,
-)
+clip = dict(_delete_=True, **_base_.tiny_clip)
+model = dict(predictors=_base_.predictors)
 train_dataloader = dict(
     dataset=dict(
         pipeline=[

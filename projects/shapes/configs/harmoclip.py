@@ -3,4 +3,5 @@ _base_ = [
     './_base_/tiny.py',
     '../../../configs/_base_/methods/harmoclip_scratch.py',
 ]
-model = dict(heads=_base_.heads)
+clip = dict(_delete_=True, **_base_.tiny_clip)
+model = dict(predictors=_base_.predictors)

@@ -1,10 +1,8 @@
 # CLIP fine-tuning on whole images, the control, ViT-B/16, COCO 2017,
 # 8 GPUs x 32 images, 10 epochs.
 _base_ = [
-    '../_base_/models/clip.py',
     '../_base_/methods/clip.py',
     '../_base_/datasets/coco_region_text.py',
     '../_base_/schedules/adamw_10e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(heads=_base_.heads)

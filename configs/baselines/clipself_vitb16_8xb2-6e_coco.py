@@ -3,17 +3,11 @@
 # methods, at 224 px; configs/evaluation/box-cls_clipself_coco-panoptic.py has
 # CLIPSelf's own. It starts from EVA02_CLIP_B_psz16_s8B: clip=EVA02-B-16.
 _base_ = [
-    '../_base_/models/clip.py',
     '../_base_/methods/clipself.py',
     '../_base_/datasets/coco_region_text.py',
     '../_base_/schedules/adamw_6e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    heads=_base_.heads,
-    crop_extractor=_base_.crop_extractor,
-    frozen=_base_.frozen,
-)
 train_dataloader = dict(
     batch_size=2,
     dataset=dict(
