@@ -14,7 +14,7 @@ CONFIG = """
 _base_ = [{configs!r} + '/harmoclip_tiny_photos.py',
           {configs!r} + '/_base_/strategies/fsdp.py']
 train_dataloader = dict(
-    batch_size=4, num_workers=0,
+    batch_size=4, num_workers=0, persistent_workers=False,
     sampler=dict(type='ResumableInfiniteSampler'))
 train_cfg = dict(max_iters=1, val_begin=3)
 default_hooks = dict(
