@@ -163,7 +163,7 @@ def write_coco(root: Path) -> None:
                 {
                     'id': number,
                     'image_id': number,
-                    'category_id': 17,  # cat
+                    'category_id': 16,  # cat
                     'bbox': [4, 6, 40, 36],
                     'area': 1440,
                     'iscrowd': 0,

@@ -19,7 +19,8 @@ custom_hooks = [
 optim_wrapper = dict(
     constructor='mmpretrain.LearningRateDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.75))
-train_dataloader = dict(batch_size=2, num_workers=0)
+train_dataloader = dict(
+    batch_size=2, num_workers=0, persistent_workers=False)
 train_cfg = dict(max_iters=3, val_begin=4)
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=3))
 """

@@ -15,6 +15,7 @@ OPTIONS = (
     'train_cfg.val_begin=3',
     'train_dataloader.batch_size=2',
     'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
     'default_hooks.checkpoint.interval=2',
     'clip.vision_cfg.layers=2',
     'clip.text_cfg.layers=1',

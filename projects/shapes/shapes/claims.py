@@ -1,11 +1,11 @@
 """What the results of ``compare.py`` say about HarmoCLIP's claim."""
 
 import statistics
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 from .plan import DEFAULT, METHOD_NAMES
+from .tables import Record, select
 
-Record = Dict[str, Any]
 # The two sides of the trade-off: box Top-1 and mean retrieval R@1.
 LOCAL, GLOBAL, NOVEL = 'box_top1', 'retrieval_mean_r1', 'box_top1_novel'
 OURS, CONTROL = 'harmoclip', 'clip'
@@ -13,12 +13,7 @@ OURS, CONTROL = 'harmoclip', 'clip'
 
 def tuned(records: Sequence[Record], method: str) -> List[Record]:
     """Records of a method fine-tuned from the pre-trained start."""
-    return [
-        each
-        for each in records
-        if (each['method'], each['start'], each['variant'])
-        == (method, 'pretrained', DEFAULT)
-    ]
+    return select(records, method=method, start='pretrained', variant=DEFAULT)
 
 
 def on_front(points: Sequence[Tuple[float, float]]) -> List[bool]:
