@@ -11,10 +11,7 @@ _base_ = [
 ]
 max_iters = 300
 # 14 x 14 cells: in the base's grid too many boxes share one.
-clip = dict(
-    _delete_=True,
-    **_base_.tiny_clip,
-)
+clip = dict(_delete_=True, **_base_.tiny_clip)
 clip['vision_cfg'].update(image_size=224, patch_size=16)
 
 train_dataloader = dict(

@@ -100,7 +100,7 @@ def main() -> None:
     elif cfg.get('resume'):
         setup_resume(cfg, cfg.get('load_from'))
     guard = CheckpointGuard(strict=bool(cfg.get('resume')))
-    runner = build_runner(cfg, args.launcher, guard, ('train', 'val'))
+    runner = build_runner(cfg, args.launcher, guard)
     runner.train()
     runner.logger.info(
         f'Checkpoints are in {runner.work_dir}, the log of this run in '

@@ -16,7 +16,7 @@ def build_runner(
     cfg: Config,
     launcher: str,
     guard: CheckpointGuard,
-    phases: Sequence[str],
+    phases: Sequence[str] = ('train', 'val'),
 ) -> Runner:
     """Set up the processes and build the Runner of a config.
 
@@ -29,7 +29,7 @@ def build_runner(
         launcher (str): One of ``LAUNCHERS``.
         guard (CheckpointGuard): What decides which checkpoints fit.
         phases (Sequence[str]): What the Runner will do: ``'train'`` and
-            ``'val'``, or ``'test'``.
+            ``'val'``, or ``'test'``. Defaults to a training.
 
     Returns:
         Runner: The Runner, with the guard among its hooks.

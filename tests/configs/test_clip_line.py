@@ -88,8 +88,8 @@ def test_an_option_reaches_every_part(name):
 @pytest.mark.parametrize('name', LEAVES)
 def test_without_the_tools_a_clip_is_right_or_missing(name):
     """Whoever reads a config by mmengine alone never gets another CLIP: the
-    parts agree, or model and transforms have none and say so. Detectors and evaluations
-    are whole, so that mmdet's own tools take them."""
+    parts agree, or model and transforms have none and say so. Detectors and
+    evaluations are whole, so that mmdet's own tools take them."""
     found = clips_of(Config.fromfile(CONFIGS / name)._cfg_dict.to_dict())
     own = found.pop('.clip')
     missing = {place for place, clip in found.items() if clip is None}

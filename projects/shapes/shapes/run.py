@@ -213,7 +213,6 @@ def main() -> None:
         cfg,
         'none',
         CheckpointGuard(strict=False, optional=HEADS),
-        ('train', 'val'),
     )
     runner.train()
     times = runner.message_hub.get_scalar('train/time').data[0]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from harmoclip_mm.apis import load_config
@@ -43,8 +44,9 @@ def test_a_step_and_a_test(config):
     assert any(key.endswith(('novel_top1', 'novel_ap50')) for key in metrics)
 
 
-def test_classes_are_the_same_everywhere(config, harmoclip_scope):
+def test_classes_are_the_same_everywhere(config):
     vocabulary = load_vocabulary(VOCABULARY)
+    init_default_scope(config.default_scope)
     dataset = DATASETS.build(config.test_dataloader.dataset)
     groups = vocabulary.groups
     assert tuple(dataset.metainfo['classes']) == vocabulary.classes
