@@ -84,7 +84,10 @@ def test_links_inside_the_repository():
             if other.suffix != '.md':
                 continue
             titles = re.findall(r'^#+ (.*)$', other.read_text(), re.MULTILINE)
-            anchors = {title.lower().replace(' ', '-') for title in titles}
+            anchors = {
+                re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-')
+                for title in titles
+            }
             assert not anchor or anchor in anchors, target
 
 
