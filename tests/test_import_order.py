@@ -118,16 +118,47 @@ def find_imports(
                 yield node.lineno, f'torch.{node.attr}'
 
 
+def find_registered(modules: Dict[str, Path]) -> Dict[str, str]:
+    """Modules of the classes that registries know, by class name."""
+    return {
+        node.name: module
+        for module, path in modules.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, ast.ClassDef)
+        and any('register_module' in ast.dump(d) for d in node.decorator_list)
+    }
+
+
+def find_named(
+    path: Path, registered: Dict[str, str]
+) -> Iterator[Tuple[int, str]]:
+    """Yield line and module of what the strings of a file name: modules of
+    ours, and classes that a registry builds by name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = node.value[len(PACKAGE) + 1 :]
+            scoped = node.value.startswith(f'{PACKAGE}.') and name
+            target = registered.get(name if scoped else node.value)
+            if target is None and scoped and layer_of(name) is not None:
+                target = name
+            if target is not None:
+                yield node.lineno, f'{PACKAGE}.{target}'
+
+
 def find_violations(package: Path) -> List[str]:
     """One line for each import that breaks the order."""
     modules = find_modules(package)
+    registered = find_registered(modules)
     found = []
     for module, path in modules.items():
         layer = layer_of(module)
         if layer is None:
             found.append(f'{path}: {module} has no place in LAYERS')
             continue
-        for line, name in find_imports(module, path, modules):
+        for line, name in (
+            *find_imports(module, path, modules),
+            *find_named(path, registered),
+        ):
             here = f'{path}:{line}: {module or PACKAGE} imports {name}'
             if any(covers(text, module) for text in NO_TORCH_NN) and covers(
                 'torch.nn', name
@@ -217,6 +248,10 @@ def test_package_names_no_project():
         ('apis/e.py', 'import timm', 'which only models.towers and'),
         ('apis/e.py', 'from shapes.plan import P', 'a project that uses'),
         ('odd/a.py', 'import os', 'odd.a has no place in LAYERS'),
+        # by name, whether the registry or the import system looks it up
+        ('text/a.py', "x = dict(type='Head')", 'models.heads.h, which is hi'),
+        ('datasets/d.py', "x = 'harmoclip_mm.Head'", 'they never import each'),
+        ('text/a.py', "x = 'harmoclip_mm.apis'", 'apis, which is higher'),
     ],
 )
 def test_violations_are_caught(tmp_path, module, code, complaint):
@@ -227,6 +262,9 @@ def test_violations_are_caught(tmp_path, module, code, complaint):
         path.write_text('import os\n')
     for folder in ('', 'text', 'models', 'models/heads', 'apis'):
         (package / folder / '__init__.py').write_text('')
+    (package / 'models/heads/h.py').write_text(
+        '@MODELS.register_module()\nclass Head:\n    pass\n'
+    )
     assert find_violations(package) == []
     (package / module).parent.mkdir(parents=True, exist_ok=True)
     (package / module).write_text(code)
