@@ -3,7 +3,9 @@
 Only metadata is read, since importing mmcv and mmpretrain costs seconds.
 """
 
-from contextlib import suppress
+import io
+import warnings
+from contextlib import redirect_stdout, suppress
 from importlib import import_module, metadata
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -11,7 +13,13 @@ from typing import NoReturn, Optional
 
 from packaging.specifiers import SpecifierSet
 
-__all__ = ['STACK', 'check_environment', 'check_lvis', 'check_operators']
+__all__ = [
+    'STACK',
+    'check_environment',
+    'check_lvis',
+    'check_operators',
+    'import_stack',
+]
 
 # Accepted versions of a module, its maintained fork, and the original.
 STACK = {
@@ -106,6 +114,20 @@ def check_operators() -> None:
             f'beside torch {torch.__version__} ({error})',
             f'{BUILD} --force-reinstall --no-deps {_requirement("mmcv")}',
         )
+
+
+def import_stack() -> None:
+    """Import mmdet and mmpretrain without their notes on optional packages,
+    which every command would print and nobody can act on."""
+    said = io.StringIO()
+    with warnings.catch_warnings(), redirect_stdout(said):
+        warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
+        for name in ('mmdet.datasets', 'mmdet.evaluation'):
+            import_module(name)
+        import_module('mmpretrain.datasets')
+    for line in said.getvalue().splitlines():
+        if 'Could not import OneDL' not in line:
+            print(line)
 
 
 def check_lvis() -> None:

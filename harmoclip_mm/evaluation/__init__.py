@@ -1,3 +1,7 @@
 """Metrics: pure functions and their mmengine wrappers."""
 
-from .metrics import *  # noqa: F403
+from harmoclip_mm.compat import import_stack
+
+import_stack()
+
+from .metrics import *  # noqa: E402, F403

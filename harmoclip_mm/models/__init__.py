@@ -1,10 +1,11 @@
 """Towers, region extractors, heads, losses and their assembly."""
 
-from harmoclip_mm.compat import check_operators
+from harmoclip_mm.compat import check_operators, import_stack
 
 # Before the towers: they import mmcv.ops, whose failure has to be told in
 # words of ours.
 check_operators()
+import_stack()
 
 from .classifiers import *  # noqa: E402, F403
 from .clip import *  # noqa: E402, F403
