@@ -68,8 +68,6 @@ class TokenizeRegionText(BaseTransform):
         """
         if 'phrases' in results:
             self._tokenize_phrases(results)
-        if 'phrases' in results:
-            self._tokenize_phrases(results)
         results['caption_ids'] = self.tokenizer.ids(captions_of(results))
         return results
 
