@@ -7,6 +7,7 @@ lets ranks compare phrases by gathering a tensor instead of strings.
 
 import hashlib
 import unicodedata
+from functools import lru_cache
 
 _ARTICLES = ('a', 'an', 'the')
 
@@ -59,6 +60,7 @@ def normalise_phrase(phrase: str) -> str:
     return ' '.join(words)
 
 
+@lru_cache(maxsize=1 << 16)  # phrases repeat
 def phrase_key(phrase: str) -> int:
     """Hash the normal form of a phrase to a non-negative 63-bit integer.
 

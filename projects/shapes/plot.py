@@ -228,10 +228,8 @@ def draw_heatmaps(
         figsize=(1.7 * (1 + len(models)), 1.75 * rows),
     )  # fmt: skip
     for number, (axes, sample) in enumerate(zip(grid, chosen)):
-        image, phrase = (
-            sample['inputs'],
-            sample['data_samples'].phrases[0]['phrase'],
-        )
+        image = sample['inputs']
+        phrase = sample['data_samples'].phrases[0]['phrase']
         axes[0].imshow(image.permute(1, 2, 0).numpy()[..., ::-1])
         axes[0].set_title(phrase, fontsize=7)
         for place, (name, model) in zip(axes[1:], models.items()):

@@ -81,12 +81,13 @@ class TokenizeRegionText(BaseTransform):
             phrase = results['phrases'][label]['phrase']
             spans = results['phrases'][label]['tokens_positive']
             alone = self.tokenizer.encode(phrase)
-            mask = self.tokenizer.text_mask(alone)
             if spans:
                 mask = self.tokenizer.span_mask(caption, spans)
-                if not mask.any():
-                    self.counters.add('cut_phrases')
-                    continue
+            else:
+                mask = self.tokenizer.text_mask(alone)
+            if spans and not mask.any():
+                self.counters.add('cut_phrases')
+                continue
             used.append(label)
             ids.append(alone.ids)
             keys.append(phrase_key(phrase))

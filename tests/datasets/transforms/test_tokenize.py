@@ -8,6 +8,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 
 from harmoclip_mm.datasets.transforms import TokenizeRegionText
 from harmoclip_mm.errors import UsageError
+from harmoclip_mm.models.towers.tokenizer import CLIPTokenizer
 from harmoclip_mm.text import phrase_key, phrases_of
 
 CLIP = 'ViT-B-16'  # one token a word of these tests
@@ -147,3 +148,16 @@ def test_a_clip_is_needed():
         TokenizeRegionText(None)
     with pytest.raises(UsageError, match='ViT-B-16'):
         TokenizeRegionText('ViT-B-61')
+
+
+def test_each_text_is_read_once(monkeypatch):
+    """The caption and every phrase that is in use."""
+    seen, encode = [], CLIPTokenizer.encode
+    monkeypatch.setattr(
+        CLIPTokenizer,
+        'encode',
+        lambda self, text: seen.append(text) or encode(self, text),
+    )
+    regions = [('dog', [[2, 5]]), ('cat', []), ('bird', [])]
+    TokenizeRegionText(CLIP)(sample('a dog', regions, [1, 0, 0]))
+    assert seen == ['a dog', 'dog', 'cat']
