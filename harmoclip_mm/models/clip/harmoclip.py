@@ -2,6 +2,7 @@
 
 from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
+import torch
 import torch.nn.functional as F
 from mmdet.structures import OptSampleList, SampleList
 from mmengine.model import BaseModel, ModuleDict
@@ -15,15 +16,16 @@ from ..layers import LogitScale
 from ..predictors import VisualFeatures
 from ..towers import CLIPName
 from ..utils import CLIPFeatures, RegionBatch, collate_regions
-from .feature_extraction import (
-    CROP_FEATURES,
-    TEACHER_FEATURES,
-    check_texts,
-    extract_features,
-)
 from .freezing import freeze
 from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
+from .phrase_features import phrase_features
+
+# Fields of CLIPFeatures by what they are made of.
+CROP_FEATURES = {'crops', 'online_crops', 'teacher_crops'}
+TEACHER_FEATURES = {'teacher_crops', 'teacher_regions'}
+CAPTION_FEATURES = {'image', 'text', 'lexemes'}
+PHRASE_FEATURES = {'lexemes', 'phrases', 'phrase_keys'}
 
 
 @MODELS.register_module()
@@ -232,7 +234,7 @@ class HarmoCLIP(BaseModel):
         Raises:
             ValueError: If samples lack texts that a head needs.
         """
-        check_texts(data_samples, self._needs)
+        self._check_texts(data_samples)
         if self.teacher is not None:
             self.teacher.set_once(self.backbone)
         features = extract_in_micro_batches(
@@ -260,7 +262,77 @@ class HarmoCLIP(BaseModel):
         Returns:
             CLIPFeatures: The features; fields not wanted are None.
         """
-        return extract_features(self, inputs, data_samples, needs)
+        scale, bias = self.logit_scale()
+        found = dict(scale=scale, bias=bias)
+        regions = None
+        if needs & ({'regions'} | CROP_FEATURES | TEACHER_FEATURES):
+            regions = collate_regions(
+                data_samples, self.region_extractor.needs_masks
+            )
+        vision = self.backbone.encode(
+            inputs,
+            with_pooled='image' in needs,
+            with_dense='regions' in needs
+            and self.region_extractor.needs_dense,
+        )
+        if 'regions' in needs:
+            found['regions'] = self.region_extractor(
+                vision.dense, regions, inputs, self.backbone
+            )
+        if 'online_crops' in needs:
+            found['online_crops'] = self.crop_extractor(
+                None, regions, inputs, self.backbone
+            )
+        with torch.no_grad():
+            if 'crops' in needs:
+                found['crops'] = self.crop_extractor(
+                    None, regions, inputs, self.backbone
+                )
+            if 'teacher_crops' in needs:
+                found['teacher_crops'] = self.crop_extractor(
+                    None, regions, inputs, self.teacher.backbone
+                )
+            if 'teacher_regions' in needs:
+                teacher, dense = self.teacher.backbone, None
+                if self.region_extractor.needs_dense:
+                    dense = teacher.encode(inputs, with_pooled=False).dense
+                found['teacher_regions'] = self.region_extractor(
+                    dense, regions, inputs, teacher
+                )
+        captions = None
+        if needs & {'text', 'lexemes'}:
+            captions = self.text_encoder(
+                torch.cat([each.caption_ids[:1] for each in data_samples])
+            )
+        if 'text' in needs:
+            found['text'] = F.normalize(captions.pooled, dim=-1)
+        if 'image' in needs:
+            # An image without a caption has no partner in GC.
+            rows = zip(vision.pooled.split(1), data_samples)
+            paired = [row[: len(each.caption_ids)] for row, each in rows]
+            found['image'] = F.normalize(torch.cat(paired), dim=-1)
+        if needs & PHRASE_FEATURES:
+            found.update(
+                phrase_features(
+                    self.text_encoder, data_samples, captions, needs
+                )
+            )
+        return CLIPFeatures(**found)
+
+    def _check_texts(self, data_samples: SampleList) -> None:
+        """Refuses samples without the texts that features are made of."""
+        wanted = []
+        if self._needs & (CAPTION_FEATURES | PHRASE_FEATURES):
+            wanted.append('caption_ids')
+        if self._needs & PHRASE_FEATURES:
+            wanted.append('phrase_ids')
+        for key in wanted:
+            if not all(key in each for each in data_samples):
+                raise ValueError(
+                    f'Training samples hold no {key}, which a head needs: the '
+                    'train pipeline needs TokenizeRegionText before '
+                    'PackRegionTextInputs, and phrases for its regions.'
+                )
 
     def predict(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
         """Lets every predictor add its predictions to the samples.
