@@ -19,11 +19,8 @@ import numpy as np
 from mmengine.config import DictAction
 from rich.progress import track
 
-from harmoclip_mm.apis import (
-    OpenVocabularyInferencer,
-    UsageError,
-    run_command,
-)
+from harmoclip_mm.apis import OpenVocabularyInferencer
+from harmoclip_mm.errors import UsageError, run_command
 
 VIDEOS = ('.avi', '.mkv', '.mov', '.mp4', '.webm')
 

@@ -9,12 +9,13 @@ from datetime import datetime
 import matplotlib as mpl
 from mmengine.config import Config, DictAction
 
-from harmoclip_mm.apis import (
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.engine import (
+    LAUNCHERS,
     CheckpointGuard,
     build_runner,
-    load_config,
+    close_launcher,
 )
-from harmoclip_mm.engine import LAUNCHERS, close_launcher
 from harmoclip_mm.errors import UsageError, run_command
 from harmoclip_mm.evaluation import DumpRegionResults, save_metrics
 from harmoclip_mm.models.checkpoints import HEADS, is_remote

@@ -7,8 +7,14 @@ import os
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 
-from harmoclip_mm.apis import CheckpointGuard, build_runner, load_config
-from harmoclip_mm.engine import LAUNCHERS, close_launcher, setup_resume
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.engine import (
+    LAUNCHERS,
+    CheckpointGuard,
+    build_runner,
+    close_launcher,
+    setup_resume,
+)
 from harmoclip_mm.errors import UsageError, run_command
 
 

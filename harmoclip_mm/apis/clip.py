@@ -1,6 +1,5 @@
 """CLIP checkpoints of all formats as models, and models as checkpoints."""
 
-import argparse
 import copy
 import json
 import os
@@ -198,25 +197,3 @@ def _save_tokenizer(source: str, folder: str) -> None:
             f'hand ({type(error).__name__}): put its files there.',
             logger='current',
         )
-
-
-def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of a tool for how a foreign file is to be read.
-
-    Args:
-        parser (argparse.ArgumentParser): Parser of the tool's command line;
-            its result has ``arch`` and ``trust_pickle``, arguments of
-            :func:`load_clip`.
-    """
-    parser.add_argument(
-        '--arch',
-        help="the CLIP that the checkpoint is, a name of open_clip's list or "
-        'a folder with its open_clip_config.json, where it does not say so '
-        'itself',
-    )
-    parser.add_argument(
-        '--trust-pickle',
-        action='store_true',
-        help='run the code that the file holds beside its weights: only for '
-        'files whose source you trust',
-    )

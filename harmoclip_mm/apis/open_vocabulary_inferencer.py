@@ -8,11 +8,11 @@ from mmengine.config import Config
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from harmoclip_mm.engine import use_safe_loading
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.checkpoints import load_matching
 from harmoclip_mm.text import Vocabulary, load_vocabulary
 
-from .checkpoint import use_safe_loading
 from .config import load_config
 
 

@@ -1,5 +1,6 @@
 """Hooks, exact resume, layer decay, and how a run is started."""
 
+from .checkpoint_guard import CheckpointGuard, use_safe_loading
 from .exact_resume import ExactResumeHook, ResumableEpochTrainLoop
 from .hooks import (
     AtomicCheckpointHook,
@@ -9,16 +10,20 @@ from .hooks import (
 from .launch import LAUNCHERS, close_launcher, setup_launcher
 from .layer_decay import BackboneLayerDecayOptimWrapperConstructor
 from .resume import setup_resume
+from .runner import build_runner
 
 __all__ = [
     'LAUNCHERS',
     'AtomicCheckpointHook',
     'BackboneLayerDecayOptimWrapperConstructor',
+    'CheckpointGuard',
     'DataHealthHook',
     'ExactResumeHook',
     'InvalidLossHook',
     'ResumableEpochTrainLoop',
+    'build_runner',
     'close_launcher',
     'setup_launcher',
     'setup_resume',
+    'use_safe_loading',
 ]

@@ -24,7 +24,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from filelock import FileLock
 from rich.console import Console
 
-from harmoclip_mm.apis import UsageError, run_command
+from harmoclip_mm.errors import UsageError, run_command
 from shapes.ablations import ABLATIONS, ablation_runs
 from shapes.children import PROJECT, Children, TrainingWatch, format_seconds
 from shapes.claims import judge

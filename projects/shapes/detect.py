@@ -20,7 +20,8 @@ from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
-from harmoclip_mm.apis import UsageError, load_config, run_command
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.errors import UsageError, run_command
 from shapes.children import PROJECT, Children, format_seconds
 from shapes.plan import config_of
 from shapes.report import METHOD_NAMES

@@ -24,8 +24,9 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from harmoclip_mm.apis import UsageError, load_config, run_command
-from harmoclip_mm.apis.checkpoint import load_checkpoint_file
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
+from harmoclip_mm.errors import UsageError, run_command
 from harmoclip_mm.registry import DATASETS, MODELS
 from shapes.children import PROJECT
 from shapes.claims import GLOBAL, LOCAL, on_front, tuned

@@ -29,7 +29,8 @@ from mmengine.runner import set_random_seed
 from rich.console import Console
 
 import harmoclip_mm
-from harmoclip_mm.apis import UsageError, load_config, run_command
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.errors import UsageError, run_command
 from harmoclip_mm.models.checkpoints import HEADS
 from harmoclip_mm.models.towers import clip_spec
 from harmoclip_mm.registry import MODELS

@@ -1,6 +1,7 @@
 import pytest
 
-from harmoclip_mm.apis import UsageError, load_config
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.errors import UsageError
 
 
 def test_work_dir_of_argument_then_config_then_name(tmp_path):

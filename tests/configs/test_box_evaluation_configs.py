@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from harmoclip_mm.apis import UsageError, export_clip, load_config
+from harmoclip_mm.apis import export_clip, load_config
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import DATASETS, MODELS
 from harmoclip_mm.text import load_vocabulary
 

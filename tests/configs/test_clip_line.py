@@ -8,7 +8,8 @@ import torch
 from mmengine.config import Config
 from mmengine.utils import to_2tuple
 
-from harmoclip_mm.apis import UsageError, load_config
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import DATASETS, MODELS, TRANSFORMS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

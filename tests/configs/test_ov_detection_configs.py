@@ -17,7 +17,8 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from timm.models import register_model
 
-from harmoclip_mm.apis import load_config, set_clip
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.apis.config import set_clip
 from harmoclip_mm.models import (
     FederatedCrossEntropyLoss,
     OpenVocabularyDetector,

@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
-from harmoclip_mm.apis import CheckpointGuard
+from harmoclip_mm.engine import CheckpointGuard
 from harmoclip_mm.engine.resume import find_latest_checkpoint, setup_resume
 from harmoclip_mm.errors import UsageError
 

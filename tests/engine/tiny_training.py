@@ -23,8 +23,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS
 from processes import free_port
 
-from harmoclip_mm.apis import CheckpointGuard, build_runner
-from harmoclip_mm.engine import setup_resume
+from harmoclip_mm.engine import CheckpointGuard, build_runner, setup_resume
 from harmoclip_mm.errors import run_command
 from harmoclip_mm.models.checkpoints import load_weights_only
 

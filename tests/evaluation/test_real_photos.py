@@ -18,7 +18,8 @@ from figure_bounds import COSINE, SCORE, box_bounds, retrieval_bounds
 from mmengine.registry import init_default_scope
 from processes import free_port, tool_environment
 
-from harmoclip_mm.apis import UsageError, load_config
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.evaluation.functional import retrieval_recall
 from harmoclip_mm.registry import MODELS
 

@@ -7,7 +7,7 @@ import pytest
 import tiny_clips
 import torch
 
-from harmoclip_mm.apis import UsageError
+from harmoclip_mm.errors import UsageError
 
 TOOL = 'analysis_tools/benchmark_speed.py'
 CROPS = {'few_text_over_gc', 'crop_over_text', 'both_over_text'}

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harmoclip_mm.apis import blend_state_dicts
 from harmoclip_mm.errors import CheckpointError, UsageError
+from harmoclip_mm.models.checkpoints import blend_state_dicts
 from harmoclip_mm.models.classifiers import TextEmbeddings
 
 open_clip_model = pytest.importorskip('open_clip.model')

@@ -25,7 +25,7 @@ from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
-from harmoclip_mm.apis import run_command
+from harmoclip_mm.errors import run_command
 
 PARTS = dict(
     training=speed_training, data=speed_data, evaluation=speed_evaluation

@@ -16,8 +16,9 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
-from harmoclip_mm.apis import load_config, run_command
+from harmoclip_mm.apis import load_config
 from harmoclip_mm.datasets.transforms import BadImageError
+from harmoclip_mm.errors import run_command
 from harmoclip_mm.registry import DATASETS, VISUALIZERS
 from harmoclip_mm.text import captions_of, phrases_of
 

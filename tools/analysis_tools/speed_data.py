@@ -31,8 +31,9 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import track
 
-from harmoclip_mm.apis import UsageError, load_config
+from harmoclip_mm.apis import load_config
 from harmoclip_mm.datasets import RegionPhraseDataset
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import DATASETS
 
 in_turn = partial(track, console=Console(stderr=True))

@@ -16,7 +16,7 @@ from speed_data import in_turn, seconds_of
 from speed_training import DTYPES
 from torch import Tensor, nn
 
-from harmoclip_mm.apis import UsageError
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.layers import LogitScale
 from harmoclip_mm.models.utils import RegionBatch
 from harmoclip_mm.registry import MODELS

@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from harmoclip_mm.apis import UsageError, load_config
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.towers import CLIPSpec
 from harmoclip_mm.registry import DATASETS, MODELS
 

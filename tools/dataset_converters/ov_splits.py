@@ -25,7 +25,7 @@ import mmdet
 from rich.console import Console
 from rich.table import Table
 
-from harmoclip_mm.apis import UsageError, run_command
+from harmoclip_mm.errors import UsageError, run_command
 from harmoclip_mm.text import load_vocabulary
 
 KEYS = ('categories', 'images', 'annotations')

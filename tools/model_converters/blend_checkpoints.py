@@ -9,14 +9,11 @@ or --arch does.
 
 import argparse
 
-from harmoclip_mm.apis import (
-    EXPORT_FORMATS,
-    add_reading_options,
-    blend_state_dicts,
-    export_clip,
-    load_clip,
-    run_command,
-)
+from reading_options import add_reading_options
+
+from harmoclip_mm.apis import EXPORT_FORMATS, export_clip, load_clip
+from harmoclip_mm.errors import run_command
+from harmoclip_mm.models.checkpoints import blend_state_dicts
 
 
 def parse_args() -> argparse.Namespace:

@@ -18,8 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harmoclip_mm.apis import run_command
-from harmoclip_mm.errors import CheckpointError, UsageError
+from harmoclip_mm.errors import CheckpointError, UsageError, run_command
 from harmoclip_mm.models.checkpoints import (
     Checkpoint,
     load_clip_weights,

@@ -5,8 +5,10 @@ import argparse
 from pathlib import Path
 from typing import List, Tuple
 
-from harmoclip_mm.apis import add_reading_options, load_clip, run_command
-from harmoclip_mm.errors import UsageError
+from reading_options import add_reading_options
+
+from harmoclip_mm.apis import load_clip
+from harmoclip_mm.errors import UsageError, run_command
 from harmoclip_mm.models.classifiers import encode_vocabulary
 from harmoclip_mm.text import Vocabulary, get_templates, load_vocabulary
 

@@ -3,15 +3,15 @@
 
 import argparse
 
+from reading_options import add_reading_options
+
 from harmoclip_mm.apis import (
     EXPORT_FORMATS,
-    add_reading_options,
     export_clip,
     load_clip,
     load_config,
-    run_command,
 )
-from harmoclip_mm.errors import UsageError
+from harmoclip_mm.errors import UsageError, run_command
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,6 +4,7 @@ This room stands below the towers, which load themselves from it.
 """
 
 from .addresses import SCHEMES, is_remote
+from .blending import blend_state_dicts
 from .checkpoint import OWN, Checkpoint, read_checkpoint
 from .exporting import export
 from .loading import (
@@ -24,6 +25,7 @@ __all__ = [
     'SCHEMES',
     'TEACHER',
     'Checkpoint',
+    'blend_state_dicts',
     'check_clip',
     'clip_of',
     'export',

@@ -19,16 +19,12 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import digit_version
 from torch import nn
 
-from harmoclip_mm.apis import (
-    CheckpointGuard,
-    build_runner,
-    load_config,
-    run_command,
-    save_metrics,
-)
-from harmoclip_mm.apis.blending import blend_state_dicts
-from harmoclip_mm.apis.checkpoint import load_checkpoint_file
-from harmoclip_mm.models.checkpoints import HEADS
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.engine import CheckpointGuard, build_runner
+from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
+from harmoclip_mm.errors import run_command
+from harmoclip_mm.evaluation import save_metrics
+from harmoclip_mm.models.checkpoints import HEADS, blend_state_dicts
 from harmoclip_mm.registry import MODELS
 
 from . import degrade  # noqa: F401  of the variants' pipelines

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from rich import box
 from rich.table import Table
 
-from harmoclip_mm.apis import UsageError
+from harmoclip_mm.errors import UsageError
 
 from .plan import (
     BLENDED,

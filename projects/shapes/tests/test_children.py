@@ -9,7 +9,7 @@ import time
 import pytest
 from rich.console import Console
 
-from harmoclip_mm.apis import UsageError
+from harmoclip_mm.errors import UsageError
 from shapes.children import TrainingWatch, format_seconds, run_child
 
 

@@ -9,7 +9,7 @@ import plot
 import pytest
 from rich.console import Console
 
-from harmoclip_mm.apis import UsageError
+from harmoclip_mm.errors import UsageError
 from shapes import ablations, claims, plan, tables
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harmoclip_mm.apis import UsageError
+from harmoclip_mm.errors import UsageError
 
 TOOL = 'detect'
 

@@ -15,8 +15,8 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from rich.console import Console
 
-from harmoclip_mm.apis import UsageError
-from harmoclip_mm.apis.checkpoint import load_checkpoint_file
+from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import load_vocabulary
 from shapes.children import PROJECT, REPOSITORY

@@ -7,9 +7,9 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from harmoclip_mm.datasets import check_annotations
-from harmoclip_mm.engine import setup_launcher
 
-from .checkpoint import CheckpointGuard, use_safe_loading
+from .checkpoint_guard import CheckpointGuard, use_safe_loading
+from .launch import setup_launcher
 
 
 def build_runner(

@@ -9,12 +9,9 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from harmoclip_mm.apis import (
-    CheckpointError,
-    CheckpointGuard,
-    use_safe_loading,
-)
-from harmoclip_mm.apis.checkpoint import load_checkpoint_file
+from harmoclip_mm.engine import CheckpointGuard, use_safe_loading
+from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
+from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import HEADS
 from harmoclip_mm.registry import MODELS
 

@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from torch import nn
 
-from harmoclip_mm.apis.checkpoint import load_checkpoint_file
+from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import (
     load_matching,

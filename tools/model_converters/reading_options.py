@@ -1,0 +1,25 @@
+"""Flags of the tools that read a foreign CLIP."""
+
+import argparse
+
+
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a tool for how a foreign file is to be read.
+
+    Args:
+        parser (argparse.ArgumentParser): Parser of the tool's command line;
+            its result has ``arch`` and ``trust_pickle``, arguments of
+            ``load_clip``.
+    """
+    parser.add_argument(
+        '--arch',
+        help="the CLIP that the checkpoint is, a name of open_clip's list or "
+        'a folder with its open_clip_config.json, where it does not say so '
+        'itself',
+    )
+    parser.add_argument(
+        '--trust-pickle',
+        action='store_true',
+        help='run the code that the file holds beside its weights: only for '
+        'files whose source you trust',
+    )
