@@ -172,7 +172,6 @@ def narrow(config: Config) -> Config:
     )
     # 1203 classes in 63 templates take a CPU minutes
     model.roi_head.bbox_head.templates = 'simple'
-    model.roi_head.bbox_head.embed_dims = config.clip.embed_dim
     model.roi_head.bbox_head.fc_out_channels = 16
     model.data_preprocessor.pad_size_divisor = 4 * cell
     model.test_cfg.rcnn.score_thr = 0.0  # nothing is certain yet
@@ -229,7 +228,6 @@ def test_full_size(config):
         neck = MODELS.build(config.model.neck)
         maps = neck(towers[0](torch.empty(1, 3, side, side)))
     assert towers[0].out_dims == towers[1].out_dims
-    assert config.model.roi_head.bbox_head.embed_dims == towers[0].out_dims
     generator = config.model.rpn_head.anchor_generator
     assert [side / each.shape[-1] for each in maps] == list(generator.strides)
     extractors = [config.model.roi_head.bbox_roi_extractor]

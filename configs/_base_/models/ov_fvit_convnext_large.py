@@ -17,5 +17,5 @@ model = dict(
         num_outs=5,
         norm_cfg=_base_.conv_norm,
     ),
-    roi_head=dict(bbox_head=dict(embed_dims=768, fc_out_channels=768)),
+    roi_head=dict(bbox_head=dict(fc_out_channels=768)),
 )

@@ -8,5 +8,5 @@ model = dict(
     ),
     backbone=dict(clip=clip),
     text_encoder=dict(clip=clip),
-    roi_head=dict(bbox_head=dict(embed_dims=768, fc_out_channels=768)),
+    roi_head=dict(bbox_head=dict(fc_out_channels=768)),
 )

@@ -31,7 +31,6 @@ model = dict(
             finest_scale=30,
         ),
         bbox_head=dict(
-            embed_dims=128,
             in_channels=64,
             num_shared_convs=0,
             fc_out_channels=256,

@@ -46,7 +46,6 @@ model = dict(
         bbox_head=dict(
             _delete_=True,
             type='harmoclip_mm.TextEmbeddingBBoxHead',
-            embed_dims=512,
             templates='vild63',
             scale=50.0,
             in_channels=256,

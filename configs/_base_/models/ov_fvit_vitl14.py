@@ -11,6 +11,6 @@ model = dict(
     rpn_head=dict(anchor_generator=dict(strides=strides)),
     roi_head=dict(
         bbox_roi_extractor=dict(featmap_strides=strides[:4]),
-        bbox_head=dict(embed_dims=768, fc_out_channels=768),
+        bbox_head=dict(fc_out_channels=768),
     ),
 )
