@@ -1,0 +1,210 @@
+"""Nothing is made on another device, and few steps wait for one.
+
+Fake tensors of a device that need not be there compute shapes and refuse to
+mix devices. What depends on values cannot be computed so and is stood in for:
+the cut of texts at their longest, distinct rows, and places of a mask.
+"""
+
+from collections import Counter
+
+import pytest
+import tiny_clips
+import torch
+from mmengine.structures import InstanceData
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.overrides import TorchFunctionMode
+
+from harmoclip_mm.models.towers import text_encoder
+from harmoclip_mm.registry import MODELS
+
+CLIPS = {
+    'vit': None,
+    'siglip': tiny_clips.SIGLIP,
+    'pe': tiny_clips.PE,
+    'eva02': tiny_clips.EVA02,
+    'convnext': tiny_clips.CONVNEXT,
+    'resnet': tiny_clips.RESNET,
+}
+CROPS = dict(crop_extractor=dict(type='CropFeatureExtractor', crop_size=32))
+GR = 'RegionAlignmentHead'
+METHODS = {
+    'harmoclip': {},
+    'fineclip': dict(
+        heads=dict(gr=dict(type=GR, mode='both', crop_encoder='online')),
+        **CROPS,
+    ),
+    'clipself': dict(
+        heads=dict(gr=dict(type=GR, mode='crop', crop_encoder='teacher')),
+        **CROPS,
+    ),
+    'regionclip': dict(
+        heads=dict(
+            gr=dict(type=GR, mode='text'),
+            kd=dict(type='ConceptDistillationHead', view='crop'),
+        ),
+        **CROPS,
+    ),
+    'siglip': dict(
+        heads=dict(
+            lrc=dict(
+                type='RegionPhraseHead',
+                loss=dict(type='SigmoidContrastiveLoss'),
+            )
+        )
+    ),
+    'micro-batches': dict(micro_batch_size=2),
+}
+TASKS = {
+    'boxes and retrieval': None,
+    'proposals': dict(proposals=dict(type='ProposalClassPredictor')),
+    'candidates': dict(texts=dict(type='CandidateTextPredictor')),
+    'referring': dict(boxes=dict(type='ReferringPredictor')),
+    'images': dict(images=dict(type='ImageClassPredictor')),
+}
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Runs a model and samples on a device that is not there."""
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    monkeypatch.setattr(text_encoder, '_cut', lambda ids, needed: ids)
+    monkeypatch.setattr(
+        torch.Tensor,
+        'unique',
+        lambda x, **_: (x, torch.arange(len(x), device=x.device)),
+    )
+
+    def nonzero(x, as_tuple=False):
+        places = x.new_zeros((3, x.dim()), dtype=torch.long)
+        return places.unbind(1) if as_tuple else places
+
+    monkeypatch.setattr(torch.Tensor, 'nonzero', nonzero)
+    monkeypatch.setattr(FakeTensor, '__bool__', lambda x: False)
+    fake = FakeTensorMode()
+
+    def away(tensor):
+        return fake.from_tensor(tensor).to('cuda')
+
+    def move(part):
+        for key in list(part.keys()):
+            value = part.get(key)
+            if isinstance(value, InstanceData):
+                move(value)
+            value = getattr(value, 'tensor', value)
+            if isinstance(value, torch.Tensor):
+                delattr(part, key)
+                setattr(part, key, away(value))
+
+    def run(cfg, samples, mode):
+        model = MODELS.build(cfg).train(mode == 'loss')
+        with fake:
+            for sample in samples:
+                move(sample)
+            model._apply(away)
+            img = torch.empty((len(samples), 3, 64, 64), device='cuda')
+            return model(img, samples, mode=mode)
+
+    yield run
+    torch.__future__.set_overwrite_module_params_on_conversion(False)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_losses_are_where_the_images_are(elsewhere, tiny_cfg, samples, method):
+    losses = elsewhere({**tiny_cfg, **METHODS[method]}, samples, 'loss')
+    assert {loss.device.type for loss in losses.values()} == {'cuda'}
+
+
+@pytest.mark.parametrize('clip', CLIPS)
+def test_towers_of_every_family(elsewhere, tiny_cfg, make_sample, clip):
+    cfg = dict(tiny_cfg, clip=CLIPS[clip] or tiny_cfg['clip'])
+    if CLIPS[clip] is not None:
+        cfg.update(predictors=None, heads=dict())
+    pooled = elsewhere(cfg, [make_sample('', [])] * 2, 'tensor')
+    assert pooled.device.type == 'cuda' and len(pooled) == 2
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_predictions_are_where_the_images_are(
+    elsewhere, tiny_cfg, samples, task, monkeypatch
+):
+    if TASKS[task]:
+        tiny_cfg['predictors'] = TASKS[task]
+    if task == 'proposals':  # the NMS counts, which a fake cannot
+        monkeypatch.setattr(
+            'harmoclip_mm.models.predictors.proposal_class_predictor.'
+            'batched_nms',
+            lambda boxes, scores, labels, cfg: (
+                boxes,
+                torch.arange(len(boxes), device=boxes.device),
+            ),
+        )
+    for sample in samples:
+        sample.candidate_ids = torch.ones(1, 77).long()
+        sample.proposals = InstanceData(
+            bboxes=torch.rand(4, 4), scores=torch.rand(4)
+        )
+    for sample in elsewhere(tiny_cfg, samples, 'predict'):
+        made = sample.get('pred_instances', sample)
+        found = [v for v in made.values() if isinstance(v, torch.Tensor)]
+        assert found and {each.device.type for each in found} == {'cuda'}
+
+
+def test_a_tensor_of_another_device_is_found(elsewhere, tiny_cfg, samples):
+    class Forgetful(torch.nn.Module):
+        def forward(self, left, right, groups, scale, bias=None):
+            return (left * torch.ones(len(left), 1)).sum()
+
+    MODELS.register_module(module=Forgetful)
+    try:
+        tiny_cfg['heads'] = dict(
+            lrc=dict(type='RegionPhraseHead', loss=dict(type='Forgetful'))
+        )
+        with pytest.raises(RuntimeError, match='device'):
+            elsewhere(tiny_cfg, samples, 'loss')
+    finally:
+        MODELS._module_dict.pop('Forgetful')
+
+
+class Waits(TorchFunctionMode):
+    """Counts what waits for the device to know a value."""
+
+    NAMES = (
+        'item',
+        'tolist',
+        'cpu',
+        'numpy',
+        'nonzero',
+        '__bool__',
+        '__int__',
+    )
+
+    def __init__(self):
+        super().__init__()
+        self.found = Counter()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, '__name__', '')
+        if name in self.NAMES or name.startswith('unique'):
+            self.found[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_waits_for_few_values(tiny_model, make_sample):
+    """As often for eight images with many regions as for one with one."""
+    box = [0.0, 0.0, 16.0, 16.0]
+    counts = []
+    for images, regions in ((1, 1), (8, 5)):
+        samples = [
+            make_sample(f'a dog and cat {i}', [(box, 'dog', True)] * regions)
+            for i in range(images)
+        ]
+        with Waits() as waits:
+            losses = tiny_model(
+                torch.rand(images, 3, 32, 32), samples, mode='loss'
+            )
+            sum(losses.values()).backward()
+        counts.append(waits.found)
+    assert counts[0] == counts[1]
+    # two cuts at the longest text, distinct phrases, tokens of lexemes, and
+    # whether a phrase is a text of its own
+    assert sum(counts[0].values()) == 5
