@@ -115,15 +115,16 @@ def enable_amp(cfg: Config) -> None:
 
 
 def enable_drawing(cfg: Config, folder: str) -> None:
-    """Let mmdet's hook draw every test image into ``folder``."""
+    """Let a hook draw every test image into ``folder``."""
     hooks = cfg.setdefault('default_hooks', {})
-    hook = hooks.get('visualization') or {'type': 'mmdet.DetVisualizationHook'}
     # probabilities over many classes are small, so no threshold, unless the
-    # config of a detector has one; the hook would join a relative folder anew
-    # for every image
-    hook.setdefault('score_thr', 0.0)
-    hook.update(draw=True, test_out_dir=osp.abspath(folder))
-    hooks['visualization'] = hook
+    # config of a detector has one
+    score_thr = (hooks.get('visualization') or {}).get('score_thr', 0.0)
+    hooks['visualization'] = {
+        'type': 'harmoclip_mm.DrawPredictionsHook',
+        'out_dir': folder,
+        'score_thr': score_thr,
+    }
     # mmengine's visualizer would read names with `$` as formulas
     mpl.rcParams['text.parse_math'] = False
     if not cfg.get('visualizer'):

@@ -5,6 +5,7 @@ from .exact_resume import ExactResumeHook, ResumableEpochTrainLoop
 from .hooks import (
     AtomicCheckpointHook,
     DataHealthHook,
+    DrawPredictionsHook,
     InvalidLossHook,
 )
 from .launch import LAUNCHERS, close_launcher, setup_launcher
@@ -18,6 +19,7 @@ __all__ = [
     'BackboneLayerDecayOptimWrapperConstructor',
     'CheckpointGuard',
     'DataHealthHook',
+    'DrawPredictionsHook',
     'ExactResumeHook',
     'InvalidLossHook',
     'ResumableEpochTrainLoop',

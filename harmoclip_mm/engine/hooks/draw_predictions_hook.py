@@ -1,0 +1,88 @@
+"""Pictures of the predictions of a test."""
+
+import os.path as osp
+from collections import Counter
+from typing import Any, Optional, Sequence
+
+import mmcv
+import mmengine.fileio as fileio
+from mmcv.transforms import LoadImageFromFile
+from mmdet.structures import DetDataSample
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from harmoclip_mm.registry import HOOKS
+
+__all__ = ['DrawPredictionsHook']
+
+
+@HOOKS.register_module()
+class DrawPredictionsHook(Hook):
+    """Draws the predictions of every test image into a folder.
+
+    The photo is decoded as the data set decodes it. mmdet's
+    ``DetVisualizationHook`` turns every photo by its EXIF data, also where
+    boxes are those of the photo as stored, and of two images of one name
+    keeps the last.
+
+    Args:
+        out_dir (str): The folder.
+        score_thr (float): Boxes of lower probability are left out. Defaults
+            to 0.
+        backend_args (dict, optional): File backend of the images.
+    """
+
+    def __init__(
+        self,
+        out_dir: str,
+        score_thr: float = 0.0,
+        backend_args: Optional[dict] = None,
+    ) -> None:
+        self.out_dir = out_dir
+        self.score_thr = score_thr
+        self.backend_args = backend_args
+        self._written: Counter = Counter()
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[DetDataSample] = (),
+    ) -> None:
+        """Draw the samples of a batch.
+
+        Args:
+            runner (Runner): The runner.
+            batch_idx (int): Not used.
+            data_batch (Any): Not used.
+            outputs (Sequence[DetDataSample]): The samples with predictions.
+        """
+        flag = _color_type(runner.test_dataloader.dataset)
+        for sample in outputs:
+            content = fileio.get(sample.img_path, self.backend_args)
+            image = mmcv.imfrombytes(content, flag=flag, channel_order='rgb')
+            name = osp.basename(sample.img_path)
+            self._written[name] += 1
+            if self._written[name] > 1:
+                stem, end = osp.splitext(name)
+                name = f'{stem}_{self._written[name]}{end}'
+            runner.visualizer.add_datasample(
+                name,
+                image,
+                data_sample=sample,
+                pred_score_thr=self.score_thr,
+                out_file=osp.join(self.out_dir, name),
+            )
+
+
+def _color_type(dataset: Any) -> str:
+    """How a data set, or the first that it wraps, decodes its images."""
+    while not hasattr(dataset, 'pipeline') and hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    datasets = getattr(dataset, 'datasets', [dataset])
+    steps = getattr(datasets[0], 'pipeline', None)
+    for step in getattr(steps, 'transforms', ()):
+        if isinstance(step, LoadImageFromFile):
+            return step.color_type
+    return 'color'
