@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,14 +12,12 @@ from open_clip.factory import (
     get_tokenizer,
     load_checkpoint,
 )
+from references import EVA, OPEN_CLIP, QUICK, SIGLIP
 
 import harmoclip_mm
 from harmoclip_mm import export_clip, load_clip
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.registry import MODELS
-
-sys.path.append(str(Path(__file__).parents[1] / 'models' / 'checkpoints'))
-from references import EVA, OPEN_CLIP, QUICK, SIGLIP
 
 TEXTS = ['a dog', "a photo of a red star, isn't it?", '', 'word ' * 100]
 PREPROCESS = dict(mean=[0.5, 0.5, 0.5], std=[0.2, 0.2, 0.2])
