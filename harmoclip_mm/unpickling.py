@@ -1,9 +1,9 @@
 """Pickles of plain data, read without running code of them.
 
 This module is a ``pickle_module`` for :func:`torch.load`. It finds what
-torch's own ``weights_only=True`` finds and, which that can be told by no torch
-before 2.6, the arrays and log buffers that mmengine's Runner and
-``tools/test.py --out`` save.
+torch's own ``weights_only=True`` finds, and the arrays and log buffers that
+mmengine's Runner and ``tools/test.py --out`` save: before torch 2.6, torch
+cannot be told to find more.
 """
 
 import io

@@ -73,7 +73,7 @@ def load_clip(
     clip = clip_of(found) if arch is None else arch
     towers = copy.deepcopy(dict(found.towers))
     vision = towers.setdefault('backbone', {})
-    if any('.dense_pool.' in name for name in found.weights):
+    if any(name.startswith('visual.dense_pool.') for name in found.weights):
         vision['dense_head'] = 'copy'
     vision.update(backbone or {})
     model = MODELS.build(

@@ -14,12 +14,8 @@ from harmoclip_mm.errors import CheckpointError
 
 Shapes = Mapping[str, Sequence[int]]
 Facts = Mapping[str, Mapping[str, Any]]  # traits by tower
-# These are resized to the grid of the tower that loads them.
-_GRIDS = (
-    'visual.positional_embedding',
-    'visual.trunk.pos_embed',
-    'visual.attnpool.positional_embedding',
-)
+# Resized to the grid of the tower that loads them.
+_POSITIONS = re.compile(r'visual\..*(positional_embedding|pos_embed)')
 # Of open_clip's schema beside the towers; a captioner has more.
 _KEYS = {'custom_text', 'quick_gelu', 'init_logit_scale', 'init_logit_bias'}
 
@@ -102,8 +98,11 @@ def differences(
     listed = []
     for name in sorted({*found, *wanted}):
         one, other = found.get(name, 'absent'), wanted.get(name, 'absent')
-        grid = any_grid and name in _GRIDS and one[-1] == other[-1]
-        if one != other and not (grid or name.endswith('batches_tracked')):
+        resized = any_grid and _POSITIONS.fullmatch(name)
+        if one != other and not (
+            (resized and one[-1] == other[-1])
+            or name.endswith('batches_tracked')
+        ):
             listed.append(f'{name} is {one} in the file, {other} in the model')
     for tower in sorted({*facts} & {*towers}):
         own = traits(towers[tower])
