@@ -138,7 +138,7 @@ def export_clip(
             f'{path} is a file, but transformers loads a folder: leave the '
             'suffix out.'
         )
-    weights, files, complaint = export(model, format, dense_head)
+    weights, files = export(model, format, dense_head, not is_file)
     if is_file:
         _save_weights(weights, path)
         print_log(
@@ -147,11 +147,6 @@ def export_clip(
             logger='current',
         )
         return
-    if complaint:
-        raise CheckpointError(
-            f'open_clip would load no folder {path}, since {complaint}: '
-            'export to a file (.pt or .safetensors), which needs no config.'
-        )
     os.makedirs(path, exist_ok=True)
     source = model.text_encoder.tokenizer.source
     if source is not None:

@@ -10,7 +10,7 @@ from harmoclip_mm.errors import CheckpointError, UsageError
 from harmoclip_mm.registry import CLIPS
 
 from .checkpoint import Checkpoint, read_checkpoint
-from .fitting import Facts, differences, fitting_clips, meta_towers, traits
+from .fitting import Facts, differences, fitting_clips, meta_clip, traits
 from .key_tables import OWN, rename
 
 # A head's own temperature is of no use once training is over, and a CLIP
@@ -42,7 +42,7 @@ def clip_of(checkpoint: Checkpoint) -> Any:
         )
     if checkpoint.clip is not None:
         spec = CLIPS.build(dict(type='CLIPSpec', clip=checkpoint.clip))
-        meta_towers(spec.model_cfg, path)  # which refuses unknown keys
+        meta_clip(spec.model_cfg, path)  # which refuses unknown keys
         return checkpoint.clip
     names, clause = fitting_clips(shapes, checkpoint.facts)
     if len(names) != 1:
@@ -108,8 +108,8 @@ def _known(checkpoint: Checkpoint) -> Facts:
     """Traits of the CLIP that a file says it is, else what it proves."""
     try:
         spec = CLIPS.build(dict(type='CLIPSpec', clip=checkpoint.clip))
-        towers = meta_towers(spec.model_cfg)
-        return {name: traits(tower) for name, tower in towers.items()}
+        towers = meta_clip(spec.model_cfg).named_children()
+        return {name: traits(tower) for name, tower in towers}
     except (UsageError, TypeError):  # it says none, or a folder elsewhere
         return checkpoint.facts
 
