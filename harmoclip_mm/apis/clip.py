@@ -72,7 +72,7 @@ def load_clip(
     clip = clip_of(found) if arch is None else arch
     towers = copy.deepcopy(dict(found.towers))
     vision = towers.setdefault('backbone', {})
-    if any('.dense_pool.' in name for name in found.weights):
+    if any(name.startswith('visual.dense_pool.') for name in found.weights):
         vision['dense_head'] = 'copy'
     vision.update(backbone or {})
     model = MODELS.build(
@@ -137,7 +137,7 @@ def export_clip(
             f'{path} is a file, but transformers loads a folder: leave the '
             'suffix out.'
         )
-    weights, files, complaint = export(model, format, dense_head)
+    weights, files = export(model, format, dense_head, not is_file)
     if is_file:
         _save_weights(weights, path)
         print_log(
@@ -146,11 +146,6 @@ def export_clip(
             logger='current',
         )
         return
-    if complaint:
-        raise CheckpointError(
-            f'open_clip would load no folder {path}, since {complaint}: '
-            'export to a file (.pt or .safetensors), which needs no config.'
-        )
     os.makedirs(path, exist_ok=True)
     source = model.text_encoder.tokenizer.source
     if source is not None:

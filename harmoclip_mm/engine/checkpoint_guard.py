@@ -7,7 +7,7 @@ names but our own. Here CLIP checkpoints of every format are read, only
 weights are read, and a file that does not fit is an error that says where.
 """
 
-import re
+import copy
 from typing import Any, Dict, Optional, Sequence
 
 from mmengine.hooks import Hook
@@ -24,7 +24,6 @@ from harmoclip_mm.models.checkpoints import (
     Checkpoint,
     check_clip,
     load_matching,
-    load_weights_only,
     read_checkpoint,
 )
 
@@ -40,25 +39,24 @@ def load_checkpoint_file(
     Args:
         filename (str): File, folder or address; a CLIP of any format, or any
             file of weights.
-        map_location (Any): As in :func:`torch.load`, for files that are no
-            foreign CLIP. Defaults to 'cpu'.
+        map_location (Any): What mmengine passes. Whoever keeps a tensor, as
+            an optimizer does, moves it. Defaults to 'cpu'.
 
     Returns:
-        Dict[str, Any]: What the file holds; a foreign CLIP as a dict with
-        its weights in our names under ``state_dict``.
+        Dict[str, Any]: What the file holds, on the CPU, with its weights in
+        our names under ``state_dict``.
 
     Raises:
         CheckpointError: If the file does not exist, is damaged, or holds
             objects that need code to be run.
     """
-    found = read_checkpoint(filename)
-    container = found.container
-    if found.format in (None, OWN) and 'state_dict' in (container or {}):
-        # Read again rather than mapped: an optimizer keeps the tensors that
-        # it is given, and the file may be overwritten by the training.
-        checkpoint = load_weights_only(found.path, map_location or 'cpu')
-    else:
-        checkpoint = {'state_dict': found.own_weights}
+    found, checkpoint = read_checkpoint(filename), {}
+    if found.format in (None, OWN) and 'state_dict' in (found.container or {}):
+        # Copied, since the file is mapped: an optimizer keeps the tensors
+        # that it is given, and the training may overwrite the file.
+        rest = {k: v for k, v in found.container.items() if k != 'state_dict'}
+        checkpoint = copy.deepcopy(rest)
+    checkpoint['state_dict'] = found.own_weights
     if found.format is not None:
         checkpoint[_CLIP] = found
     return checkpoint
@@ -110,8 +108,7 @@ class CheckpointGuard(Hook):
 
         Args:
             runner (Runner): The Runner.
-            checkpoint (dict): A state dict, or a dict that holds one under
-                ``state_dict``.
+            checkpoint (dict): What :func:`load_checkpoint_file` read.
 
         Raises:
             CheckpointError: If it does not fit.
@@ -126,18 +123,13 @@ class CheckpointGuard(Hook):
         clip: Optional[Checkpoint] = checkpoint.pop(_CLIP, None)
         if clip is not None:
             check_clip(model, clip)
-        loaded = checkpoint.get('state_dict', checkpoint)
-        # the revision that mmengine makes by default
-        state_dict = {
-            re.sub(r'^module\.', '', key): value
-            for key, value in loaded.items()
-        }
+        state_dict = checkpoint['state_dict']
         if self.strict:
             load_matching(model, state_dict, source, self.optional)
             return
         # A new training has its own start, hence its own teacher.
-        for key in [k for k in loaded if k.startswith(TEACHER)]:
-            del loaded[key]
+        for key in [k for k in state_dict if k.startswith(TEACHER)]:
+            del state_dict[key]
         own = model.state_dict()
         if not any(
             key in own and getattr(value, 'shape', None) == own[key].shape

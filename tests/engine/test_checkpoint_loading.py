@@ -12,7 +12,6 @@ from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import (
     load_matching,
     load_weights_only,
-    unpickling,
 )
 
 
@@ -26,11 +25,7 @@ class _Attack:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.mark.parametrize('can_allow', [True, False])
-def test_a_checkpoint_of_the_runner(tmp_path, monkeypatch, can_allow):
-    """On a torch that can be told what to allow, and on older ones."""
-    if not can_allow:
-        monkeypatch.setattr(unpickling, 'CAN_ALLOW', False)
+def test_a_checkpoint_of_the_runner(tmp_path):
     hub = MessageHub.get_instance('test_checkpoint')
     hub.update_scalar('train/loss', 0.25)
     hub.update_info('array', np.arange(3, dtype=np.float32))
@@ -63,10 +58,7 @@ def test_code_of_a_file_is_never_run(tmp_path):
     assert not (tmp_path / 'made').exists()
 
 
-@pytest.mark.parametrize('can_allow', [True, False])
-def test_getattr_serves_log_buffers_alone(tmp_path, monkeypatch, can_allow):
-    if not can_allow:
-        monkeypatch.setattr(unpickling, 'CAN_ALLOW', False)
+def test_getattr_serves_log_buffers_alone(tmp_path):
 
     class Getattr:
         def __init__(self, *args):

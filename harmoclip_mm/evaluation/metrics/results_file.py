@@ -1,6 +1,5 @@
 """Reading what ``tools/test.py --out`` wrote, without running code of it."""
 
-import io
 import os.path as osp
 import pickle
 from typing import Any, Dict, List
@@ -8,55 +7,12 @@ from typing import Any, Dict, List
 import numpy as np
 import torch
 
+from harmoclip_mm import unpickling
 from harmoclip_mm.errors import UsageError
 
 from .checks import check_unique
 
 _REMEDY = 'give a file that tools/test.py --out wrote'
-
-
-def _storage_from_bytes(data: bytes) -> Any:
-    """``torch.storage._load_from_bytes``, which would unpickle anything."""
-    return torch.load(io.BytesIO(data), weights_only=True)
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickles dicts, lists, tensors and arrays, and nothing else."""
-
-    REPLACED = {('torch.storage', '_load_from_bytes'): _storage_from_bytes}
-    ALLOWED = {
-        ('collections', 'OrderedDict'),
-        ('_codecs', 'encode'),  # bytes of protocol 2
-        ('torch', 'Size'),
-        ('torch._utils', '_rebuild_tensor'),
-        ('torch._utils', '_rebuild_tensor_v2'),
-        ('numpy', 'dtype'),
-        ('numpy', 'ndarray'),
-    }
-    # of numpy 1 and 2, whose core moved
-    NUMPY_CORE = {
-        'numpy.core.multiarray': ('_reconstruct', 'scalar'),
-        'numpy._core.multiarray': ('_reconstruct', 'scalar'),
-        'numpy.core.numeric': ('_frombuffer',),
-        'numpy._core.numeric': ('_frombuffer',),
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Look up a name that the file asks for.
-
-        Raises:
-            UnpicklingError: If plain data does not need it.
-        """
-        if (module, name) in self.REPLACED:
-            return self.REPLACED[module, name]
-        if name in self.NUMPY_CORE.get(module, ()):
-            # the file may be of the other numpy, 1 or 2
-            core = 'core' if np.__version__.startswith('1.') else '_core'
-            leaf = module.split('.')[-1]
-            return super().find_class(f'numpy.{core}.{leaf}', name)
-        if (module, name) in self.ALLOWED:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f'{module}.{name}')
 
 
 def load_results(path: str) -> List[Dict[str, Any]]:
@@ -86,7 +42,7 @@ def load_results(path: str) -> List[Dict[str, Any]]:
         raise UsageError(f'results file {path} does not exist; {_REMEDY}')
     try:
         with open(path, 'rb') as file:
-            records = _PlainUnpickler(file).load()
+            records = unpickling.load(file)
     except pickle.UnpicklingError as error:
         raise UsageError(
             f'results file {path} is damaged, or holds more than predictions '

@@ -43,7 +43,8 @@ class Checkpoint(NamedTuple):
         path (str): The file, for messages.
         weights (Dict[str, Tensor]): Tensors by name, possibly mapped from
             the file: to be copied, not kept. Those of a CLIP have
-            open_clip's names, the text tower's in ``text.``.
+            open_clip's names, the text tower's in ``text.``; what else a
+            training of ours holds has its own.
         container (Any): The object that held the state dict, if any.
         format (str, optional): Format of a CLIP; None of anything else.
         clip (str | Mapping, optional): The CLIP that the file, or a config
@@ -51,7 +52,6 @@ class Checkpoint(NamedTuple):
         facts (Facts): What is known for certain of its towers.
         towers (Mapping[str, Dict]): Arguments of ``backbone`` and
             ``text_encoder`` in the config of a training of ours.
-        rest (Mapping[str, Tensor]): What else such a training holds.
     """
 
     path: str
@@ -61,14 +61,14 @@ class Checkpoint(NamedTuple):
     clip: Any = None
     facts: Mapping[str, Mapping] = {}
     towers: Mapping[str, Dict] = {}
-    rest: Mapping[str, Tensor] = {}
 
     @property
     def own_weights(self) -> Dict[str, Tensor]:
         """All weights by our names."""
         if self.format is None:
             return self.weights
-        return {**rename(self.weights, TABLES[OWN], back=True)[0], **self.rest}
+        weights, rest = rename(self.weights, TABLES[OWN], back=True)
+        return {**weights, **rest}
 
     @property
     def is_whole(self) -> bool:
@@ -77,11 +77,15 @@ class Checkpoint(NamedTuple):
 
     @property
     def shapes(self) -> Dict[str, Tuple[int, ...]]:
-        """Shapes of open_clip's own weights, hence without a second pool."""
+        """Shapes of open_clip's own weights.
+
+        Hence without a second pool, or what else is in a training of ours.
+        """
+        ours = ('visual.', 'text.', 'logit_') if self.format == OWN else ''
         return {
             name: tuple(value.shape)
             for name, value in self.weights.items()
-            if not name.startswith('visual.dense_pool.')
+            if name.startswith(ours) and '.dense_pool.' not in name
         }
 
 
@@ -141,17 +145,19 @@ def _recognise(found: Checkpoint, quick_gelu: Optional[bool]) -> Checkpoint:
     if quick_gelu is None and 'input_resolution' in found.weights:
         quick_gelu = True  # OpenAI's numbers beside OpenAI's weights
     weights, rest = rename(found.weights, TABLES[form])
-    if form != OWN:  # whose rest is heads and the like
-        weights.update(rest)
-    for name in [name for name in weights if _COMPUTED.fullmatch(name)]:
-        del weights[name]
+    kept = rest if form == OWN else {}  # heads and the like
+    weights = {
+        name: value
+        for name, value in {**weights, **rest}.items()
+        if name in kept or not _COMPUTED.fullmatch(name)
+    }
     for name in {'logit_scale', 'logit_bias'} & {*weights}:
         weights[name] = weights[name].reshape(())
     found = found._replace(format=form, weights=weights)
     folder, file = osp.split(found.path)
     if form == OWN:
         clip, towers = own_config(found.container)
-        return found._replace(clip=clip, towers=towers, rest=rest)
+        return found._replace(clip=clip, towers=towers)
     # Beside a file of any other name a config may be anything's.
     beside = folder if file in WEIGHT_FILES else ''
     config = 'config.json' if 'hugging' in form else 'open_clip_config.json'

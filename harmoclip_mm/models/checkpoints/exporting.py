@@ -13,8 +13,8 @@ from .key_tables import OPEN_CLIP, OWN, TABLES, rename, rows
 
 
 def export(
-    model: nn.Module, format: str, dense_head: bool
-) -> Tuple[Dict[str, Tensor], Dict[str, Any], str]:
+    model: nn.Module, format: str, dense_head: bool, folder: bool
+) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
     """Takes a ``HarmoCLIP`` to the names and configs of a format.
 
     Args:
@@ -22,11 +22,11 @@ def export(
         format (str): ``'open_clip'`` or ``'huggingface'``.
         dense_head (bool): Whether to keep a second pool, as
             ``visual.dense_pool``.
+        folder (bool): Whether open_clip has to build the model by its config.
 
     Returns:
-        Tuple[Dict[str, Tensor], Dict[str, Any], str]: Weights by the
-        format's names; text, or content of JSON, by name of file; and why
-        they cannot be loaded as a folder, or ``''``.
+        Tuple[Dict[str, Tensor], Dict[str, Any]]: Weights by the format's
+        names; and text, or content of JSON, by name of file.
 
     Raises:
         CheckpointError: If the format has no place for the model.
@@ -49,15 +49,22 @@ def export(
                 f"transformers' {kind}Model has another set of weights: "
                 f"{[*strange, *lacking][0]}; export to 'open_clip'."
             )
-        return theirs, write_files(kind, theirs, model), ''
+        return theirs, write_files(kind, theirs, model)
     spec, size = model.spec, list(model.backbone.img_size)
     cfg = copy.deepcopy(spec.model_cfg)
     cfg['vision_cfg']['image_size'] = size[0] if size[0] == size[1] else size
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    complaint = ''.join(differences(found, {}, shapes_of(cfg), {})[:1])
+    if folder:
+        found = {name: tuple(value.shape) for name, value in weights.items()}
+        listed = differences(found, {}, shapes_of(cfg), {})
+        if listed:
+            raise CheckpointError(
+                f'open_clip would load no folder of {spec.name}, since '
+                f'{listed[0]}: export to a file (.pt or .safetensors), which '
+                'needs no config.'
+            )
     if not spec.custom_text:
         bare, rest = rename(weights, OPEN_CLIP, back=True)
         weights = {**rest, **bare}
     preprocess = dict(spec.preprocess_cfg, size=size)
     configs = dict(model_cfg=cfg, preprocess_cfg=preprocess)
-    return weights, {'open_clip_config.json': configs}, complaint
+    return weights, {'open_clip_config.json': configs}

@@ -1,4 +1,4 @@
-"""Which CLIPs weights fit, told by towers on the meta device."""
+"""Which CLIPs weights fit, told by CLIPs on the meta device."""
 
 import json
 import re
@@ -7,33 +7,26 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import open_clip
 import torch
-from open_clip.model import _build_text_tower, _build_vision_tower
+from open_clip.model import CustomTextCLIP
 from torch import nn
 
 from harmoclip_mm.errors import CheckpointError
 
 Shapes = Mapping[str, Sequence[int]]
 Facts = Mapping[str, Mapping[str, Any]]  # traits by tower
-# These are resized to the grid of the tower that loads them.
-_GRIDS = (
-    'visual.positional_embedding',
-    'visual.trunk.pos_embed',
-    'visual.attnpool.positional_embedding',
-)
-# Of open_clip's schema beside the towers; a captioner has more.
-_KEYS = {'custom_text', 'quick_gelu', 'init_logit_scale', 'init_logit_bias'}
+# Resized to the grid of the tower that loads them.
+_POSITIONS = re.compile(r'visual\..*(positional_embedding|pos_embed)')
 
 
-def meta_towers(
-    model_cfg: Mapping[str, Any], source: str = ''
-) -> Mapping[str, nn.Module]:
-    """Builds open_clip's ``visual`` and ``text`` of a CLIP in its schema.
+def meta_clip(model_cfg: Mapping[str, Any], source: str = '') -> nn.Module:
+    """Builds open_clip's model of a CLIP in its schema, on the meta device.
 
-    On the meta device; without ``text`` if a hub tells its shape. If there is
-    no such CLIP, a CheckpointError names the ``source`` of its config.
+    With the text tower in ``text``; without it if a hub tells its shape. If
+    there is no such CLIP, a CheckpointError names the ``source`` of its
+    config.
     """
     try:
-        return _meta_towers(json.dumps(model_cfg, sort_keys=True))
+        return _meta_clip(json.dumps(model_cfg, sort_keys=True))
     except Exception as error:  # whatever a builder makes of a wrong value
         raise CheckpointError(
             f'open_clip can build no CLIP as {source} says it: {error}'
@@ -41,29 +34,22 @@ def meta_towers(
 
 
 @lru_cache(maxsize=64)
-def _meta_towers(text: str) -> Mapping[str, nn.Module]:
+def _meta_clip(text: str) -> nn.Module:
     cfg = json.loads(text)
-    strange = {*cfg} - _KEYS - {'embed_dim', 'vision_cfg', 'text_cfg'}
-    if strange:
-        raise TypeError(f'unexpected {", ".join(sorted(strange))}')
-    vision = dict(cfg['vision_cfg'], timm_model_pretrained=False)
-    dims, quick = cfg['embed_dim'], cfg.get('quick_gelu', False)
+    cfg.pop('custom_text', None)
+    cfg['vision_cfg']['timm_model_pretrained'] = False
+    elsewhere = cfg['text_cfg'].get('hf_model_name')
     with torch.device('meta'):
-        towers = dict(visual=_build_vision_tower(dims, vision, quick))
-        if not cfg['text_cfg'].get('hf_model_name'):
-            towers['text'] = _build_text_tower(dims, cfg['text_cfg'], quick)
-    return towers
+        clip = CustomTextCLIP(**dict(cfg, text_cfg={}) if elsewhere else cfg)
+    if elsewhere:
+        del clip.text
+    return clip
 
 
 def shapes_of(model_cfg: Mapping[str, Any]) -> Shapes:
     """Shapes of a CLIP's weights by open_clip's names, text in ``text.``."""
-    shapes = {'logit_scale': ()}
-    if model_cfg.get('init_logit_bias') is not None:
-        shapes['logit_bias'] = ()
-    for tower, module in meta_towers(model_cfg).items():
-        for name, value in module.state_dict().items():
-            shapes[f'{tower}.{name}'] = tuple(value.shape)
-    return shapes
+    weights = meta_clip(model_cfg).state_dict()
+    return {name: tuple(value.shape) for name, value in weights.items()}
 
 
 def traits(tower: nn.Module) -> Dict[str, Any]:
@@ -102,8 +88,11 @@ def differences(
     listed = []
     for name in sorted({*found, *wanted}):
         one, other = found.get(name, 'absent'), wanted.get(name, 'absent')
-        grid = any_grid and name in _GRIDS and one[-1] == other[-1]
-        if one != other and not (grid or name.endswith('batches_tracked')):
+        resized = any_grid and _POSITIONS.fullmatch(name)
+        if one != other and not (
+            (resized and one[-1] == other[-1])
+            or name.endswith('batches_tracked')
+        ):
             listed.append(f'{name} is {one} in the file, {other} in the model')
     for tower in sorted({*facts} & {*towers}):
         own = traits(towers[tower])
@@ -125,7 +114,7 @@ def fitting_clips(found: Shapes, facts: Facts) -> Tuple[List[str], str]:
 
     def differing(name: str) -> List[str]:
         cfg = open_clip.get_model_config(name)
-        towers, shapes = meta_towers(cfg), found
+        towers, shapes = dict(meta_clip(cfg).named_children()), found
         if 'text' not in towers:  # as far as can be told
             shapes = {k: v for k, v in found.items() if k[:5] != 'text.'}
         return differences(shapes, facts, shapes_of(cfg), towers)
@@ -143,27 +132,36 @@ def fitting_clips(found: Shapes, facts: Facts) -> Tuple[List[str], str]:
 
 def _distances(found: Shapes) -> Dict[str, int]:
     """How many of a few sizes are others in each CLIP of open_clip."""
-    tokens = found.get('text.token_embedding.weight')
-    positions = found.get('text.positional_embedding')
-    patches = found.get('visual.conv1.weight')
-    timm = any(name.startswith('visual.trunk.') for name in found)
     norms = re.compile(r'text\.transformer\.resblocks\.\d+\.ln_1\.weight')
     depth = len(list(filter(norms.fullmatch, found)))
+    timm = any(name.startswith('visual.trunk.') for name in found)
+    joint = (  # a parameter (C, D), or a layer's weight (D, C)
+        *found.get('text.text_projection', ())[1:],
+        *found.get('text.text_projection.weight', ())[:1],
+    )
     away = {}
     for name in open_clip.list_models():
         cfg = open_clip.get_model_config(name)
+        if 'multimodal_cfg' in cfg:
+            continue
         vision, text = cfg['vision_cfg'], cfg['text_cfg']
         width, side = text.get('width', 512), vision.get('patch_size', 16)
         native = 'hf_model_name' not in text
-        pairs = [(timm, 'timm_model_name' in vision)]
-        if tokens and positions and native:
-            pairs.append((tokens, (text.get('vocab_size', 49408), width)))
-            pairs.append((positions, (text.get('context_length', 77), width)))
-            pairs.append((depth, text.get('layers', 12)))
-        else:
-            pairs.append((tokens is None, not native))
+        layers = text.get('layers', 12) if native else 0
+        fits = [
+            timm == ('timm_model_name' in vision),
+            depth == layers,
+            joint in ((), (cfg['embed_dim'],)),
+        ]
+        wanted = {}
+        if native:
+            vocabulary = text.get('vocab_size', 49408)
+            length = text.get('context_length', 77)
+            wanted['text.token_embedding.weight'] = (vocabulary, width)
+            wanted['text.positional_embedding'] = (length, width)
         if 'visual.class_embedding' in found:
-            pairs.append((patches, (vision.get('width', 768), 3, side, side)))
-        if 'multimodal_cfg' not in cfg:
-            away[name] = sum(one != other for one, other in pairs)
+            patches = (vision.get('width', 768), 3, side, side)
+            wanted['visual.conv1.weight'] = patches
+        fits += [found.get(key) == shape for key, shape in wanted.items()]
+        away[name] = fits.count(False)
     return away

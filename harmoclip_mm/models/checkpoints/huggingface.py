@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from harmoclip_mm.errors import CheckpointError
 
 from .addresses import read_json
-from .fitting import Shapes, differences, fitting_clips, meta_towers, traits
+from .fitting import Shapes, differences, fitting_clips, meta_clip, traits
 
 _ACTIVATIONS = {
     'quick_gelu': 'quick_gelu',
@@ -74,7 +74,8 @@ def read_config(folder: str, shapes: Shapes) -> Dict[str, Any]:
         )
     if kind == 'CLIP' and not strange:
         clip = _clip_of(config)
-        strange = differences({}, facts, {}, meta_towers(clip, path))
+        towers = dict(meta_clip(clip, path).named_children())
+        strange = differences({}, facts, {}, towers)
     if strange:
         raise CheckpointError(
             f'{path} says {", ".join(strange)}: open_clip has no place for '
@@ -142,7 +143,7 @@ def _siglip_of(
         read_json(tokenizer).get('tokenizer_class') != 'SiglipTokenizer'
     ):
         clip['text_cfg']['hf_tokenizer_name'] = folder
-    own = traits(meta_towers(clip)['visual'])['activation']
+    own = traits(meta_clip(clip).visual)['activation']
     if own != acts['visual']:
         print_log(
             f'{folder}: the vision tower was trained with {acts["visual"]}; '

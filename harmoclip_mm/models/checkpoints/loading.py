@@ -10,7 +10,7 @@ from harmoclip_mm.errors import CheckpointError, UsageError
 from harmoclip_mm.registry import CLIPS
 
 from .checkpoint import Checkpoint, read_checkpoint
-from .fitting import Facts, differences, fitting_clips, meta_towers, traits
+from .fitting import Facts, differences, fitting_clips, meta_clip, traits
 from .key_tables import OWN, rename
 
 # A head's own temperature is of no use once training is over, and a CLIP
@@ -42,7 +42,7 @@ def clip_of(checkpoint: Checkpoint) -> Any:
         )
     if checkpoint.clip is not None:
         spec = CLIPS.build(dict(type='CLIPSpec', clip=checkpoint.clip))
-        meta_towers(spec.model_cfg, path)  # which refuses unknown keys
+        meta_clip(spec.model_cfg, path)  # which refuses unknown keys
         return checkpoint.clip
     names, clause = fitting_clips(shapes, checkpoint.facts)
     if len(names) != 1:
@@ -75,39 +75,32 @@ def check_clip(
         for tower, place in _PLACES.items()
     }
     holders = {k: v for k, v in holders.items() if hasattr(v, 'spec')}
-    own = {part + k: tuple(v.shape) for k, v in model.state_dict().items()}
-    wanted = rename(own, OWN)[0]
     if not holders:
         return
-    # What a single tower, or a detector, has no place for.
-    lacking = {*_PLACES} - {*holders}
-    if 'logit_scale' not in wanted:
-        lacking |= {'logit_scale', 'logit_bias'}
-    found, wanted = (
-        {
-            name: shape
-            for name, shape in side.items()
-            if name.split('.')[0] not in lacking and '.dense_pool.' not in name
-        }
-        for side in (checkpoint.shapes, wanted)
-    )
-    listed = differences(
-        found,
-        _known(checkpoint),
-        wanted,
-        {tower: getattr(holder, tower) for tower, holder in holders.items()},
-        any_grid=True,
-    )
+    own = {part + name: value for name, value in model.state_dict().items()}
+    wanted = Checkpoint('', rename(own, OWN)[0], format=OWN).shapes
+    # A single tower, or a detector, has no place for the rest of a CLIP.
+    places = {*holders, *(name for name in wanted if name[:5] == 'logit')}
+    if 'logit_scale' in places:
+        places.add('logit_bias')
+    lacking = {*_PLACES, 'logit_scale', 'logit_bias'} - places
+    found = {
+        name: shape
+        for name, shape in checkpoint.shapes.items()
+        if name.split('.')[0] not in lacking
+    }
+    towers = {tower: getattr(v, tower) for tower, v in holders.items()}
+    listed = differences(found, _known(checkpoint), wanted, towers, True)
     if listed:
-        names, clause = [], ''
+        clause = ''
         if checkpoint.is_whole:
-            names, clause = fitting_clips(checkpoint.shapes, checkpoint.facts)
-        built = {holder.spec.name for holder in holders.values()}
+            names, told = fitting_clips(checkpoint.shapes, checkpoint.facts)
+            clause = f'; {told}' if names else ''
+        built = ' and '.join({v.spec.name for v in holders.values()})
         raise CheckpointError(
-            f'checkpoint {checkpoint.path} is not of the CLIP '
-            f'{" and ".join(built)} that the model is built for '
-            f'({len(listed)} differences, the first: {listed[0]})'
-            f'{f"; {clause}" if names else ""}.'
+            f'checkpoint {checkpoint.path} is not of the CLIP {built} that '
+            f'the model is built for ({len(listed)} differences, the first: '
+            f'{listed[0]}){clause}.'
         )
 
 
@@ -115,8 +108,8 @@ def _known(checkpoint: Checkpoint) -> Facts:
     """Traits of the CLIP that a file says it is, else what it proves."""
     try:
         spec = CLIPS.build(dict(type='CLIPSpec', clip=checkpoint.clip))
-        towers = meta_towers(spec.model_cfg)
-        return {name: traits(tower) for name, tower in towers.items()}
+        towers = meta_clip(spec.model_cfg).named_children()
+        return {name: traits(tower) for name, tower in towers}
     except (UsageError, TypeError):  # it says none, or a folder elsewhere
         return checkpoint.facts
 

@@ -4,19 +4,15 @@ import io
 import os
 import pickle
 import re
-import types
 import zipfile
+from contextlib import suppress
 from typing import Any, Dict, Optional, Tuple
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
+from harmoclip_mm import unpickling
 from harmoclip_mm.errors import CheckpointError
-
-# Before torch 2.6 one cannot tell `weights_only=True` what else to allow.
-CAN_ALLOW = hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint')
 
 
 def load_weights_only(
@@ -51,18 +47,13 @@ def load_weights_only(
             raise RuntimeError('it is a TorchScript archive')
         if trust_pickle:
             return torch.load(path, weights_only=False, **kwargs)
-        if CAN_ALLOW:
-            allowed = [(made, name) for name, made in _allowed().items()]
-            with torch.serialization.safe_globals(allowed):
-                return torch.load(path, weights_only=True, **kwargs)
-        try:
+        with suppress(pickle.UnpicklingError):
             return torch.load(path, weights_only=True, **kwargs)
-        except pickle.UnpicklingError:
-            kwargs.update(weights_only=False, pickle_module=_restricted())
-            return torch.load(path, **kwargs)
+        kwargs.update(weights_only=False, pickle_module=unpickling)
+        return torch.load(path, **kwargs)
     except Exception as error:  # torch reports damage by half a dozen kinds
-        name = re.search(r'(?:GLOBAL|class|function) ([\w.]*\w)', str(error))
-        if not name or not isinstance(error, pickle.UnpicklingError):
+        name = re.search(r'GLOBAL (\S+)', str(error))
+        if not name:
             raise unreadable(path, error) from error
         raise CheckpointError(
             f'checkpoint {path} holds more than weights ({name[1]}), and '
@@ -84,50 +75,6 @@ def unreadable(path: str, error: Exception) -> CheckpointError:
         f'{start!r}) cannot be read, it is no checkpoint or its download is '
         f'incomplete: {(reason or "it ends too early").splitlines()[0]}'
     )
-
-
-def _history_method(buffer: Any, name: str) -> Any:
-    """``getattr`` for what mmengine's log buffers pickle, and no more."""
-    ours = buffer is HistoryBuffer or isinstance(buffer, HistoryBuffer)
-    if ours and name in ('current', 'max', 'mean', 'min'):
-        return getattr(buffer, name)
-    raise pickle.UnpicklingError('GLOBAL builtins.getattr is not allowed')
-
-
-def _allowed() -> Dict[str, Any]:
-    """What a checkpoint of mmengine's Runner holds beside tensors."""
-    multiarray = (getattr(np, '_core', None) or np.core).multiarray
-    allowed = {
-        'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
-        'builtins.getattr': _history_method,
-        '__builtin__.getattr': _history_method,  # in pickles of protocol 2
-        'numpy.ndarray': np.ndarray,
-        'numpy.dtype': np.dtype,
-    }
-    for core in ('numpy.core', 'numpy._core'):  # written by numpy 1 or 2
-        for name in ('_reconstruct', 'scalar'):
-            allowed[f'{core}.multiarray.{name}'] = getattr(multiarray, name)
-    for code in '?', 'u1', 'u4', 'i4', 'i8', 'f2', 'f4', 'f8', 'U':
-        kind = type(np.dtype(code))
-        allowed[f'{kind.__module__}.{kind.__name__}'] = kind
-    return allowed
-
-
-def _restricted() -> types.ModuleType:
-    """A ``pickle_module`` that finds what torch and we allow, and no more."""
-    found = {**torch._weights_only_unpickler._get_allowed_globals()}
-    found.update(_allowed())
-
-    class Unpickler(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            if f'{module}.{name}' not in found:
-                raise pickle.UnpicklingError(f'GLOBAL {module}.{name}')
-            return found[f'{module}.{name}']
-
-    made = types.ModuleType('pickle_of_weights')
-    made.Unpickler = Unpickler
-    made.load = lambda file, **kwargs: Unpickler(file, **kwargs).load()
-    return made
 
 
 def _is_torchscript(path: str) -> bool:
@@ -166,7 +113,7 @@ class _Shell:
     """Stands for any module or object of an archive."""
 
 
-class _ShellUnpickler(pickle.Unpickler):
+class _ShellUnpickler(unpickling.Unpickler):
     def __init__(self, reader: Any) -> None:
         super().__init__(io.BytesIO(reader.get_record('data.pkl')))
         self.reader = reader
@@ -174,16 +121,14 @@ class _ShellUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith('__torch__'):
             return _Shell
-        if (module, name) == ('collections', 'OrderedDict'):
-            return dict
+        if module == 'torch.jit._pickle':  # a typed container
+            return lambda value, *_: value
         dtype = getattr(torch, name.replace('Storage', '').lower(), None)
         if module == 'torch' and isinstance(dtype, torch.dtype):
             return dtype
         if module == 'torch._utils' and name.startswith('_rebuild_tensor'):
             return _strided
-        if module == 'torch.jit._pickle':  # a typed container
-            return lambda value, *_: value
-        raise pickle.UnpicklingError(f'it holds a {module}.{name}')
+        return super().find_class(module, name)
 
     def persistent_load(self, pid: Tuple) -> Tensor:
         _, dtype, key, _, _ = pid

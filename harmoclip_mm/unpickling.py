@@ -1,0 +1,77 @@
+"""Pickles of plain data, read without running code of them.
+
+This module is a ``pickle_module`` for :func:`torch.load`. It finds what
+torch's own ``weights_only=True`` finds, and the arrays and log buffers that
+mmengine's Runner and ``tools/test.py --out`` save: before torch 2.6, torch
+cannot be told to find more.
+"""
+
+import io
+import pickle
+from functools import lru_cache
+from typing import Any, Dict
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+__all__ = ['Unpickler', 'load']
+
+
+class Unpickler(pickle.Unpickler):
+    """Finds tensors, arrays and log buffers, and refuses all other names."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Look up a name that the file asks for.
+
+        Raises:
+            UnpicklingError: If plain data does not need it.
+        """
+        try:
+            return _found()[f'{module}.{name}']
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f'GLOBAL {module}.{name} is no plain data'
+            ) from None
+
+
+def load(file: Any, **kwargs) -> Any:
+    """Read a pickle from an open file, as :func:`pickle.load`."""
+    return Unpickler(file, **kwargs).load()
+
+
+@lru_cache(maxsize=1)
+def _found() -> Dict[str, Any]:
+    """What names in a file stand for."""
+    core = getattr(np, '_core', None) or np.core
+    found = {
+        **torch._weights_only_unpickler._get_allowed_globals(),
+        'torch.storage._load_from_bytes': _storage_from_bytes,
+        'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
+        'builtins.getattr': _history_method,
+        '__builtin__.getattr': _history_method,  # in pickles of protocol 2
+        'numpy.ndarray': np.ndarray,
+        'numpy.dtype': np.dtype,
+    }
+    for name in ('numpy.core', 'numpy._core'):  # written by numpy 1 or 2
+        for leaf, names in (
+            ('multiarray', ('_reconstruct', 'scalar')),
+            ('numeric', ('_frombuffer',)),
+        ):
+            for each in names:
+                made = getattr(getattr(core, leaf), each)
+                found[f'{name}.{leaf}.{each}'] = made
+    return found
+
+
+def _storage_from_bytes(data: bytes) -> Any:
+    """``torch.storage._load_from_bytes``, which would unpickle anything."""
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
+def _history_method(buffer: Any, name: str) -> Any:
+    """``getattr`` for what mmengine's log buffers pickle, and no more."""
+    ours = buffer is HistoryBuffer or isinstance(buffer, HistoryBuffer)
+    if ours and name in ('current', 'max', 'mean', 'min'):
+        return getattr(buffer, name)
+    raise pickle.UnpicklingError('GLOBAL builtins.getattr is no plain data')
