@@ -179,7 +179,7 @@ class ZeroShotClassifier(nn.Module):
     def _embed(
         self, text_encoder: nn.Module, ids: Tensor, masks: Optional[Tensor]
     ) -> Tensor:
-        features = text_encoder(ids)
+        features = text_encoder(ids, with_tokens=masks is not None)
         eot = F.normalize(features.pooled.float(), dim=-1)
         if masks is None:
             return eot

@@ -302,7 +302,8 @@ class HarmoCLIP(BaseModel):
         captions = None
         if needs & {'text', 'lexemes'}:
             captions = self.text_encoder(
-                torch.cat([each.caption_ids[:1] for each in data_samples])
+                torch.cat([each.caption_ids[:1] for each in data_samples]),
+                with_tokens='lexemes' in needs,
             )
         if 'text' in needs:
             found['text'] = F.normalize(captions.pooled, dim=-1)
@@ -419,7 +420,9 @@ class HarmoCLIP(BaseModel):
         texts = [texts] if isinstance(texts, str) else list(texts)
         ids = self.text_encoder.tokenizer.ids(texts)
         ids = ids.to(next(self.text_encoder.parameters()).device)
-        return F.normalize(self.text_encoder(ids).pooled, dim=-1)
+        return F.normalize(
+            self.text_encoder(ids, with_tokens=False).pooled, dim=-1
+        )
 
     def encode_dense(self, img: Tensor) -> Tensor:
         """Embeds every patch of images.

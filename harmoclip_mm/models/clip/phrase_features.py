@@ -52,7 +52,7 @@ def phrase_features(
     spans_only = 'lexemes' not in needs or bool(spans.all())
     if 'phrases' in needs or not spans_only:
         ids, place = gather('phrase_ids').unique(dim=0, return_inverse=True)
-        alone = text_encoder(ids)
+        alone = text_encoder(ids, with_tokens=not spans_only)
     if 'phrases' in needs:
         found['phrases'] = F.normalize(alone.pooled, dim=-1)[place[labels]]
     if 'lexemes' in needs:

@@ -35,7 +35,7 @@ from .families import (
     resize_pos_embed,
 )
 
-DENSE_MODES = ('value', 'token', 'qq+kk')
+DENSE_MODES = ('value', 'token')
 
 
 class VisionFeatures(NamedTuple):
@@ -75,9 +75,6 @@ class HarmoCLIPBackbone(BaseModule):
             - ``'value'``: the last step that mixes locations into the image
               embedding is applied to each location alone, see ``Family``.
             - ``'token'``: plain last block, final norm and projection.
-            - ``'qq+kk'``: self-self attention in the last block, the sum of
-              the query-query and key-key softmax applied to the values
-              (SCLIP, arXiv 2312.01597, section 3.2); transformers only.
 
             Defaults to ``'value'``.
         dense_head (str, optional): ``'copy'`` gives the dense map an
@@ -166,11 +163,6 @@ class HarmoCLIPBackbone(BaseModule):
             raise ValueError(
                 f'{name} knows no dense_mode {self.dense_mode!r}; choose '
                 f'one of {", ".join(map(repr, DENSE_MODES))}.'
-            )
-        if not transformer and self.dense_mode == 'qq+kk':
-            raise ValueError(
-                f"dense_mode 'qq+kk' needs attention in the last block, which "
-                f'{self.spec.name} ({family.name}) has not.'
             )
         if dense_head not in (None, 'copy'):
             raise ValueError(
@@ -286,9 +278,7 @@ class HarmoCLIPBackbone(BaseModule):
     @property
     def _dense_is_plain(self) -> bool:
         """Whether the dense map is made of the plain last block."""
-        return self.dense_mode == 'token' or (
-            self.dense_mode == 'value' and self.family.pool_name != 'cls'
-        )
+        return self.dense_mode == 'token' or self.family.pool_name != 'cls'
 
     def _forward(
         self,
@@ -383,21 +373,15 @@ class HarmoCLIPBackbone(BaseModule):
     ) -> Tuple[Optional[Tensor], Optional[Tensor]]:
         """CLS (B, 1, C) and patches (B, N, C) of the opened last block."""
         family, start = self.family, self.family.prefix
-        attend = F.scaled_dot_product_attention
-        by_value = self.dense_mode == 'value'
         query, key, value = family.project(
-            block, x, context, first_query_only=by_value or not with_patches
+            block, x, context, first_query_only=True
         )
         cls_token = patches = None
         if with_cls:
-            mixed = attend(query[:, :, :1], key, value)
+            mixed = F.scaled_dot_product_attention(query, key, value)
             cls_token = family.finish(block, x[:, :1], mixed)
         if with_patches:
-            if by_value:
-                mixed = value[:, :, start:]
-            else:
-                mixed = attend(query[:, :, start:], query, value)
-                mixed = mixed + attend(key[:, :, start:], key, value)
+            mixed = value[:, :, start:]
             patches = family.finish(block, x[:, start:], mixed)
         return cls_token, patches
 

@@ -14,7 +14,6 @@ from typing import (
     Dict,
     Mapping,
     Optional,
-    Sequence,
     Tuple,
     Union,
 )
@@ -200,19 +199,14 @@ def _from_name(name: str) -> CLIPSpec:
         return _spec(name, model_cfg, preprocess, folder)
     model_cfg = open_clip.get_model_config(name)
     if model_cfg is None:
-        raise UsageError(unknown_clip(name))
+        near = difflib.get_close_matches(name, open_clip.list_models(), 3, 0.5)
+        hint = f' (did you mean {" or ".join(near)}?)' if near else ''
+        raise UsageError(
+            f'clip {name!r} is neither a folder nor a name of open_clip{hint}'
+            '; `python -c "import open_clip; print(open_clip.list_models())"` '
+            'lists the names'
+        )
     return _spec(name, model_cfg, _trained_preprocessing(name))
-
-
-def unknown_clip(name: str) -> str:
-    """One sentence about a name that open_clip does not list."""
-    near = difflib.get_close_matches(name, open_clip.list_models(), 3, 0.5)
-    hint = f' (did you mean {" or ".join(near)}?)' if near else ''
-    return (
-        f'clip {name!r} is neither a folder nor a name of open_clip{hint}; '
-        '`python -c "import open_clip; print(open_clip.list_models())"` '
-        'lists the names'
-    )
 
 
 def _trained_preprocessing(name: str) -> Dict[str, Any]:
@@ -263,8 +257,3 @@ def _spec(
     preprocess = merge_preprocess_dict(PreprocessCfg(), dict(preprocess))
     preprocess['size'] = size
     return CLIPSpec(name, model_cfg, preprocess, folder)
-
-
-def listed_clips() -> Sequence[str]:
-    """Names of all CLIPs that open_clip lists."""
-    return open_clip.list_models()

@@ -29,7 +29,9 @@ def embed_texts(
     if len(flat):
         flat, index = flat.unique(dim=0, return_inverse=True)
     parts = [
-        F.normalize(text_encoder(chunk).pooled.float(), dim=-1)
+        F.normalize(
+            text_encoder(chunk, with_tokens=False).pooled.float(), dim=-1
+        )
         for chunk in flat.split(chunk_size)
     ]
     rows = torch.cat(parts)[index]

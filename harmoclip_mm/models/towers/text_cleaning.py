@@ -22,6 +22,7 @@ Span = Tuple[int, int]
 # Text of these characters alone is left as it is by ftfy and html.unescape,
 # which take most of the time: nearly all captions are of this kind.
 _PLAIN = re.compile(r'[\t\n\r -%\'-~]*\Z')
+_NO_PUNCTUATION = str.maketrans('', '', string.punctuation)
 _WORD = re.compile(r'\s*\S+|\s+')
 
 
@@ -47,22 +48,11 @@ def clean_with_origin(text: str, kind: str) -> Tuple[str, List[Span]]:
     """
     clean = text if is_plain(text) else _repair(text)
     origin = align(text, clean)
-    if kind == 'canonicalize':
-        clean = clean.replace('_', ' ')
-        kept = [
-            index
-            for index, char in enumerate(clean)
-            if char not in string.punctuation
-        ]
-        clean = ''.join([clean[index] for index in kept])
-        origin = [origin[index] for index in kept]
-    if kind != 'whitespace':
-        lowered = clean.lower()
-        if len(lowered) > len(clean):  # it never shortens
-            origin = [
-                span for char, span in zip(clean, origin) for _ in char.lower()
-            ]
-        clean = lowered
+    steps = dict(whitespace=[], lower=[str.lower])
+    steps['canonicalize'] = [_without_punctuation, str.lower]
+    for step in steps[kind]:  # lengths depend on each character alone
+        origin = [s for char, s in zip(clean, origin) for _ in step(char)]
+        clean = step(clean)
     collapsed = ' '.join(clean.split())
     if collapsed != clean:
         words = [match.span() for match in re.finditer(r'\S+', clean)]
@@ -97,6 +87,10 @@ def align(source: str, target: str) -> List[Span]:
             spans.extend(_align_words(words, repaired, start))
             start += len(words)
     return spans
+
+
+def _without_punctuation(text: str) -> str:
+    return text.replace('_', ' ').translate(_NO_PUNCTUATION)
 
 
 @lru_cache(maxsize=4096)

@@ -31,14 +31,14 @@ class TextFeatures(NamedTuple):
     Attributes:
         pooled (Tensor): Embedding of each text, shape (N, D), not
             normalised.
-        tokens (Tensor): Every token through the final norm and the text
-            projection, the *text token space*, shape (N, L', D). L' is the
-            longest text of the batch where the tower allows to cut it there,
-            else L.
+        tokens (Tensor, optional): Every token through the final norm and the
+            text projection, the *text token space*, shape (N, L', D). L' is
+            the longest text of the batch where the tower allows to cut it
+            there, else L.
     """
 
     pooled: Tensor
-    tokens: Tensor
+    tokens: Optional[Tensor]
 
 
 @MODELS.register_module()
@@ -135,11 +135,13 @@ class CLIPTextEncoder(BaseModule):
         embeds = 'embed' in param_name[len(prefix) :]
         return (0 if embeds else depths - 1), depths
 
-    def forward(self, ids: Tensor) -> TextFeatures:
+    def forward(self, ids: Tensor, with_tokens: bool = True) -> TextFeatures:
         """Encodes texts.
 
         Args:
             ids (Tensor): Token ids of ``tokenizer``, shape (N, L).
+            with_tokens (bool): Whether token features are wanted; without,
+                only the pooled token is projected. Defaults to True.
 
         Returns:
             TextFeatures: Pooled (N, D) and token (N, L', D) features.
@@ -151,10 +153,14 @@ class CLIPTextEncoder(BaseModule):
             ids = ids.new_full((1, 1), self._dummy_id)
         hugging_face = isinstance(self.text, HFTextEncoder)
         encode = self._hugging_face if hugging_face else self._native
-        pooled, tokens = encode(ids)
-        return TextFeatures(pooled[:rows], tokens[:rows])
+        pooled, tokens = encode(ids, with_tokens)
+        return TextFeatures(
+            pooled[:rows], None if tokens is None else tokens[:rows]
+        )
 
-    def _native(self, ids: Tensor) -> Tuple[Tensor, Tensor]:
+    def _native(
+        self, ids: Tensor, with_tokens: bool
+    ) -> Tuple[Tensor, Optional[Tensor]]:
         text = self.text
         causal = text.attn_mask is not None
         position, ends = _ends(ids, text.pool_type, text.eos_id)
@@ -165,21 +171,24 @@ class CLIPTextEncoder(BaseModule):
         with_cp = self.with_cp and self.training
         for block in text.transformer.resblocks:
             x = run_block(_run, block, x, causal, with_cp=with_cp)
-        tokens = text.ln_final(x)
-        if isinstance(text.text_projection, nn.Linear):
-            tokens = text.text_projection(tokens)
-        elif text.text_projection is not None:
-            tokens = tokens @ text.text_projection
         row = torch.arange(len(ids), device=ids.device)
-        return tokens[row, position], tokens
+        x = text.ln_final(x if with_tokens else x[row, position])
+        if isinstance(text.text_projection, nn.Linear):
+            x = text.text_projection(x)
+        elif text.text_projection is not None:
+            x = x @ text.text_projection
+        return (x[row, position], x) if with_tokens else (x, None)
 
-    def _hugging_face(self, ids: Tensor) -> Tuple[Tensor, Tensor]:
+    def _hugging_face(
+        self, ids: Tensor, with_tokens: bool
+    ) -> Tuple[Tensor, Optional[Tensor]]:
         text = self.text
         ids = _cut(ids, ids != text.config.pad_token_id)
         mask = (ids != text.config.pad_token_id).long()
         out = text.transformer(input_ids=ids, attention_mask=mask)
         pooled = text.proj(text.pooler(out, mask))
-        return pooled, text.proj(out.last_hidden_state)
+        tokens = text.proj(out.last_hidden_state) if with_tokens else None
+        return pooled, tokens
 
 
 def _run(block: nn.Module, x: Tensor, causal: bool) -> Tensor:

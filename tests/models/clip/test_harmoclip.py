@@ -93,7 +93,7 @@ def test_each_distinct_phrase_is_encoded_once(
     monkeypatch.setattr(
         tiny_model.text_encoder,
         'forward',
-        lambda ids: seen.append(len(ids)) or encode(ids),
+        lambda ids, **kwargs: seen.append(len(ids)) or encode(ids, **kwargs),
     )
     box = [0.0, 0.0, 9.0, 9.0]
     samples = [

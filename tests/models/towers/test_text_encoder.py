@@ -137,6 +137,9 @@ def test_pooled_equals_open_clip(clips, name):
     found = ours(ids)
     expected = build_theirs(ours).encode_text(ids)
     torch.testing.assert_close(found.pooled, expected, rtol=1e-5, atol=1e-5)
+    alone = ours(ids, with_tokens=False)
+    assert alone.tokens is None
+    torch.testing.assert_close(alone.pooled, found.pooled)
     # Different texts have different embeddings.
     distances = torch.cdist(found.pooled, found.pooled)
     distances.fill_diagonal_(1)
