@@ -7,8 +7,8 @@ predictions and reports alike.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -19,7 +19,6 @@ __all__ = [
     'PALETTE',
     'RIGHT_COLOR',
     'WRONG_COLOR',
-    'Paragraph',
     'draw_regions',
     'draw_text',
 ]
@@ -45,7 +44,6 @@ PALETTE: Tuple[Color, ...] = (
 RIGHT_COLOR: Color = (0, 114, 178)
 WRONG_COLOR: Color = (213, 94, 0)
 INK, SOFT, PAPER = (33, 37, 41), (86, 96, 107), (255, 255, 255)
-_TRACK = (228, 232, 236)
 
 
 @lru_cache(maxsize=32)
@@ -89,14 +87,9 @@ def _place_tag(
     )
 
 
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> int:
-    """Number of characters that fit, at least 1."""
-    count = len(text)
-    length = font.getlength(text)
-    while length > width and count > 1:
-        count = max(1, min(count - 1, round(count * width / length)))
-        length = font.getlength(text[:count])
-    return count
+def _ends(text: str, font: ImageFont.FreeTypeFont) -> np.ndarray:
+    """Where each character ends, in px from the begin of the text."""
+    return np.cumsum([font.getlength(character) for character in text])
 
 
 def draw_regions(
@@ -124,17 +117,10 @@ def draw_regions(
 
     Returns:
         np.ndarray: RGB uint8 (H, W, 3), a new picture.
-
-    Raises:
-        ValueError: If the numbers of boxes, texts and colours differ.
     """
     if colors is None:
         colors = [PALETTE[i % len(PALETTE)] for i in range(len(bboxes))]
-    if not len(bboxes) == len(texts) == len(colors):
-        raise ValueError(
-            f'{len(bboxes)} boxes, {len(texts)} texts and {len(colors)} '
-            'colours: one text and one colour are needed for each box'
-        )
+    assert len(bboxes) == len(texts) == len(colors), 'N of each'
     picture = Image.fromarray(np.ascontiguousarray(image))
     pen = ImageDraw.Draw(picture)
     side = min(picture.size)
@@ -158,7 +144,7 @@ def draw_regions(
         text = ' '.join(texts[i].split())
         if not text:
             continue
-        text = text[: _fit(text, font, picture.width - 2 * pad)]
+        text = text[: (_ends(text, font) <= picture.width - 2 * pad).sum()]
         width = int(font.getlength(text)) + 2 * pad
         size = (width, ascent + descent + pad)
         tag = _place_tag(boxes[i], size, picture.size, taken)
@@ -177,108 +163,69 @@ def draw_regions(
     return np.asarray(picture)
 
 
-@dataclass
-class Paragraph:
-    """A text that is broken into rows where it is too long.
-
-    Attributes:
-        text (str): The text; a line feed begins a new row.
-        spans (Sequence[tuple]): ``(start, end, colour)`` in characters of
-            what is marked; where spans overlap the later one is seen.
-        ink (tuple[int]): Colour of the text.
-        bold (bool): Whether it is bold.
-        right (str): What stands at the right end of the last row.
-        share (float, optional): Length of a bar below, in [0, 1].
-        bar (tuple[int]): Colour of the bar.
-    """
-
-    text: str
-    spans: Sequence[Tuple[int, int, Color]] = ()
-    ink: Color = INK
-    bold: bool = False
-    right: str = ''
-    share: Optional[float] = None
-    bar: Color = INK
-
-
-def _rows(
-    paragraph: Paragraph, font: ImageFont.FreeTypeFont, width: float
-) -> List[List[tuple]]:
-    """Rows of ``(x, text, colour of its mark or None)``: words with the space
-    behind them, cut where a mark begins or ends."""
-    text = paragraph.text
-    marks: List[Optional[Color]] = [None] * len(text)
-    for start, end, color in paragraph.spans:
-        marks[start:end] = [color] * len(marks[start:end])
-    cuts = {0, len(text)}
-    cuts.update(match.end() for match in re.finditer(r'\n|[^\S\n]+', text))
-    cuts.update(i for i in range(1, len(text)) if marks[i] != marks[i - 1])
-    ends = sorted(cuts)
-    rows: List[List[tuple]] = [[]]
-    x = 0.0
-    for start, end in zip(ends, ends[1:]):
-        # Layout libraries choke on line feeds and the like.
-        piece = re.sub(r'\s', ' ', text[start:end])
-        if x and x + font.getlength(piece.rstrip()) > width:
-            rows.append([])
-            x = 0.0
-        while font.getlength(piece.rstrip()) > width and len(piece) > 1:
-            length = _fit(piece, font, width)  # a word longer than a row
-            rows[-1].append((x, piece[:length], marks[start]))
-            rows.append([])
-            piece = piece[length:]
-        rows[-1].append((x, piece, marks[start]))
-        x += font.getlength(piece)
-        if text[end - 1] == '\n':
-            rows.append([])
-            x = 0.0
-    return rows if rows[-1] or len(rows) == 1 else rows[:-1]
+def _rows(text: str, ends: np.ndarray, width: float) -> List[range]:
+    """Characters of each row, which ends at a line feed, behind a space or,
+    if a word is longer than the row, within it."""
+    rows: List[range] = []
+    start = 0
+    while start < len(text):
+        line = (text + '\n').index('\n', start)
+        begin = ends[start - 1] if start else 0
+        fit = int(np.searchsorted(ends, begin + width, side='right'))
+        stop = max(fit, start + 1)
+        if stop < line:
+            stop = text.rfind(' ', start, stop + 1) + 1 or stop
+        stop = min(stop, line)
+        rows.append(range(start, stop))
+        start = stop + (stop == line)
+    return rows or [range(0)]
 
 
 def draw_text(
-    paragraphs: Sequence[Paragraph], width: int, font_size: int
+    text: str,
+    width: int,
+    font_size: int,
+    spans: Sequence[Tuple[int, int, Color]] = (),
+    ink: Color = INK,
+    bold: bool = False,
 ) -> np.ndarray:
-    """Draw paragraphs on white.
+    """Write a text on white, in several rows where it is too long.
 
     Args:
-        paragraphs (Sequence[Paragraph]): What to write.
+        text (str): The text; a line feed begins a new row.
         width (int): Width of the picture in px.
         font_size (int): In px.
+        spans (Sequence[tuple]): ``(start, end, colour)`` in characters of
+            what is marked; where spans overlap the later one is seen.
+            Defaults to none.
+        ink (tuple[int]): Colour of the text. Defaults to black.
+        bold (bool): Whether it is bold. Defaults to False.
 
     Returns:
         np.ndarray: RGB uint8 (h, width, 3), as high as the text needs.
     """
-    ascent, descent = load_font(font_size).getmetrics()
+    font = load_font(font_size, bold)
     margin, line = font_size // 2, round(1.55 * font_size)
-    room = width - 2 * margin
-    laid = []
-    for each in paragraphs:
-        font = load_font(font_size, each.bold)
-        taken = load_font(font_size).getlength(each.right + ' ')
-        laid.append((each, font, _rows(each, font, room - taken)))
-    height = line * sum(len(rows) for *_, rows in laid) + 2 * margin
-    picture = Image.new('RGB', (width, height), PAPER)
+    # Layout libraries choke on tabs, line feeds and the like.
+    text = re.sub(r'[^\S\n]', ' ', text)
+    ends = _ends(text.replace('\n', ' '), font)
+    rows = _rows(text, ends, width - 2 * margin)
+    marks: List[Optional[Color]] = [None] * len(text)
+    for start, end, color in spans:
+        marks[start:end] = [color] * len(marks[start:end])
+    size = (width, line * len(rows) + 2 * margin)
+    picture = Image.new('RGB', size, PAPER)
     pen = ImageDraw.Draw(picture)
-    y = margin
-    for each, font, rows in laid:
-        for row in rows:
-            for i, (x, text, color) in enumerate(row):
-                x += margin
-                # A mark goes on over the space before its next word.
-                goes_on = row[i + 1 : i + 2] and row[i + 1][2] == color
-                shown = text if goes_on else text.rstrip()
-                end, base = x + font.getlength(shown), y + ascent + descent
-                if color is not None and shown:
-                    light = tuple(round(255 - (255 - v) * 0.32) for v in color)
-                    pen.rectangle((x - 1, y - 1, end, base), fill=light)
-                    pen.rectangle((x - 1, base, end, base + 2), fill=color)
-                pen.text((x, y), text, each.ink, font)
-            y += line
-        if each.right:
-            end = (width - margin, y - line)
-            pen.text(end, each.right, SOFT, load_font(font_size), anchor='ra')
-        if each.share is not None:
-            for share, color in ((1, _TRACK), (each.share, each.bar)):
-                end = margin + room * float(share)
-                pen.rectangle((margin, y - 4, end, y - 3), fill=color)
+    for n, row in enumerate(rows):
+        x, y = margin, margin + line * n
+        base = y + sum(font.getmetrics())
+        for color, run in groupby(row, marks.__getitem__):
+            piece = ''.join(text[i] for i in run)
+            end = x + font.getlength(piece.rstrip())
+            if color is not None and end > x:
+                light = tuple(round(255 - (255 - v) * 0.32) for v in color)
+                pen.rectangle((x - 1, y - 1, end, base), fill=light)
+                pen.rectangle((x - 1, base, end, base + 2), fill=color)
+            pen.text((x, y), piece, ink, font)
+            x += font.getlength(piece)
     return np.asarray(picture)

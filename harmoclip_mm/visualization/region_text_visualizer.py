@@ -7,26 +7,22 @@ import numpy as np
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.dist import master_only
-from PIL import Image
 
 from harmoclip_mm.registry import VISUALIZERS
 from harmoclip_mm.text import captions_of, phrases_of
 
 from .drawing import (
-    INK,
     PALETTE,
     RIGHT_COLOR,
-    SOFT,
     WRONG_COLOR,
-    Paragraph,
+    Color,
     draw_regions,
     draw_text,
 )
 
 __all__ = ['RegionTextVisualizer']
 
-_RIGHT_SIGN, _WRONG_SIGN = '\N{CHECK MARK} ', '\N{BALLOT X} '
-_LIST_FONT, _LIST_WIDTH = 15, 285  # px
+_SIGNS = {True: '\N{CHECK MARK} ', False: '\N{BALLOT X} ', None: ''}
 _LONGEST_TAG = 24  # characters of a name; expressions are in the list alone
 
 
@@ -35,29 +31,33 @@ def _percent(score: float) -> str:
     return '< 1 %' if 0 < score < 0.005 else f'{100 * score:.0f} %'
 
 
-def _put_beside(
-    picture: np.ndarray, entries: Sequence[Sequence[Paragraph]]
+def _join(pieces: Sequence[Tuple[str, Optional[Color]]]) -> Tuple[str, list]:
+    """A text of pieces, and the spans of those that have a colour."""
+    text, spans = '', []
+    for piece, color in pieces:
+        if color:
+            spans.append((len(text), len(text) + len(piece), color))
+        text += piece
+    return text, spans
+
+
+def _write_below(
+    picture: np.ndarray,
+    texts: Sequence[Tuple[str, list]],
+    max_height: float = float('inf'),
 ) -> np.ndarray:
-    """Write a list in columns beside a picture, as many as it is wide."""
-    height, width = picture.shape[:2]
-    columns: List[List[np.ndarray]] = [[]]
-    for n, entry in enumerate(entries):
-        drawn = draw_text(entry, _LIST_WIDTH, _LIST_FONT)
-        if columns[-1] and sum(map(len, columns[-1])) + len(drawn) > height:
-            if (len(columns) + 1) * _LIST_WIDTH > width:
-                more = [Paragraph(f'+{len(entries) - n} more', ink=SOFT)]
-                drawn = draw_text(more, _LIST_WIDTH, _LIST_FONT)
-                columns[-1].append(drawn)
-                break
-            columns.append([])
-        columns[-1].append(drawn)
-    parts = [picture, *map(np.concatenate, columns)]
-    height = max(map(len, parts))
-    ends = [((0, height - len(part)), (0, 0), (0, 0)) for part in parts]
-    return np.concatenate(
-        [np.pad(p, end, constant_values=255) for p, end in zip(parts, ends)],
-        axis=1,
-    )
+    """Texts with marked spans below a picture, not higher than so many px."""
+    width = picture.shape[1]
+    size = int(np.clip(width / 36, 13, 24))
+    parts, left = [picture], max_height
+    for n, (text, spans) in enumerate(texts):
+        part = draw_text(text, width, size, spans)
+        if n and len(part) > left:
+            parts.append(draw_text(f'+{len(texts) - n} more', width, size))
+            break
+        parts.append(part)
+        left -= len(part)
+    return np.concatenate(parts)
 
 
 @VISUALIZERS.register_module()
@@ -130,23 +130,14 @@ class RegionTextVisualizer(DetLocalVisualizer):
         )
         if not caption and not tokens_positive:
             return picture  # class names alone: the tags say it all
-        spans, others, other_spans = [], '', []
+        spans, others = [], []
         for label, color in colors.items():
             own = tokens_positive[label] if tokens_positive else None
-            if own:
-                spans += [(start, end, color) for start, end in own]
-            else:
-                start = len(others)
-                others += phrases[label]
-                other_spans.append((start, len(others), color))
-                others += '   '
-        ink = INK if caption else SOFT
-        text = [Paragraph(caption or 'no caption', spans, ink)]
-        if others:
-            text.append(Paragraph(others, other_spans))
-        width = picture.shape[1]
-        below = draw_text(text, width, int(np.clip(width / 30, 13, 24)))
-        return np.concatenate([picture, below])
+            spans += [(start, end, color) for start, end in own or ()]
+            if not own:
+                others += [(phrases[label], color), ('   ', None)]
+        texts = [(caption or 'no caption', spans)]
+        return _write_below(picture, texts + [_join(others)] * bool(others))
 
     def draw_predictions(
         self,
@@ -157,12 +148,12 @@ class RegionTextVisualizer(DetLocalVisualizer):
         classes: Sequence[str],
         gt_labels: Optional[Sequence[int]] = None,
     ) -> np.ndarray:
-        """Draw numbered regions with the predicted class, and beside them a
-        list with the best classes of each and their probabilities.
+        """Draw numbered regions with the predicted class above a list of the
+        best classes of each and their probabilities.
 
         Blue and a tick tell right, orange and a cross wrong. More than
         ``max_tags`` boxes have only their numbers. The list begins with what
-        is wrong and is not wider than the picture, so that some boxes may be
+        is wrong and is not higher than the picture, so that some boxes may be
         left out. Where one class of a box is all that is known, the tags say
         it, and there is no list.
 
@@ -177,66 +168,58 @@ class RegionTextVisualizer(DetLocalVisualizer):
                 each class has a colour of its own.
 
         Returns:
-            np.ndarray: RGB uint8 picture.
+            np.ndarray: RGB uint8 picture, as wide as the enlarged image.
         """
         picture, scale = self._enlarge(image)
         if not len(bboxes):
             return picture
         labels = np.asarray(labels).reshape(len(bboxes), -1)[:, : self.topk]
         scores = np.asarray(scores).reshape(len(bboxes), -1)[:, : self.topk]
-        best = labels[:, 0]
-        if gt_labels is None:
-            right, truth = [None] * len(best), [None] * len(best)
-            colors = [PALETTE[label % len(PALETTE)] for label in best]
-        else:
-            right, truth = (best == np.asarray(gt_labels)).tolist(), gt_labels
-            colors = [RIGHT_COLOR if hit else WRONG_COLOR for hit in right]
-        has_list = gt_labels is not None or labels.shape[1] > 1
-        tags, entries = [], []
-        for n, hit in enumerate(right):
-            start = f'{n + 1} ' if has_list else ''
-            sign = {True: _RIGHT_SIGN, False: _WRONG_SIGN}.get(hit, '')
-            name = classes[best[n]]
-            if has_list and len(name) > _LONGEST_TAG:
-                name = ''
-            tag = f'{start}{sign}{name} {_percent(scores[n, 0])}'
-            crowd = has_list and len(best) > self.max_tags
-            tags.append(start if crowd else tag)
-            told = '' if hit is None else classes[truth[n]]
-            head = f'{start} {sign}{"is " if hit is False else ""}{told}'
-            ink = INK if hit is None else colors[n]
-            entry = [Paragraph(head, ink=ink, bold=True)]
+        judged = gt_labels is not None
+        has_list = judged or labels.shape[1] > 1
+        tags, colors, entries = [], [], []
+        for n, (best, *_) in enumerate(labels):
+            truth = gt_labels[n] if judged else None
+            right = bool(best == truth) if judged else None
+            color = PALETTE[best % len(PALETTE)]
+            if judged:
+                color = RIGHT_COLOR if right else WRONG_COLOR
+            colors.append(color)
+            number = f'{n + 1} ' if has_list else ''
+            told = not has_list or len(classes[best]) <= _LONGEST_TAG
+            tag = f'{number}{_SIGNS[right]}{classes[best] if told else ""} '
+            crowd = has_list and len(labels) > self.max_tags
+            tags.append(number if crowd else tag + _percent(scores[n, 0]))
+            pieces = [(number.strip(), color), (f'  {_SIGNS[right]}', None)]
             for label, score in zip(labels[n], scores[n]):
-                is_true = label == truth[n]
-                ink = RIGHT_COLOR if is_true else INK
-                bar = (_percent(score), score, colors[n])
-                entry.append(Paragraph(classes[label], (), ink, is_true, *bar))
-            entries.append(entry)
+                known = {best: color, truth: RIGHT_COLOR}
+                pieces.append((classes[label], known.get(label)))
+                pieces.append((f' {_percent(score)}    ', None))
+            if right is False:
+                pieces += [('is ', None), (classes[truth], RIGHT_COLOR)]
+            entries.append(_join(pieces))
         picture = draw_regions(picture, bboxes, tags, colors, scale)
         if not has_list:
             return picture
-        order = sorted(range(len(best)), key=lambda n: right[n] is True)
-        return _put_beside(picture, [entries[n] for n in order])
+        order = sorted(
+            range(len(labels)), key=lambda n: colors[n] == RIGHT_COLOR
+        )
+        entries = [entries[n] for n in order]
+        return _write_below(picture, entries, len(picture))
 
     def _enlarge(self, image: np.ndarray) -> Tuple[np.ndarray, int]:
         """A small picture times a whole factor, and the factor."""
         factor = max(1, round(self.shorter_side / min(image.shape[:2])))
-        if factor == 1:
-            return image, 1
-        size = (image.shape[1] * factor, image.shape[0] * factor)
-        picture = Image.fromarray(image).resize(size, Image.BICUBIC)
-        return np.asarray(picture), factor
+        if factor > 1:
+            image = mmcv.imrescale(image, factor, interpolation='bicubic')
+        return image, factor
 
     def _names(self, data_sample: DetDataSample, labels) -> List[str]:
         """Names of the labels: phrases of the sample, else classes."""
         names = phrases_of(data_sample.metainfo)
-        if not names:
-            names = (self.dataset_meta or {}).get('classes')
-        if not names:
-            # Without names the numbers still tell equal from different.
-            top = max((int(label) for label in labels), default=-1)
-            names = [str(label) for label in range(top + 1)]
-        return list(names)
+        names = names or (self.dataset_meta or {}).get('classes')
+        # Without names the numbers still tell equal from different.
+        return list(names or map(str, range(1 + max([-1, *labels.tolist()]))))
 
     @master_only
     def add_datasample(

@@ -4,7 +4,6 @@ import pytest
 from harmoclip_mm.visualization.drawing import (
     PALETTE,
     RIGHT_COLOR,
-    Paragraph,
     draw_regions,
     draw_text,
 )
@@ -58,11 +57,6 @@ def test_tags_of_neighbours_do_not_hide_each_other():
         assert shown > 0.7 * len(pixels_of(alone, color))
 
 
-def test_numbers_must_agree():
-    with pytest.raises(ValueError, match='2 boxes, 1 texts and 2 colours'):
-        draw_regions(GREY, [(0, 0, 9, 9)] * 2, ['a'])
-
-
 def test_no_boxes():
     assert np.array_equal(draw_regions(GREY, [], []), GREY)
     empty = np.zeros((0, 4))
@@ -76,7 +70,7 @@ def test_long_tags_and_line_feeds():
 
 
 def text(words, width, **kwargs):
-    return draw_text([Paragraph(words, **kwargs)], width, 14)
+    return draw_text(words, width, 14, **kwargs)
 
 
 def test_spans_are_marked_in_their_colours():
@@ -113,17 +107,3 @@ def test_line_feeds_begin_rows():
     one = text('a', 200).shape[0]
     assert text('a\nb\n', 200).shape == text('a b c' * 10, 200).shape
     assert text('a\tb\r\u2028c', 200).shape[0] == one
-
-
-def test_what_stands_at_the_right_and_below():
-    plain = text('x', 200)
-    number = text('x', 200, right='62 %')
-    assert plain.shape == number.shape
-    assert (plain[:, 100:] == 255).all() and (number[:, 150:] != 255).any()
-    # a long text ends before it
-    assert text('x ' * 30, 200, right='62 %').shape[0] > plain.shape[0]
-    lengths = []
-    for share in (0.25, 0.5):
-        bar = text('x', 200, share=share, bar=PALETTE[0])
-        lengths.append((bar == PALETTE[0]).all(2).sum(1).max())
-    assert lengths[1] / lengths[0] == pytest.approx(2, abs=0.05)

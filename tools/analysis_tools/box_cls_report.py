@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harmoclip_mm.errors import run_command
 from harmoclip_mm.evaluation import load_results
-from harmoclip_mm.evaluation.metrics.table import render_table
+from harmoclip_mm.evaluation.metrics.common import render_table
 from harmoclip_mm.visualization.box_cls_report import (
     BoxClsFigures,
     write_page,
@@ -81,20 +81,19 @@ def main() -> None:
     """Read, compute, write."""
     args = parse_args()
     records = load_results(args.results)
-    figures = BoxClsFigures(records)
+    figures = BoxClsFigures(records, args.num_bins)
     out_file = Path(args.out or Path(args.results).with_suffix('.html'))
-    options = ('num_bins', 'num_pairs', 'num_worst', 'num_pictures')
+    options = ('num_pairs', 'num_worst', 'num_pictures', 'min_boxes')
     write_page(
         *(out_file, figures, Path(args.results).name, args.title),
-        min_boxes=args.min_boxes,
         **{name: getattr(args, name) for name in options},
     )
     if args.per_class:
         print_classes(figures)
-    _, ece, _ = figures.calibration(args.num_bins)
+    ece = 100 * figures.calibration.error
     print(
         f'{len(figures.labels)} boxes, '
-        f'Top-1 {figures.accuracy["top1"]:.2f} %, ECE {100 * ece:.2f} %: '
+        f'Top-1 {figures.accuracy["top1"]:.2f} %, ECE {ece:.2f} %: '
         f'open {out_file} ({out_file.stat().st_size / 1e6:.1f} MB)'
     )
 

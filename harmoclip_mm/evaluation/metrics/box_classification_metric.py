@@ -1,6 +1,6 @@
 """Box classification: how often a given box gets the right class."""
 
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -10,9 +10,8 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 from harmoclip_mm.text import find_groups
 
-from ..functional import box_classification_accuracy
-from .checks import check_unique
-from .table import render_table
+from ..functional import answer_ranks, box_classification_accuracy
+from .common import check_unique, render_table, to_numpy
 
 
 @METRICS.register_module()
@@ -37,12 +36,7 @@ class BoxClassificationMetric(BaseMetric):
             Defaults to None: in the data set's metainfo, or in the vocabulary
             of the package that has its classes.
         topk (Sequence[int]): The k to report. Defaults to (1, 5).
-        collect_device (str): Where ranks exchange their results, 'cpu' or
-            'gpu'. Defaults to 'cpu'.
-        prefix (str, optional): Prefix of the keys. Defaults to None:
-            'box_cls'.
-        collect_dir (str, optional): Folder shared by the ranks for
-            ``collect_device='cpu'``. Defaults to None.
+        **kwargs: As of mmengine's ``BaseMetric``.
 
     Raises:
         DataError: If the data set names no classes, a label is outside
@@ -57,116 +51,92 @@ class BoxClassificationMetric(BaseMetric):
         self,
         groups: Optional[Union[str, Dict[str, Sequence[str]]]] = None,
         topk: Sequence[int] = (1, 5),
-        collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
-        collect_dir: Optional[str] = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(collect_device, prefix, collect_dir)
+        super().__init__(**kwargs)
         self.groups = groups
         self.topk = tuple(sorted(topk))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the labels of one batch.
+        """Keep the labels and ranks of one batch.
 
         Args:
             data_batch (Any): Not used.
             data_samples (Sequence[dict]): Samples with ground truth and
                 predictions, see the class.
         """
-        num_classes = self._num_classes()
         for sample in data_samples:
-            self.results.append(self._pack(sample, num_classes))
+            try:
+                result = self._rank(sample)
+            except ValueError as error:
+                image = sample.get('img_id', sample.get('img_path', '?'))
+                raise DataError(f'image {image}: {error}') from error
+            self.results.append((sample.get('img_id'), *result))
 
-    def _pack(self, sample: dict, num_classes: int) -> tuple:
-        image = sample.get('img_id', sample.get('img_path', '?'))
-        pred = sample['pred_instances']
-        gt_labels = _array(sample['gt_instances']['labels'])
+    def _rank(self, sample: dict) -> Tuple[np.ndarray, np.ndarray]:
+        """True classes of the boxes and the ranks that the model gave."""
+        pred, total = sample['pred_instances'], self._num_classes()
+        labels = to_numpy(sample['gt_instances']['labels']).astype(np.int32)
+        if not len(labels):
+            return labels, labels
         topk_labels = pred.get('topk_labels')
         if topk_labels is None:
             topk_labels = pred['labels'][:, None]
-        topk_labels = _array(topk_labels)
-        topk_scores = pred.get('topk_scores')
-        if len(topk_labels) != len(gt_labels):
-            raise DataError(
-                f'image {image}: {len(topk_labels)} predictions for '
-                f'{len(gt_labels)} boxes; box classification needs one for '
-                'each ground-truth box, in the same order'
+        topk_labels = to_numpy(topk_labels)
+        if len(topk_labels) != len(labels):
+            raise ValueError(
+                f'{len(topk_labels)} predictions for {len(labels)} boxes; box '
+                'classification needs one for each ground-truth box, in the '
+                'same order'
             )
-        for name, labels in (('box', gt_labels), ('prediction', topk_labels)):
-            outside = labels[(labels < 0) | (labels >= num_classes)]
+        for name, found in (('box', labels), ('prediction', topk_labels)):
+            outside = found[(found < 0) | (found >= total)]
             if outside.size:
-                raise DataError(
-                    f'image {image}: a {name} has class {outside[0]}, but '
-                    f'the data set has {num_classes} classes (0 to '
-                    f'{num_classes - 1})'
+                raise ValueError(
+                    f'a {name} has class {outside[0]}, but the data set has '
+                    f'{total} classes (0 to {total - 1})'
                 )
-        width = min(self.topk[-1], num_classes)
-        if not len(gt_labels):  # may come with any K
-            topk_labels = np.zeros((0, width))
-            topk_scores = None
-        if topk_labels.shape[1] < width:
-            raise DataError(
-                f'image {image}: top-{width} accuracy needs {width} '
-                'predicted classes a box (pred_instances.topk_labels), got '
-                f'{topk_labels.shape[1]}; lower topk of the metric'
+        width, needed = topk_labels.shape[1], min(self.topk[-1], total)
+        if width < needed:
+            raise ValueError(
+                f'top-{needed} accuracy needs {needed} predicted classes a '
+                f'box (pred_instances.topk_labels), got {width}; lower topk '
+                'of the metric'
             )
-        if topk_scores is None:  # the order counts: no two are equal
-            ranking = np.arange(topk_labels.shape[1], 0, -1)
-            topk_scores = np.broadcast_to(ranking, topk_labels.shape)
-        topk_scores = _array(topk_scores)
-        if np.isnan(topk_scores).any():
-            raise DataError(
-                f'image {image}: a score is not a number (NaN); look for NaN '
-                'in the weights of the model'
-            )
-        kept = width + 1  # one more, for ties with the last place
-        return (
-            sample.get('img_id'),
-            gt_labels.astype(np.int32),
-            topk_labels[:, :kept].astype(np.int32),
-            topk_scores[:, :kept].astype(np.float32),
-        )
+        scores = to_numpy(pred.get('topk_scores', -np.arange(width)))
+        ranks = answer_ranks(scores, topk_labels == labels[:, None])
+        return labels, ranks.astype(np.int32)
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         """Compute the accuracies and print their table.
 
         Args:
-            results (list[tuple]): Image id, true labels, top-k labels and
-                their scores of each image.
+            results (list[tuple]): Image id, true labels and their ranks of
+                each image.
 
         Returns:
             dict[str, float]: The accuracies in percent.
         """
         logger = MMLogger.get_current_instance()
-        num_images = len(results)
-        check_unique([img_id for img_id, *_ in results])
-        results = [each for each in results if len(each[1])]
-        if not results:
+        ids, labels, ranks = zip(*results)
+        check_unique(ids)
+        labels, ranks = np.concatenate(labels), np.concatenate(ranks)
+        if not len(labels):
             raise DataError(
-                f'none of the {num_images} images has a ground-truth box: '
+                f'none of the {len(ids)} images has a ground-truth box: '
                 'check that the annotation file holds boxes of the classes '
                 'of the data set, and that the test pipeline loads them '
                 '(mmdet.LoadAnnotations with with_bbox=True)'
             )
-        num_classes = self._num_classes()
         groups = find_groups(self.dataset_meta, self.groups)
-        _, gt_labels, topk_labels, topk_scores = zip(*results)
-        gt_labels = np.concatenate(gt_labels)
-        width = min(labels.shape[1] for labels in topk_labels)
         accuracy = box_classification_accuracy(
-            np.concatenate([labels[:, :width] for labels in topk_labels]),
-            gt_labels,
-            num_classes,
-            groups,
-            self.topk,
-            np.concatenate([scores[:, :width] for scores in topk_scores]),
+            ranks, labels, groups, self.topk
         )
-
         columns = [f'{m}top{k}' for m in ('', 'macro_') for k in self.topk]
-        counts = np.bincount(gt_labels, minlength=num_classes)
+        counts = np.bincount(labels, minlength=self._num_classes())
         rows = []
-        for name, ids in {'all': range(num_classes), **groups}.items():
-            count = counts[list(ids)]
+        for name, classes in {'all': range(len(counts)), **groups}.items():
+            count = counts[list(classes)]
             if not count.any():
                 logger.warning(
                     f'no box has a class of group "{name}": it has no accuracy'
@@ -178,8 +148,8 @@ class BoxClassificationMetric(BaseMetric):
                 + [accuracy[f'{start}{column}'] for column in columns]
             )
         header = ['boxes of', 'classes seen', 'boxes', *columns]
-        title = f'Box classification, {num_images} images, percent'
-        logger.info('\n' + render_table(header, rows, title))
+        title = f'Box classification, {len(ids)} images, percent'
+        logger.info(f'\n{title}\n{render_table(header, rows)}')
         return accuracy
 
     def _num_classes(self) -> int:
@@ -190,12 +160,3 @@ class BoxClassificationMetric(BaseMetric):
                 'classes=...)'
             )
         return len(classes)
-
-
-def _array(values: Any) -> np.ndarray:
-    if hasattr(values, 'cpu'):
-        values = values.cpu()
-        if values.is_floating_point():
-            values = values.float()  # numpy has no bfloat16
-        values = values.numpy()
-    return np.asarray(values)

@@ -1,6 +1,6 @@
 """Choice of the right text among the candidates of a box."""
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -9,8 +9,8 @@ from mmengine.logging import MMLogger
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
-from ..functional import candidate_ranks
-from .table import render_table
+from ..functional import answer_ranks
+from .common import render_table, to_numpy
 
 
 @METRICS.register_module()
@@ -28,12 +28,7 @@ class FGOVDMetric(BaseMetric):
     sets in ``metainfo['subsets']``. One result is kept for each image.
 
     Args:
-        collect_device (str): Where ranks exchange their results, 'cpu' or
-            'gpu'. Defaults to 'cpu'.
-        prefix (str, optional): Prefix of the keys. Defaults to None:
-            'fgovd'.
-        collect_dir (str, optional): Folder shared by the ranks for
-            ``collect_device='cpu'``. Defaults to None.
+        **kwargs: As of mmengine's ``BaseMetric``.
 
     Raises:
         DataError: If a sample lacks the scores, a score is NaN, the data
@@ -41,14 +36,6 @@ class FGOVDMetric(BaseMetric):
     """
 
     default_prefix = 'fgovd'
-
-    def __init__(
-        self,
-        collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
-        collect_dir: Optional[str] = None,
-    ) -> None:
-        super().__init__(collect_device, prefix, collect_dir)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the ranks of one batch.
@@ -72,13 +59,16 @@ class FGOVDMetric(BaseMetric):
                         'pipeline needs TokenizeCandidates, and a data set '
                         'with candidates such as FGOVDDataset'
                     )
-            logits = pred['candidate_logits'].float().cpu().numpy()
+            logits = to_numpy(pred['candidate_logits'])
+            labels = to_numpy(truth['labels'])[:, None]
+            right = labels == np.arange(logits.shape[1])
+            assert right.any(axis=1).all(), f'image {image}: label beyond T'
             try:
-                ranks = candidate_ranks(logits, truth['labels'].cpu().numpy())
+                ranks = answer_ranks(logits, right)
             except ValueError as error:
                 raise DataError(f'image {image}: {error}') from error
             counts = np.isfinite(logits).sum(axis=1)
-            subsets = truth['subset_ids'].cpu().numpy()
+            subsets = to_numpy(truth['subset_ids'])
             self.results.append(
                 np.stack([subsets, ranks, counts]).astype(np.int32)
             )
@@ -118,5 +108,5 @@ class FGOVDMetric(BaseMetric):
             rows.append([name, int(own.sum()), top1, mean_rank, chance])
         header = ['set', 'boxes', 'top1', 'mean rank', 'top1 by chance']
         title = f'Right expression of a box, {len(results)} images, percent'
-        logger.info('\n' + render_table(header, rows, title))
+        logger.info(f'\n{title}\n{render_table(header, rows)}')
         return figures

@@ -8,7 +8,7 @@ from mmengine.evaluator import DumpResults
 from harmoclip_mm.registry import METRICS
 from harmoclip_mm.text import find_groups
 
-from .checks import check_unique
+from .common import check_unique
 
 
 @METRICS.register_module()
@@ -29,10 +29,7 @@ class DumpRegionResults(DumpResults):
         run (dict, optional): What ``run`` of the records holds beside
             these, e.g. ``config``, ``checkpoint`` and ``date``; plain
             values. Defaults to None.
-        collect_device (str): Where ranks exchange their results, 'cpu' or
-            'gpu'. Defaults to 'cpu'.
-        collect_dir (str, optional): Folder shared by the ranks for
-            ``collect_device='cpu'``. Defaults to None.
+        **kwargs: As of mmengine's ``DumpResults``.
     """
 
     # not results, and large
@@ -48,10 +45,9 @@ class DumpRegionResults(DumpResults):
         self,
         out_file_path: str,
         run: Optional[Dict[str, Any]] = None,
-        collect_device: str = 'cpu',
-        collect_dir: Optional[str] = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(out_file_path, collect_device, collect_dir)
+        super().__init__(out_file_path, **kwargs)
         self.run = dict(run or {})
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

@@ -1,7 +1,7 @@
 """LVIS AP where its package is missing or older than the installed NumPy."""
 
 import importlib
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 from mmdet.evaluation import LVISMetric
@@ -30,11 +30,4 @@ class LVISAPMetric(LVISMetric):
         super().__init__(*args, **kwargs)
         module = importlib.import_module('lvis.eval')
         if 'float' not in vars(np) and module.np is np:
-            module.np = _NumpyWithFloat()
-
-
-class _NumpyWithFloat:
-    float = float
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(np, name)
+            module.np = SimpleNamespace(**vars(np), float=float)

@@ -5,12 +5,11 @@ import pickle
 from typing import Any, Dict, List
 
 import numpy as np
-import torch
 
 from harmoclip_mm import unpickling
 from harmoclip_mm.errors import UsageError
 
-from .checks import check_unique
+from .common import check_unique, to_numpy
 
 _REMEDY = 'give a file that tools/test.py --out wrote'
 
@@ -27,9 +26,9 @@ def load_results(path: str) -> List[Dict[str, Any]]:
         ``classes`` and their ``groups``) and, row n for box
         n, ``gt_instances`` (``bboxes`` (N, 4) xyxy in px of the original
         image, ``labels`` (N,)) and ``pred_instances`` (``labels`` (N,),
-        ``scores`` (N,) in [0, 1], and where they were written
-        ``topk_labels`` and ``topk_scores`` (N, K), best first) as NumPy
-        arrays; other keys as they are.
+        ``scores`` (N,) in [0, 1], ``topk_labels`` and ``topk_scores`` (N, K),
+        best first, K = 1 where they were not written) as NumPy arrays; other
+        keys as they are.
 
     Raises:
         UsageError: If there is no such file, it is damaged, holds objects
@@ -57,7 +56,10 @@ def load_results(path: str) -> List[Dict[str, Any]]:
     if not isinstance(records, list) or not records:
         found = 'no image' if isinstance(records, list) else 'no list'
         raise UsageError(f'results file {path} holds {found}; {_REMEDY}')
-    records = [_check(record, n, path) for n, record in enumerate(records)]
+    records = [
+        _check(record, f'results file {path}, record {n}')
+        for n, record in enumerate(records)
+    ]
     run = records[0].get('run') or {}
     if not run.get('classes'):
         raise UsageError(
@@ -71,53 +73,38 @@ def load_results(path: str) -> List[Dict[str, Any]]:
     return records
 
 
-def _check(record: Any, index: int, path: str) -> Dict[str, Any]:
+def _check(record: Any, where: str) -> Dict[str, Any]:
     """One record with its labels, boxes and scores as arrays."""
-    if not isinstance(record, dict):
-        raise UsageError(
-            f'results file {path}: record {index} is no dict but '
-            f'{type(record).__name__}; {_REMEDY}'
-        )
-    image = record.get('img_id', f'number {index}')
-    where = f'results file {path}, image {image}'
-    checked = dict(record)
-    for key, needed in (
-        ('gt_instances', ('bboxes', 'labels')),
-        ('pred_instances', ('labels', 'scores')),
-    ):
-        instances = record.get(key)
-        missing = [n for n in needed if n not in (instances or {})]
-        if missing:
+    try:
+        truth, pred = record['gt_instances'], record['pred_instances']
+        if 'candidate_logits' in pred:
             raise UsageError(
-                f'{where}: no {key}.{missing[0]}; {_REMEDY} for a config '
-                'that classifies boxes'
+                f'{where}: every box has texts of its own to choose among (as '
+                'in FG-OVD), and no classes that figures of classes could be '
+                'of; tools/test.py --show-dir draws such results'
             )
-        names = (*needed, 'topk_labels', 'topk_scores')
-        checked[key] = {
-            name: _array(value) if name in names else value
-            for name, value in instances.items()
-        }
-    truth, found = checked['gt_instances'], checked['pred_instances']
-    if 'candidate_logits' in found:
+        truth = {**truth, **_arrays(truth, 'bboxes', 'labels')}
+        pred = {**pred, **_arrays(pred, 'labels', 'scores')}
+        if 'topk_labels' in pred:
+            pred.update(_arrays(pred, 'topk_labels', 'topk_scores'))
+        else:
+            pred['topk_labels'] = pred['labels'][:, None]
+            pred['topk_scores'] = pred['scores'][:, None]
+    except (KeyError, TypeError) as error:
         raise UsageError(
-            f'{where}: every box has texts of its own to choose among (as in '
-            'FG-OVD), and no classes that figures of classes could be of; '
-            'tools/test.py --show-dir draws such results'
-        )
-    sizes = {len(truth['bboxes']), len(truth['labels'])}
-    sizes |= {len(found[n]) for n in found if n.startswith('topk')}
-    sizes |= {len(found['labels']), len(found['scores'])}
-    if len(sizes) > 1:
+            f'{where} holds no boxes and answers ({error!r}); {_REMEDY} for a '
+            'config that classifies boxes'
+        ) from error
+    answers = ('labels', 'scores', 'topk_labels', 'topk_scores')
+    sizes = {len(truth['bboxes']), *(len(pred[name]) for name in answers)}
+    if sizes != {len(truth['labels'])}:
         raise UsageError(
-            f'{where}: {len(found["labels"])} predictions for '
+            f'{where}: {len(pred["labels"])} predictions for '
             f'{len(truth["labels"])} boxes; the file must classify the given '
             'boxes (a detector finds its own)'
         )
-    return checked
+    return {**record, 'gt_instances': truth, 'pred_instances': pred}
 
 
-def _array(value: Any) -> np.ndarray:
-    if isinstance(value, torch.Tensor):
-        value = value.float() if value.is_floating_point() else value
-        return value.numpy()
-    return np.asarray(value)
+def _arrays(instances: Dict[str, Any], *names: str) -> Dict[str, np.ndarray]:
+    return {name: to_numpy(instances[name]) for name in names}

@@ -1,6 +1,6 @@
 """Retrieval of captions by images and of images by captions."""
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -10,8 +10,7 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
 from ..functional import retrieval_recall
-from .checks import check_unique
-from .table import render_table
+from .common import check_unique, render_table, to_numpy
 
 
 @METRICS.register_module()
@@ -30,12 +29,7 @@ class ImageTextRetrievalMetric(BaseMetric):
 
     Args:
         topk (Sequence[int]): The k to report. Defaults to (1, 5, 10).
-        collect_device (str): Where ranks exchange their results, 'cpu' or
-            'gpu'. Defaults to 'cpu'.
-        prefix (str, optional): Prefix of the keys. Defaults to None:
-            'retrieval'.
-        collect_dir (str, optional): Folder shared by the ranks for
-            ``collect_device='cpu'``. Defaults to None.
+        **kwargs: As of mmengine's ``BaseMetric``.
 
     Raises:
         DataError: If no image has a caption, two samples are the same
@@ -45,13 +39,9 @@ class ImageTextRetrievalMetric(BaseMetric):
     default_prefix = 'retrieval'
 
     def __init__(
-        self,
-        topk: Sequence[int] = (1, 5, 10),
-        collect_device: str = 'cpu',
-        prefix: Optional[str] = None,
-        collect_dir: Optional[str] = None,
+        self, topk: Sequence[int] = (1, 5, 10), **kwargs: Any
     ) -> None:
-        super().__init__(collect_device, prefix, collect_dir)
+        super().__init__(**kwargs)
         self.topk = tuple(sorted(topk))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -63,24 +53,20 @@ class ImageTextRetrievalMetric(BaseMetric):
                 class.
         """
         for sample in data_samples:
+            img_id = sample.get('img_id')
             if 'image_embedding' not in sample:
                 raise DataError(
-                    f'image {sample.get("img_id", "?")} has no '
-                    'image_embedding: the model must predict it for '
-                    'retrieval'
+                    f'image {img_id} has no image_embedding: the model must '
+                    'predict it for retrieval'
                 )
-            image = _array(sample['image_embedding'])
-            texts = sample.get('text_embeddings')
-            if texts is None:
-                texts = np.zeros((0, len(image)), dtype=np.float32)
-            texts = _array(texts)
+            image = to_numpy(sample['image_embedding'])
+            texts = to_numpy(sample.get('text_embeddings', image[None][:0]))
             if not (np.isfinite(image).all() and np.isfinite(texts).all()):
                 raise DataError(
-                    f'image {sample.get("img_id", "?")}: its embedding or '
-                    'that of a caption is not finite; look for NaN in the '
-                    'weights of the model'
+                    f'image {img_id}: its embedding or that of a caption is '
+                    'not finite; look for NaN in the weights of the model'
                 )
-            self.results.append((sample.get('img_id'), image, texts))
+            self.results.append((img_id, image, texts))
 
     def compute_metrics(self, results: List[tuple]) -> Dict[str, float]:
         """Compute the recalls and print their table.
@@ -92,8 +78,9 @@ class ImageTextRetrievalMetric(BaseMetric):
         Returns:
             dict[str, float]: The recalls in percent.
         """
-        check_unique([img_id for img_id, _, _ in results])
-        captions = np.array([len(texts) for _, _, texts in results], dtype=int)
+        ids, images, texts = zip(*results)
+        check_unique(ids)
+        captions = np.array([len(each) for each in texts])
         if not captions.any():
             raise DataError(
                 f'none of the {len(results)} images has a caption: check '
@@ -101,30 +88,24 @@ class ImageTextRetrievalMetric(BaseMetric):
                 "that the caption file is that of the data set's images"
             )
         recall = retrieval_recall(
-            np.stack([image for _, image, _ in results]),
-            np.concatenate([texts for _, _, texts in results]),
-            np.repeat(np.arange(len(results)), captions),
+            np.stack(images),
+            np.concatenate(texts),
+            np.repeat(np.arange(len(images)), captions),
             self.topk,
         )
 
-        rows = []
-        queries = (captions > 0).sum(), captions.sum()
-        names = 'image to text', 'text to image'
-        for key, name, count in zip(('i2t', 't2i'), names, queries):
-            values = [recall[f'{key}_r{k}'] for k in self.topk]
-            rows.append([name, count, *values])
+        rows = [
+            [name, count, *(recall[f'{key}_r{k}'] for k in self.topk)]
+            for key, name, count in (
+                ('i2t', 'image to text', (captions > 0).sum()),
+                ('t2i', 'text to image', captions.sum()),
+            )
+        ]
         header = ['retrieval', 'queries', *(f'R@{k}' for k in self.topk)]
         title = (
             f'Retrieval among {len(results)} images and {captions.sum()} '
             'captions, percent'
         )
         logger = MMLogger.get_current_instance()
-        logger.info('\n' + render_table(header, rows, title))
+        logger.info(f'\n{title}\n{render_table(header, rows)}')
         return recall
-
-
-def _array(embedding: Any) -> np.ndarray:
-    if hasattr(embedding, 'cpu'):
-        # numpy has no bfloat16
-        embedding = embedding.detach().float().cpu().numpy()
-    return np.asarray(embedding, dtype=np.float32)

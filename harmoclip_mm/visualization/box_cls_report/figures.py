@@ -1,27 +1,28 @@
 """What the page tells, as numbers."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, List, Mapping, Sequence, Tuple
 
 import numpy as np
+from scipy.stats import binomtest
 
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.evaluation.functional import (
-    COCO_AREAS,
-    FINE_SIDES,
-    ReliabilityBins,
-    box_areas,
+    answer_ranks,
     box_classification_accuracy,
-    confused_pairs,
     count_hits,
-    count_hits_by_area,
-    expected_calibration_error,
-    main_confusion,
-    reliability_bins,
-    wilson_interval,
+    measure_calibration,
 )
 
 __all__ = ['BoxClsFigures', 'ClassFigures', 'Share']
+
+# Lower ends of ranges of sizes, as sides of a square of the same area in px:
+# COCO's (pycocotools, Params.areaRng), and finer ones. Areas there are those
+# of masks and both ends of a range belong to it; here areas are those of boxes
+# and a range begins with its lower end, so that every box is in exactly one.
+COCO_SIDES = {'small': 0, 'medium': 32, 'large': 96}
+FINE_SIDES = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
 @dataclass
@@ -45,9 +46,13 @@ class Share:
 
     @property
     def interval(self) -> Tuple[float, float]:
-        """95 % interval of the share (Wilson); NaN without boxes."""
-        low, high = wilson_interval(self.hits, self.boxes)
-        return float(low), float(high)
+        """95 % interval of the share (E. B. Wilson, JASA 22, 1927); NaN
+        without boxes. Boxes count as independent, which those of one image
+        are not: the true uncertainty is rather larger."""
+        if not self.boxes:
+            return float('nan'), float('nan')
+        test = binomtest(self.hits, self.boxes)
+        return tuple(map(float, test.proportion_ci(method='wilson')))
 
 
 @dataclass
@@ -63,8 +68,8 @@ class ClassFigures(Share):
 
     groups: str
     shares: List[float]
-    taken_for: str
-    taken: int
+    taken_for: str = ''
+    taken: int = 0
 
 
 class BoxClsFigures:
@@ -76,6 +81,7 @@ class BoxClsFigures:
     Args:
         records (Sequence[dict]): Of :func:`load_results`, which name their
             classes under ``run``.
+        num_bins (int): Bins of the calibration. Defaults to 15.
 
     Attributes:
         records (List[dict]): Those of images that have boxes.
@@ -86,122 +92,105 @@ class BoxClsFigures:
         labels (np.ndarray): True classes, (N,).
         best (np.ndarray): Predicted classes, (N,).
         scores (np.ndarray): Their probabilities, (N,) in [0, 1].
+        correct (np.ndarray): Whether they are the true ones, (N,) bool.
+        calibration (Calibration): Of :func:`measure_calibration`.
         topk (Tuple[int, ...]): The k of the accuracies.
         accuracy (Dict[str, float]): Of :func:`box_classification_accuracy`.
         classes (Dict[int, ClassFigures]): The classes with boxes.
+        groups (Dict[str, Tuple[int, int]]): Classes with boxes, and boxes, of
+            each group that has some; 'all' first.
+        pairs (List[Tuple[str, str, int, float]]): All confusions, the most
+            frequent first: true class, predicted class, boxes, and their
+            share of the true class's.
 
     Raises:
         UsageError: If there is no box at all, or a label is none of the
             classes.
     """
 
-    def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self, records: Sequence[Mapping[str, Any]], num_bins: int = 15
+    ) -> None:
         filled = [r for r in records if len(r['gt_instances']['labels'])]
         if not filled:
             raise UsageError(
                 f'none of the {len(records)} images of the results has a box'
             )
         self.records, self.num_images = filled, len(records)
-        self.names = tuple(records[0]['run']['classes'])
+        run = records[0]['run']
+        self.names = tuple(run['classes'])
         truths = [record['gt_instances'] for record in filled]
         preds = [record['pred_instances'] for record in filled]
-        sizes = [len(truth['labels']) for truth in truths]
-        self.images = np.repeat(np.arange(len(filled)), sizes)
+        self.images = np.repeat(
+            np.arange(len(filled)), [len(truth['labels']) for truth in truths]
+        )
         self.bboxes = np.concatenate([t['bboxes'] for t in truths])
         self.labels = np.concatenate([t['labels'] for t in truths]).astype(int)
-        self.scores = np.concatenate([p['scores'] for p in preds]).astype(
-            float
+        self.scores = np.concatenate([p['scores'] for p in preds])
+        width = min(pred['topk_labels'].shape[1] for pred in preds)
+        topk_labels, topk_scores = (
+            np.concatenate([pred[key][:, :width] for pred in preds])
+            for key in ('topk_labels', 'topk_scores')
         )
-        topk_labels = self._ranked(preds)
         total = len(self.names)
-        highest = max(self.labels.max(), topk_labels.max())
-        if highest >= total or self.labels.min() < 0:
+        known = np.append(topk_labels, self.labels)
+        if known.min() < 0 or known.max() >= total:
             raise UsageError(
-                f'the results hold class {highest}, but there are only '
-                f'{total} classes (0 to {total - 1}): make them anew with '
-                'tools/test.py --out'
+                f'the results hold classes {known.min()} to {known.max()}, '
+                f'but there are only {total} classes (0 to {total - 1}): make '
+                'them anew with tools/test.py --out'
             )
-        self.best = topk_labels[:, 0]
-        self.correct = self.best == self.labels
-        enough = topk_labels.shape[1] >= min(5, total) and total > 1
-        self.topk = (1, 5) if enough else (1,)
-        self._members = records[0]['run']['groups']
-        self.accuracy = box_classification_accuracy(
-            *(topk_labels, self.labels, total, self._members, self.topk)
+        ranks = answer_ranks(topk_scores, topk_labels == self.labels[:, None])
+        self.correct = ranks == 1
+        # Of a wrong box the best other class, which may tie with the true one.
+        other = (topk_labels != self.labels[:, None]).argmax(axis=1)
+        best = np.take_along_axis(topk_labels, other[:, None], axis=1)[:, 0]
+        self.best = np.where(self.correct, self.labels, best).astype(int)
+        self.calibration = measure_calibration(
+            self.scores, self.correct, num_bins
         )
-        self._pairs = confused_pairs(self.best, self.labels, total)
-        hits, counts = count_hits(topk_labels, self.labels, total, self.topk)
-        taken_for, taken = main_confusion(self._pairs, total)
+        self.topk = (1, 5) if width >= min(5, total) and total > 1 else (1,)
+        self.accuracy = box_classification_accuracy(
+            ranks, self.labels, run['groups'], self.topk
+        )
+        hits = [
+            count_hits(self.labels, ranks <= k, total)[0] for k in self.topk
+        ]
+        counts = np.bincount(self.labels)
         self.classes = {
             label: ClassFigures(
-                *(self.names[label], int(hits[label, 0]), int(counts[label])),
-                ', '.join(
-                    g for g, ids in self._members.items() if label in ids
-                ),
-                (hits[label] / counts[label]).tolist(),
-                self.names[taken_for[label]] if taken[label] else '',
-                int(taken[label]),
+                *(self.names[label], int(hits[0][label]), int(counts[label])),
+                ', '.join(g for g, i in run['groups'].items() if label in i),
+                [float(each[label] / counts[label]) for each in hits],
             )
             for label in np.flatnonzero(counts).tolist()
         }
-
-    def _ranked(self, preds: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-        """Predicted classes, best first, (N, K)."""
-
-        def stack(key: str, width: int) -> np.ndarray:
-            return np.concatenate([pred[key][:, :width] for pred in preds])
-
-        if not all('topk_labels' in pred for pred in preds):
-            labels = np.concatenate([pred['labels'] for pred in preds])
-            return labels[:, None].astype(int)
-        width = min(pred['topk_labels'].shape[1] for pred in preds)
-        labels = stack('topk_labels', width).astype(int)
-        if all('topk_scores' in pred for pred in preds):
-            is_true = labels == self.labels[:, None]
-            order = np.lexsort(
-                (is_true, -stack('topk_scores', width)), axis=-1
+        self.groups = {}
+        for name, labels in {'all': self.classes, **run['groups']}.items():
+            boxes = counts[[i for i in labels if i in self.classes]]
+            if boxes.size:
+                self.groups[name] = len(boxes), int(boxes.sum())
+        wrong = Counter(
+            zip(
+                self.labels[~self.correct].tolist(),
+                self.best[~self.correct].tolist(),
             )
-            labels = np.take_along_axis(labels, order, axis=1)
-        return labels
-
-    def groups(self) -> List[Tuple[str, int, int]]:
-        """Groups that have boxes, 'all' first: name, classes with boxes,
-        boxes."""
-        found = []
-        for name, ids in {'all': self.classes, **self._members}.items():
-            boxes = [self.classes[i].boxes for i in ids if i in self.classes]
-            if boxes:
-                found.append((name, len(boxes), sum(boxes)))
-        return found
-
-    def pairs(self) -> List[Tuple[str, str, int, float, int]]:
-        """All confusions, the most frequent first: true class, predicted
-        class, boxes, their share of the true class's, and boxes of the
-        predicted class that were called the true one."""
-        pairs = list(zip(*(column.tolist() for column in self._pairs)))
-        counts = {(true, called): count for true, called, count in pairs}
-        return [
-            (
-                *(self.names[true], self.names[called], count),
-                count / self.classes[true].boxes,
-                counts.get((called, true), 0),
-            )
-            for true, called, count in pairs
-        ]
-
-    def calibration(
-        self, num_bins: int
-    ) -> Tuple[ReliabilityBins, float, float]:
-        """Predictions by probability, expected and maximum calibration error
-        in [0, 1]."""
-        bins = reliability_bins(self.scores, self.correct, num_bins)
-        return (bins, *expected_calibration_error(bins))
+        )
+        self.pairs = []
+        for (true, called), count in sorted(
+            wrong.items(), key=lambda pair: (-pair[1], pair[0])
+        ):
+            each, name = self.classes[true], self.names[called]
+            self.pairs.append((each.name, name, count, count / each.boxes))
+            if not each.taken:  # the first is the most frequent
+                each.taken_for, each.taken = name, count
 
     def coco_sizes(self) -> List[Share]:
         """Top-1 in COCO's ranges of sizes."""
-        return self._by_side(
-            [low**0.5 for low, _ in COCO_AREAS.values()], [*COCO_AREAS]
-        )
+        shares = self._by_side([*COCO_SIDES.values()])
+        for name, each in zip(COCO_SIDES, shares):
+            each.name = f'{name}, {each.name}'
+        return shares
 
     def fine_sizes(self) -> List[Share]:
         """Top-1 in finer steps, without empty ones before the first and after
@@ -210,18 +199,15 @@ class BoxClsFigures:
         filled = [i for i, each in enumerate(shares) if each.boxes]
         return shares[filled[0] : filled[-1] + 1]
 
-    def _by_side(
-        self, sides: Sequence[float], names: Sequence[str] = ()
-    ) -> List[Share]:
+    def _by_side(self, sides: Sequence[int]) -> List[Share]:
         """Top-1 in ranges that begin at these sides of a square, px."""
-        hits, counts = count_hits_by_area(
-            box_areas(self.bboxes), self.correct, np.square(sides)
-        )
-        ranges = [f'{a:g} to {b:g}' for a, b in zip(sides, sides[1:])]
-        ranges.append(f'from {sides[-1]:g}')
-        if names:
-            ranges = [f'{n}, {each}' for n, each in zip(names, ranges)]
-        return list(map(Share, ranges, hits.tolist(), counts.tolist()))
+        lengths = self.bboxes[:, 2:].astype(float) - self.bboxes[:, :2]
+        areas = lengths.clip(min=0).prod(axis=1)
+        index = np.searchsorted(np.square(sides), areas, side='right') - 1
+        found = count_hits(index, self.correct, len(sides))
+        names = [f'{low} to {high}' for low, high in zip(sides, sides[1:])]
+        names.append(f'from {sides[-1]}')
+        return [*map(Share, names, *(each.tolist() for each in found))]
 
     def worst(
         self, number: int, min_boxes: int

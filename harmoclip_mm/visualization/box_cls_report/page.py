@@ -27,7 +27,6 @@ def write_page(
     figures: BoxClsFigures,
     source: str,
     title: str = 'Box classification',
-    num_bins: int = 15,
     num_pairs: int = 20,
     num_worst: int = 8,
     num_pictures: int = 6,
@@ -40,16 +39,14 @@ def write_page(
         figures (BoxClsFigures): What it tells.
         source (str): Where the predictions come from, told on the page.
         title (str): Heading. Defaults to 'Box classification'.
-        num_bins (int): Bins of the reliability diagram. Defaults to 15.
         num_pairs (int): Number of confused pairs. Defaults to 20.
         num_worst (int): Number of worst classes. Defaults to 8.
         num_pictures (int): Pictures of each of them. Defaults to 6.
         min_boxes (int): Classes of fewer boxes are not among the worst,
             unless all classes have fewer. Defaults to 5.
     """
-    bins, ece, mce = figures.calibration(num_bins)
     min_boxes = min(min_boxes, max(c.boxes for c in figures.classes.values()))
-    run = figures.records[0].get('run') or {}
+    run = figures.records[0]['run']
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -64,11 +61,8 @@ def write_page(
         written=datetime.now().isoformat(' ', timespec='minutes'),
         version=__version__,
         figures=figures,
-        bins=bins,
-        ece=ece,
-        mce=mce,
         size_chart=size_chart(figures.fine_sizes()),
-        reliability_chart=reliability_chart(bins),
+        reliability_chart=reliability_chart(figures.calibration),
         worst=figures.worst(num_worst, min_boxes),
         thumbnail=box_thumbnail,
         min_boxes=min_boxes,

@@ -18,7 +18,6 @@ from harmoclip_mm.visualization.drawing import (
     RIGHT_COLOR,
     SOFT,
     WRONG_COLOR,
-    Paragraph,
     draw_regions,
     draw_text,
 )
@@ -295,7 +294,7 @@ def draw_shapes_report(
 
     def write(words: str, size: int = 18, **kwargs) -> None:
         indent = _GAP - size // 2  # the margin of a drawn text
-        drawn = draw_text([Paragraph(words, **kwargs)], _WIDTH - indent, size)
+        drawn = draw_text(words, _WIDTH - indent, size, **kwargs)
         ends = ((0, 0), (indent, 0), (0, 0))
         parts.append(np.pad(drawn, ends, constant_values=255))
 

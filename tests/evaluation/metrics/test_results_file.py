@@ -113,10 +113,10 @@ def test_code_is_not_run(tmp_path, inside):
         (b'not a pickle', 'damaged'),
         (pickle.dumps([]), 'holds no image'),
         (pickle.dumps({'top1': 5}), 'holds no list'),
-        (pickle.dumps([1]), 'record 0 is no dict but int'),
+        (pickle.dumps([1]), 'record 0 holds no boxes'),
         (
             pickle.dumps([{'img_id': 7, 'gt_instances': {}}]),
-            r'image 7: no gt_instances\.bboxes',
+            'record 0 holds no boxes .*pred_instances',
         ),
     ],
 )
@@ -143,17 +143,28 @@ def test_a_detectors_results_are_refused(dump):
     detections = sample()
     for key, value in detections['pred_instances'].items():
         detections['pred_instances'][key] = value[:1]
-    with pytest.raises(UsageError, match='image a: 1 predictions for 2'):
+    with pytest.raises(UsageError, match='record 0: 1 predictions for 2'):
         load_results(dump(detections))
     no_boxes = sample()
     del no_boxes['pred_instances']
-    with pytest.raises(UsageError, match=r'no pred_instances\.labels'):
+    with pytest.raises(UsageError, match='pred_instances'):
         load_results(dump(no_boxes))
+
+
+def test_the_best_class_alone(dump):
+    """As of a model that gives no ranking."""
+    plain = sample()
+    for key in ('topk_labels', 'topk_scores'):
+        del plain['pred_instances'][key]
+    (record,) = load_results(dump(plain))
+    pred = record['pred_instances']
+    assert pred['topk_labels'].tolist() == [[0], [0]]
+    assert pred['topk_scores'].tolist() == [[0.5], [0.5]]
 
 
 def test_boxes_with_texts_of_their_own_are_refused(dump):
     """A label of FG-OVD is an index into the texts of its image."""
     texts = sample()
     texts['pred_instances']['candidate_logits'] = torch.zeros(2, 11)
-    with pytest.raises(UsageError, match=r'image a: .*FG-OVD'):
+    with pytest.raises(UsageError, match=r'record 0: .*FG-OVD'):
         load_results(dump(texts))

@@ -3,20 +3,11 @@ import io
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
-from harmoclip_mm.evaluation.functional import reliability_bins
+from harmoclip_mm.evaluation.functional import measure_calibration
 from harmoclip_mm.visualization.box_cls_report import charts
 from harmoclip_mm.visualization.box_cls_report.figures import Share
-
-
-@pytest.fixture
-def axes(monkeypatch):
-    """What a chart draws into."""
-    upper, lower = Figure().subplots(2)
-    monkeypatch.setattr(charts, '_chart', lambda draw, _: draw(upper, lower))
-    return upper, lower
 
 
 def bars(container):
@@ -24,10 +15,12 @@ def bars(container):
     return [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in container]
 
 
-def test_reliability_diagram(axes):
+def test_reliability_diagram(monkeypatch):
     """Bin (0, .5]: one right at .4; bin (.5, 1]: 2 of 3 right at .8."""
-    bins = reliability_bins([0.4, 0.7, 0.8, 0.9], [True, True, False, True], 2)
-    charts.reliability_chart(bins)
+    monkeypatch.setattr(charts, '_save', lambda *axes: axes)
+    correct = np.array([True, True, False, True])
+    bins = measure_calibration([0.4, 0.7, 0.8, 0.9], correct, 2)
+    axes = charts.reliability_chart(bins)
     accuracy, surer, less_sure = (bars(c) for c in axes[0].containers)
     two_thirds = pytest.approx(200 / 3)
     assert accuracy == [(0, 100), (0, two_thirds)]
@@ -39,9 +32,10 @@ def test_reliability_diagram(axes):
     assert len(axes[0].get_legend_handles_labels()[1]) == 4
 
 
-def test_sizes(axes):
+def test_sizes(monkeypatch):
+    monkeypatch.setattr(charts, '_save', lambda *axes: axes)
     sizes = [Share('16 to 24', 1, 4), Share('24 to 32', 0, 0)]
-    charts.size_chart([*sizes, Share('from 32', 3, 3)])
+    axes = charts.size_chart([*sizes, Share('from 32', 3, 3)])
     drawn, whiskers = axes[0].containers
     assert bars(drawn) == [(0, 25), (0, 0), (0, 100)]
     (segments,) = whiskers[2]

@@ -5,6 +5,11 @@ import pytest
 
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.visualization.box_cls_report import BoxClsFigures
+from harmoclip_mm.visualization.box_cls_report.figures import (
+    COCO_SIDES,
+    FINE_SIDES,
+    Share,
+)
 
 
 def test_boxes_of_all_images(records):
@@ -18,7 +23,7 @@ def test_boxes_of_all_images(records):
 
 
 def test_figures_by_hand(records):
-    figures = BoxClsFigures(records)
+    figures = BoxClsFigures(records, num_bins=2)
     assert figures.topk == (1, 5)
     # 2 of 5; classes cat 1/3, dog 0/1, sure 1/1
     assert figures.accuracy['top1'] == pytest.approx(40)
@@ -26,7 +31,7 @@ def test_figures_by_hand(records):
     assert figures.accuracy['animals_top1'] == pytest.approx(25)
     assert 'none_top1' not in figures.accuracy
     assert figures.accuracy['top5'] == 100
-    assert figures.groups() == [('all', 3, 5), ('animals', 2, 4)]
+    assert figures.groups == {'all': (3, 5), 'animals': (2, 4)}
     cat, dog, sure = figures.classes.values()
     assert list(figures.classes) == [0, 1, 4]
     assert (cat.name, cat.hits, cat.boxes) == ('cat', 1, 3)
@@ -34,15 +39,14 @@ def test_figures_by_hand(records):
     assert (cat.taken_for, cat.taken) == ('dog', 2)
     assert (dog.taken_for, dog.taken) == ('a <b> & "c"', 1)
     assert (sure.taken_for, sure.taken, sure.groups) == ('', 0, '')
-    assert figures.pairs() == [
-        ('cat', 'dog', 2, pytest.approx(2 / 3), 0),
-        ('dog', 'a <b> & "c"', 1, 1, 0),
+    assert figures.pairs == [
+        ('cat', 'dog', 2, pytest.approx(2 / 3)),
+        ('dog', 'a <b> & "c"', 1, 1),
     ]
     # bins (0, .5]: one wrong at .4; (.5, 1]: 2 of 4 right at mean .825
-    bins, ece, mce = figures.calibration(2)
+    bins = figures.calibration
     assert bins.counts.tolist() == [1, 4]
-    assert ece == pytest.approx((0.4 + 4 * 0.325) / 5)
-    assert mce == pytest.approx(0.4)
+    assert bins.error == pytest.approx((0.4 + 4 * 0.325) / 5)
 
 
 def test_sizes(records):
@@ -57,11 +61,24 @@ def test_sizes(records):
     assert np.isnan(fine[1].share) and np.isnan(fine[1].interval).all()
 
 
-def test_a_confusion_and_its_reverse(records):
-    pred = records[2]['pred_instances']
-    pred['topk_labels'][0] = [0, 1, 2, 3, 4]  # a dog called cat
-    figures = BoxClsFigures(records)
-    assert [row[4] for row in figures.pairs()] == [1, 2]
+def test_sizes_are_coco_s():
+    params = pytest.importorskip('pycocotools.cocoeval').Params('bbox')
+    lows = {n: low for n, (low, _) in zip(params.areaRngLbl, params.areaRng)}
+    for name, side in COCO_SIDES.items():
+        assert lows[name] == side**2 and side in FINE_SIDES
+
+
+def test_a_box_is_in_the_range_that_begins_with_its_area(records):
+    truth = records[0]['gt_instances']
+    truth['bboxes'] = np.array([[0, 0, 31, 33], [0, 0, 32, 32], [9, 9, 5, 5]])
+    boxes = [each.boxes for each in BoxClsFigures(records[:1]).coco_sizes()]
+    assert boxes == [2, 1, 0]
+
+
+def test_interval():
+    """Wilson's, z = 1.96: (480 + z^2/2 +- z sqrt(249.6 + z^2/4)) / 1003.84."""
+    low, high = Share('x', 480, 1000).interval
+    assert (low, high) == pytest.approx((0.44917, 0.51098), abs=2e-5)
 
 
 def test_worst_classes_and_their_surest_mistakes(records):
@@ -84,7 +101,7 @@ def test_a_tie_is_never_right_by_luck(records):
 def test_only_the_best_class_is_known(records):
     for each in records:
         for key in ('topk_labels', 'topk_scores'):
-            del each['pred_instances'][key]
+            each['pred_instances'][key] = each['pred_instances'][key][:, :1]
     figures = BoxClsFigures(records)
     assert figures.topk == (1,)
     assert figures.accuracy['top1'] == pytest.approx(40)
