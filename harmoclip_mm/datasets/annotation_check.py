@@ -3,7 +3,8 @@
 What mmdet's data sets pass over in silence would falsify figures: of two
 images with one id the second is lost and its boxes go to the first; labels
 count the categories in the order of the file, whatever order the classes are
-named in.
+named in; pycocotools takes a match with annotation 0 for none, and boxes whose
+``area`` is 0 are dropped.
 """
 
 import json
@@ -23,9 +24,9 @@ __all__ = ['check_annotations']
 def check_annotations(dataset: Mapping[str, Any]) -> None:
     """Check the files of a data set's config, and of those that it wraps.
 
-    Data sets of mmdet's COCO family are checked: ids of images, the classes
-    against the categories of the file, and that a file of proposals has all
-    images.
+    Data sets of mmdet's COCO family are checked: ids of images and
+    annotations, areas, the classes against the categories of the file, and
+    that a file of proposals has all images.
 
     Args:
         dataset (Mapping[str, Any]): Config of the data set, in the scope of
@@ -42,6 +43,7 @@ def check_annotations(dataset: Mapping[str, Any]) -> None:
         try:
             images = content['images']
             _check_images(images, path)
+            _check_boxes(content['annotations'], path)
             names = [category['name'] for category in content['categories']]
         except (KeyError, TypeError) as error:
             raise DataError(
@@ -108,6 +110,26 @@ def _check_images(images: Sequence[dict], path: str) -> None:
                 'its own'
             )
         names[image['id']] = name
+
+
+def _check_boxes(annotations: Sequence[dict], path: str) -> None:
+    for annotation in annotations:
+        if annotation.get('id') == 0:
+            raise DataError(
+                f'annotation file {path} has an annotation with id 0, a match '
+                'with which pycocotools does not count, so that AP is too '
+                'low; number the annotations from 1'
+            )
+        if 'bbox' not in annotation:  # panoptic ones have segments
+            continue
+        area, sides = annotation.get('area'), annotation['bbox'][2:]
+        if min(sides) >= 1 and not (area and area > 0):
+            raise DataError(
+                f'annotation file {path}: annotation {annotation.get("id")} '
+                f'of image {annotation["image_id"]} has area {area}, and '
+                'mmdet drops such boxes; give it the area of its mask, or of '
+                'its box, in px^2'
+            )
 
 
 def _check_categories(

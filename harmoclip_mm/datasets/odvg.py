@@ -26,7 +26,7 @@ def parse_odvg_line(line: bytes, where: str, tally: Counter) -> dict:
     Args:
         line (bytes): The line, not blank.
         where (str): ``file:line``, for messages.
-        tally (Counter): Is told ``boxes``, ``clipped`` and ``dropped`` boxes.
+        tally (Counter): Counts the boxes ``clipped`` and ``dropped``.
 
     Returns:
         dict: ``filename``, ``height`` and ``width`` (px), ``image_id`` (None
@@ -197,7 +197,6 @@ def _clip_box(
         raise ValueError(
             f'a box must be four numbers [x1, y1, x2, y2], not {bbox!r:.80}'
         )
-    tally['boxes'] += 1
     if all(abs(value) < math.inf for value in bbox):
         pairs = zip(bbox, (*size, *size))
         clipped = [float(min(max(value, 0), side)) for value, side in pairs]

@@ -15,7 +15,7 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
-from typing import BinaryIO, Dict, List, Optional
+from typing import Dict, Optional
 
 import mmengine.fileio as fileio
 import numpy as np
@@ -29,7 +29,7 @@ from .odvg import parse_odvg_line
 
 __all__ = ['OdvgFile']
 
-_ROW = struct.Struct('<q5I')
+_ROW = struct.Struct('<q7I')
 ROW_DTYPE = np.dtype(
     [
         ('start', '<i8'),  # byte in the file
@@ -38,21 +38,21 @@ ROW_DTYPE = np.dtype(
         ('image', '<u4'),  # images are counted by first appearance
         ('short_side', '<u4'),  # px
         ('boxes', '<u4'),  # boxes that are left after clipping
+        ('clipped', '<u4'),  # those of them that were clipped
+        ('dropped', '<u4'),  # boxes of which nothing was left
     ]
 )
-_TALLY = ('boxes', 'clipped', 'dropped')
-_EDGE = 1 << 16  # bytes at either end that are hashed
 _QUIET = 16 << 20  # bytes that are indexed without a progress bar
 
 
 class OdvgFile:
     """An ODVG file whose lines are read and parsed when asked for.
 
-    A local file stays open and is read in place; forked workers share it. Its
-    index lies beside it, or in the user's cache (``$XDG_CACHE_HOME`` or
-    ``~/.cache``) where that is read-only, or in memory where both are. A file
-    of another backend is fetched and indexed at each start, and its bytes stay
-    in memory: forked workers share them, spawned ones get a copy each.
+    The file stays open and is read in place; forked workers share it. The
+    index of a local file lies beside it, or in the user's cache
+    (``$XDG_CACHE_HOME`` or ``~/.cache``) where that is read-only, or in memory
+    where both are. A file of another backend is fetched to a temporary one
+    and indexed at each start, and again in each spawned worker.
 
     Args:
         path (str): The jsonl file.
@@ -62,32 +62,33 @@ class OdvgFile:
         rows (np.ndarray): A row of ``ROW_DTYPE`` for each line that is not
             blank; usually mapped from a file, so that all processes of a
             machine share it.
-        tally (dict[str, int]): ``boxes``, ``clipped`` and ``dropped`` boxes
-            of all lines.
 
     Raises:
         DataError: For a bad line, naming file and line.
     """
 
     def __init__(self, path: str, backend_args: Optional[dict] = None) -> None:
-        backend = fileio.get_file_backend(path, backend_args=backend_args)
-        self._content: Optional[bytes] = None
-        if isinstance(backend, LocalBackend):
-            self.path = osp.abspath(path)  # workers may start elsewhere
-            self._open()
-        else:
-            self.path = path
-            self._content = backend.get(path)
-            self._use(_index_lines(io.BytesIO(self._content), path))
+        self.path, self._backend_args = path, backend_args
+        self._open()
 
     def _open(self) -> None:
-        self._file = open(self.path, 'rb', buffering=0)  # noqa: SIM115
-        self._use(_open_index(self.path))
-
-    def _use(self, index: np.ndarray) -> None:
-        self._state, *counts = index[0].tolist()
-        self.tally = dict(zip(_TALLY, counts))
-        self.rows = index[1:]
+        backend = fileio.get_file_backend(
+            self.path, backend_args=self._backend_args
+        )
+        is_local = isinstance(backend, LocalBackend)
+        if is_local:
+            self.path = osp.abspath(self.path)  # workers may start elsewhere
+            self._file = open(self.path, 'rb')  # noqa: SIM115
+        else:
+            self._file = tempfile.NamedTemporaryFile()  # noqa: SIM115
+            self._file.write(backend.get(self.path))
+            self._file.flush()
+        stat = os.fstat(self._file.fileno())
+        self._state = stat.st_size, is_local and stat.st_mtime_ns
+        if is_local:
+            self.rows = _open_index(self.path)
+        else:
+            self.rows = _index_lines(self._file.name, self.path)
 
     def read(self, row: int) -> dict:
         """Read one line.
@@ -103,123 +104,103 @@ class OdvgFile:
                 the line is none any more.
         """
         start, size, number = self.rows[row].tolist()[:3]
-        if self._content is not None:
-            line = self._content[start : start + size]
-        else:
-            # Unlike seek and read, safe where processes share the file.
-            line = os.pread(self._file.fileno(), size, start)
+        # Unlike seek and read, safe where processes share the file.
+        line = os.pread(self._file.fileno(), size, start)
         return parse_odvg_line(line, f'{self.path}:{number}', Counter())
 
     def __getstate__(self) -> dict:
-        own = ('_file', 'rows') if self._content is None else ()
-        return {k: v for k, v in self.__dict__.items() if k not in own}
+        return {**self.__dict__, '_file': None, 'rows': None}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        if self._content is None:
-            self._open()
-            if self._state != state['_state']:
-                raise RuntimeError(
-                    f'{self.path} was changed while it was in use; start again'
-                )
-
-
-def _index_lines(file: BinaryIO, name: str, state: int = 0) -> np.ndarray:
-    """Read every line once, check it and note where it lies; the row before
-    those of the lines holds the state and the tally."""
-    tally: Counter = Counter()
-    images: Dict[str, int] = {}  # name -> ordinal
-    rows = bytearray(_ROW.size)
-    start = 0
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            sample = parse_odvg_line(line, f'{name}:{number}', tally)
-            image = images.setdefault(sample['filename'], len(images))
-            place = start, len(line), number, image
-            side = min(sample['height'], sample['width'])
-            rows += _ROW.pack(*place, side, len(sample['instances']))
-        start += len(line)
-    _ROW.pack_into(rows, 0, state, *(tally[key] for key in _TALLY), 0, 0)
-    return np.frombuffer(rows, dtype=ROW_DTYPE)
-
-
-def _file_state(path: str) -> int:
-    """What an index is bound to: a hash of size, time of modification, first
-    and last 64 KiB of the file, and of the form of the index."""
-    with open(path, 'rb') as file:
-        stat = os.fstat(file.fileno())
-        about = f'{ROW_DTYPE} {stat.st_size} {stat.st_mtime_ns}'
-        digest = hashlib.sha256(about.encode() + file.read(_EDGE))
-        file.seek(max(0, stat.st_size - _EDGE))
-        digest.update(file.read(_EDGE))
-    return int.from_bytes(digest.digest()[:8], 'little', signed=True)
+        self._open()
+        if self._state != state['_state']:
+            raise RuntimeError(
+                f'{self.path} was changed while it was in use; start again'
+            )
 
 
 def _open_index(path: str) -> np.ndarray:
     """Map the index of a local file; make it if there is none or a stale one.
-    Of several processes that start at once on a machine one makes it."""
-    state, places = _file_state(path), _index_places(path)
-    with _index_lock(path):
+    It lies beside the file, or in the user's cache where that is read-only,
+    and has the file's time. Of several processes that start at once on a
+    machine one makes it."""
+    key = hashlib.sha256(path.encode()).hexdigest()[:16]
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
+    name = f'{osp.basename(path)}.{key}.index'
+    places = Path(f'{path}.index'), cache / 'harmoclip_mm' / 'indices' / name
+    changed = os.stat(path).st_mtime_ns
+    lock = f'harmoclip_mm.{os.geteuid()}.{key}.lock'
+    with FileLock(osp.join(tempfile.gettempdir(), lock)):
         for place in places:
             try:
                 index = np.load(place, mmap_mode='r')
+                is_fresh = os.stat(place).st_mtime_ns == changed and _ends_at(
+                    path, index
+                )
             except (OSError, ValueError):  # none, or no array
                 continue
-            if index.dtype == ROW_DTYPE and index['start'][0] == state:
+            if is_fresh and index.dtype == ROW_DTYPE:
                 return index
-        begin, reason = time.perf_counter(), 'kept nowhere'
-        with progress.open(
-            path,
-            'rb',
-            description=f'Indexing {osp.basename(path)}',
-            console=Console(stderr=True),
-            disable=osp.getsize(path) < _QUIET,
-        ) as file:
-            index = _index_lines(io.BufferedReader(file), path, state)
+        begin, index = time.perf_counter(), _index_lines(path, path)
         for place in places:
             try:
-                _save(index, place)
+                _save(index, place, changed)
                 index = np.load(place, mmap_mode='r')  # shared memory
-                reason = f'kept in {place}'
+                where = f'kept in {place}'
                 break
             except OSError as error:
-                reason = f'not kept for the next start ({error})'
+                where = f'not kept for the next start ({error})'
     print_log(
-        f'Indexed {len(index) - 1} lines of {path} in '
-        f'{time.perf_counter() - begin:.1f} s; {reason}',
+        f'Indexed {len(index)} lines of {path} in '
+        f'{time.perf_counter() - begin:.1f} s; {where}',
         logger='current',
     )
     return index
 
 
-def _index_places(path: str) -> List[Path]:
-    """Where the index of a file may lie, the best place first."""
-    base = os.environ.get('XDG_CACHE_HOME') or osp.expanduser('~/.cache')
-    cache = Path(base, 'harmoclip_mm', 'indices')
-    name = f'{osp.basename(path)}.{_key(path)}.index'
-    return [Path(f'{osp.abspath(path)}.index'), cache / name]
+def _ends_at(path: str, index: np.ndarray) -> bool:
+    """Whether nothing follows the last line of an index in its file."""
+    end = sum(index[-1].tolist()[:2]) if len(index) else 0
+    with open(path, 'rb') as file:
+        file.seek(end)
+        return os.stat(path).st_size >= end and not file.read(4096).strip()
 
 
-def _index_lock(path: str) -> FileLock:
-    """The lock of who makes an index; it ends with the process."""
-    name = f'harmoclip_mm.{os.geteuid()}.{_key(path)}.lock'
-    return FileLock(osp.join(tempfile.gettempdir(), name))
+def _index_lines(path: str, name: str) -> np.ndarray:
+    """Read every line once, check it and note where it lies."""
+    images: Dict[str, int] = {}  # name -> ordinal
+    rows, start = bytearray(), 0
+    with progress.open(
+        path,
+        'rb',
+        description=f'Indexing {osp.basename(name)}',
+        console=Console(stderr=True),
+        disable=osp.getsize(path) < _QUIET,
+    ) as file:
+        for number, line in enumerate(io.BufferedReader(file), 1):
+            if line.strip():
+                tally: Counter = Counter()
+                sample = parse_odvg_line(line, f'{name}:{number}', tally)
+                image = images.setdefault(sample['filename'], len(images))
+                side = min(sample['height'], sample['width'])
+                place = start, len(line), number, image, side
+                boxes = len(sample['instances'])
+                rows += _ROW.pack(
+                    *place, boxes, tally['clipped'], tally['dropped']
+                )
+            start += len(line)
+    return np.frombuffer(rows, dtype=ROW_DTYPE)
 
 
-def _key(path: str) -> str:
-    return hashlib.sha256(osp.abspath(path).encode()).hexdigest()[:16]
-
-
-def _save(index: np.ndarray, place: Path) -> None:
+def _save(index: np.ndarray, place: Path, changed: int) -> None:
     """Write an index so that it appears whole or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
     part = place.with_name(f'{place.name}.{uuid.uuid4().hex}')
     try:
         with open(part, 'wb') as file:
             np.save(file, index)
-            file.flush()
-            os.fsync(file.fileno())
+        os.utime(part, ns=(changed, changed))
         os.replace(part, place)
     finally:
-        if part.exists():
-            part.unlink()
+        part.unlink(missing_ok=True)

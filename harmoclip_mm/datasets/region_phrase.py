@@ -88,34 +88,36 @@ class RegionPhraseDataset(BaseImageTextDataset):
         """
         self._require_ann_file()
         self._file = OdvgFile(self.ann_file, self.backend_args)
-        rows, tally = self._file.rows, self._file.tally
-        groups, kept = rows['image'], np.ones(len(rows), dtype=bool)
-        if self.caption_choice == 'all':
-            groups = np.arange(len(rows))
-        elif self.caption_choice == 'first':
-            firsts = np.unique(groups, return_index=True)[1]
-            kept = np.isin(np.arange(len(rows)), firsts)
+        rows = self._file.rows
+        kept = np.ones(len(rows), dtype=bool)
+        if self.caption_choice == 'first':
+            kept[:] = False
+            kept[np.unique(rows['image'], return_index=True)[1]] = True
         if self.filter_cfg and not self.test_mode:
             kept &= rows['short_side'] >= self.filter_cfg.get('min_size', 0)
             if self.filter_cfg.get('filter_empty_gt', False):
                 kept &= rows['boxes'] > 0
         lines = np.flatnonzero(kept)
-        counts = np.bincount(groups[lines])
-        self._lines = lines[np.argsort(groups[lines], kind='stable')]
-        self._bounds = np.concatenate([[0], np.cumsum(counts)])
-        samples = np.flatnonzero(counts)
-        if not len(samples):
+        if not len(lines):
             raise DataError(
                 f'{self.ann_file} holds no samples: of its {len(rows)} lines '
                 f'filter_cfg={self.filter_cfg} leaves none'
             )
+        each = self.caption_choice == 'all'
+        images = lines if each else rows['image'][lines]
+        order = np.argsort(images, kind='stable')
+        starts = np.unique(images[order], return_index=True)[1]
+        self._lines, self._bounds = lines[order], np.append(starts, len(lines))
+        boxes, clipped, dropped = (
+            rows[key].sum(dtype=int) for key in ('boxes', 'clipped', 'dropped')
+        )
         print_log(
-            f'{self.ann_file}: {len(samples)} samples, {tally["boxes"]} '
-            f'boxes; {tally["clipped"]} boxes clipped to their image, '
-            f'{tally["dropped"]} dropped (not finite, outside or below 1 px)',
+            f'{self.ann_file}: {len(starts)} samples, {boxes + dropped} '
+            f'boxes; {clipped} boxes clipped to their image, {dropped} '
+            'dropped (not finite, outside or below 1 px)',
             logger='current',
         )
-        return samples
+        return np.arange(len(starts))
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
@@ -131,12 +133,11 @@ class RegionPhraseDataset(BaseImageTextDataset):
         lines = self._lines[self._bounds[sample] : self._bounds[sample + 1]]
         row = lines[np.random.randint(len(lines)) if len(lines) > 1 else 0]
         info = self._file.read(row)
-        prefix, image_id = self.data_prefix.get('img', ''), info['image_id']
+        image_id, name = info.pop('image_id'), info.pop('filename')
         if image_id is None:
             image_id = int(self._file.rows['image'][row])
-        del info['image_id']
         info.update(
-            img_path=osp.join(prefix, info.pop('filename')),
+            img_path=osp.join(self.data_prefix.get('img', ''), name),
             img_id=image_id,
             sample_idx=idx % len(self),
         )

@@ -23,10 +23,8 @@ _KEYS = (
     'adjectives',
     'function_words',
 )
-_WORD = re.compile(r'\w+')
 # What may stand between the words of one mention: "hot dog", "hot-dog".
-_JOINT = re.compile(r"[\s'’-]+")  # noqa: RUF001
-_COMPOUND = re.compile(r'-\w')  # "horse-drawn" names no horse
+_JOINT = r"[\s'’-]+"  # noqa: RUF001
 
 Box = Sequence[float]
 
@@ -78,7 +76,7 @@ class Mention:
 
 def _form(phrase: str) -> str:
     """Look-up key: the words in lower case with single spaces."""
-    return ' '.join(_WORD.findall(phrase.lower()))
+    return ' '.join(re.findall(r'\w+', phrase.lower()))
 
 
 class PhraseFinder:
@@ -114,8 +112,6 @@ Mention(start=11, end=19, categories=('hot dog',))]
         self.categories = tuple(words['synonyms'])
         irregular = words.get('irregular_plurals', {})
         self._meanings: Dict[str, Tuple[str, ...]] = {}
-        self._adjectives = {_form(a) for a in words.get('adjectives', ())}
-        self._function_words = set(words.get('function_words', ()))
         for category, synonyms in words['synonyms'].items():
             name = re.sub(r'\(.*?\)', '', class_to_prompt(category)).strip()
             for phrase in (name or category, *synonyms):
@@ -125,12 +121,30 @@ Mention(start=11, end=19, categories=('hot dog',))]
             for form in (phrase, *plural_forms(phrase, irregular)):
                 # A name of a category keeps its meaning.
                 self._meanings.setdefault(_form(form), ())
-        self._max_words = max(len(f.split(' ')) for f in self._meanings)
+        self._patterns = self._compile(words)
 
     def _add(self, phrase: str, category: str) -> None:
         meanings = self._meanings.get(_form(phrase), ())
         if category not in meanings:
             self._meanings[_form(phrase)] = (*meanings, category)
+
+    def _compile(self, words: dict) -> Dict[str, 're.Pattern[str]']:
+        """By their first word, the forms as whole words, the longest first."""
+        adjectives = {_form(each) for each in words.get('adjectives', ())}
+        function_words = '|'.join(words.get('function_words', ()))
+        # "an orange shirt": another word follows that is no function word
+        modifies = rf'(?!\s+(?!(?:{function_words})\b)\w)'
+        forms: Dict[str, List[str]] = {}
+        for form in sorted(self._meanings, key=lambda form: -form.count(' ')):
+            # "horse-drawn" names no horse
+            pattern = form.replace(' ', _JOINT) + r'\b(?!-\w)'
+            if form in adjectives:
+                pattern += modifies
+            forms.setdefault(form.split(' ')[0], []).append(pattern)
+        return {
+            first: re.compile('|'.join(patterns), re.IGNORECASE)
+            for first, patterns in forms.items()
+        }
 
     @classmethod
     def for_coco(cls) -> 'PhraseFinder':
@@ -191,55 +205,18 @@ Mention(start=11, end=19, categories=('hot dog',))]
             List[Mention]: Spans are half-open ranges of characters of
             ``caption``; they hold whole words.
         """
-        words = [
-            (match.group().lower(), match.start(), match.end())
-            for match in _WORD.finditer(caption)
-        ]
-        mentions, index = [], 0
-        while index < len(words):
-            # How many words from here on are joined by spaces and hyphens.
-            reach = 1
-            while (
-                reach < self._max_words
-                and index + reach < len(words)
-                and _JOINT.fullmatch(
-                    caption,
-                    words[index + reach - 1][2],
-                    words[index + reach][1],
-                )
-            ):
-                reach += 1
-            step = 1
-            for count in range(reach, 0, -1):
-                form = ' '.join(w[0] for w in words[index : index + count])
-                if form not in self._meanings:
-                    continue
-                start, end = words[index][1], words[index + count - 1][2]
-                following = words[index + count : index + count + 1]
-                if self._is_modifier(form, caption, end, following):
-                    continue
-                if self._meanings[form]:
-                    mentions.append(Mention(start, end, self._meanings[form]))
-                step = count
-                break
-            index += step
+        mentions, end = [], 0
+        for word in re.finditer(r'\w+', caption):
+            pattern = self._patterns.get(word.group().lower())
+            if pattern is None or word.start() < end:
+                continue
+            match = pattern.match(caption, word.start())
+            if match is not None:
+                end = match.end()
+                meanings = self._meanings.get(_form(match.group()))
+                if meanings:
+                    mentions.append(Mention(word.start(), end, meanings))
         return mentions
-
-    def _is_modifier(
-        self,
-        form: str,
-        caption: str,
-        end: int,
-        following: Sequence[Tuple[str, int, int]],
-    ) -> bool:
-        """Whether the words only describe what follows them."""
-        if _COMPOUND.match(caption, end):
-            return True
-        if form not in self._adjectives or not following:
-            return False
-        word, start, _ = following[0]
-        joined = caption[end:start].isspace()
-        return joined and word not in self._function_words
 
 
 @dataclass(frozen=True)

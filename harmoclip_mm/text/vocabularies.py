@@ -9,14 +9,10 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Sequence, Tuple, Union
 
 _DATA_DIR = Path(__file__).parent / 'data' / 'vocabularies'
-_FIELDS = ('classes', 'groups', 'prompts', 'shared_prompts')
-
-
-def _duplicates(names: Sequence[str]) -> List[str]:
-    return [name for name, count in Counter(names).items() if count > 1]
+_FIELDS = ('classes', 'groups', 'prompts')
 
 
 def class_to_prompt(name: str) -> str:
@@ -47,89 +43,69 @@ class Vocabulary:
             in each. A class may be in any number of groups, none included.
         prompts (Tuple[str, ...]): Words for each class that fill a template.
             Empty: made from the class names by :func:`class_to_prompt`.
-        shared_prompts (Tuple[str, ...]): Prompts that several classes have
-            on purpose. No model can tell such classes apart; published lists
-            have them nevertheless.
 
     Raises:
         ValueError: No classes, a name that is not a string or is blank,
-            duplicate names or prompts, a number of prompts that differs from
-            the number of classes, or a group that is empty or names
-            something that is not a class.
+            duplicate names, a number of prompts that differs from the number
+            of classes, or a group that names something that is not a class.
     """
 
     classes: Tuple[str, ...]
     groups: Dict[str, Tuple[str, ...]] = field(default_factory=dict)
     prompts: Tuple[str, ...] = ()
-    shared_prompts: Tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        classes = self._names('classes', self.classes)
+        classes = _names('classes', self.classes)
+        prompts = _names('prompts', self.prompts)
+        if not isinstance(self.groups, dict):
+            raise ValueError('groups must map names to lists of class names.')
+        groups = {
+            group: _names(f'group {group!r}', members)
+            for group, members in self.groups.items()
+        }
         if not classes:
             raise ValueError(
                 'The vocabulary is empty: list at least one class name.'
             )
-        prompts = self._names('prompts', self.prompts)
+        twice = [name for name, n in Counter(classes).items() if n > 1]
+        if twice:
+            raise ValueError(
+                f'Duplicate class names: {twice[:5]}. Classes '
+                'with equal text cannot be told apart.'
+            )
         if prompts and len(prompts) != len(classes):
             raise ValueError(
                 f'{len(prompts)} prompts for {len(classes)} classes: give '
                 'one prompt for each class, or none at all.'
             )
-        shared = self._names('shared_prompts', self.shared_prompts)
-        for key, names, allowed in (
-            ('class names', classes, ()),
-            ('prompts', prompts, shared),
-        ):
-            found = [n for n in _duplicates(names) if n not in allowed]
-            if found:
-                raise ValueError(
-                    f'Duplicate {key}: {found[:5]}. Classes with equal text '
-                    'cannot be told apart.'
-                )
-        if not prompts:
-            prompts = tuple(class_to_prompt(name) for name in classes)
-        if not isinstance(self.groups, dict):
-            raise ValueError(
-                'groups must map a group name to a list of class names, got '
-                f'{type(self.groups).__name__}.'
-            )
-        known = set(classes)
-        groups = {}
-        for group, members in self.groups.items():
-            members = self._names(f'group {group!r}', members)
-            unknown = [name for name in members if name not in known]
+        for group, members in groups.items():
+            unknown = sorted(set(members) - set(classes))
             if unknown:
                 raise ValueError(
                     f'Group {group!r} names what is not a class: '
                     f'{unknown[:5]}.'
                 )
-            if not members or _duplicates(members):
-                raise ValueError(
-                    f'Group {group!r} is empty or has duplicates: '
-                    f'{_duplicates(members)[:5]}.'
-                )
-            groups[group] = members
         # The class is frozen, so that it can be shared and cached.
         object.__setattr__(self, 'classes', classes)
         object.__setattr__(self, 'groups', groups)
-        object.__setattr__(self, 'prompts', prompts)
-        object.__setattr__(self, 'shared_prompts', shared)
-
-    @staticmethod
-    def _names(key: str, names: Sequence[str]) -> Tuple[str, ...]:
-        if isinstance(names, str) or not isinstance(names, (list, tuple)):
-            raise ValueError(
-                f'{key} must be a list of strings, got {type(names).__name__}.'
-            )
-        for index, name in enumerate(names):
-            if not isinstance(name, str) or not name.strip():
-                raise ValueError(
-                    f'{key}[{index}] must be a non-empty string, got {name!r}.'
-                )
-        return tuple(names)
+        words = prompts or tuple(map(class_to_prompt, classes))
+        object.__setattr__(self, 'prompts', words)
 
     def __len__(self) -> int:
         return len(self.classes)
+
+
+def _names(key: str, names: Sequence[str]) -> Tuple[str, ...]:
+    if not isinstance(names, (list, tuple)):
+        raise ValueError(
+            f'{key} must be a list of strings, got {type(names).__name__}.'
+        )
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(
+                f'{key}[{index}] must be a non-empty string, got {name!r}.'
+            )
+    return tuple(names)
 
 
 def list_vocabularies() -> Tuple[str, ...]:
@@ -157,12 +133,7 @@ def _read(path: Path) -> Vocabulary:
     unknown = sorted(set(content) - set(_FIELDS))
     if unknown:
         raise ValueError(f'unknown keys {unknown}, known are {list(_FIELDS)}.')
-    return Vocabulary(
-        content['classes'],
-        content.get('groups') or {},
-        content.get('prompts') or (),
-        content.get('shared_prompts') or (),
-    )
+    return Vocabulary(**content)
 
 
 def load_vocabulary(
@@ -170,9 +141,9 @@ def load_vocabulary(
 ) -> Vocabulary:
     """Load a vocabulary by name, from a file, or from a list of names.
 
-    A file is JSON, ``{"classes": [...], "groups": {...}, "prompts": [...],
-    "shared_prompts": [...]}`` of which only the first is needed (or just a
-    list), or plain text with one class name a line, blank lines skipped.
+    A file is JSON, ``{"classes": [...], "groups": {...}, "prompts": [...]}``
+    of which only the first is needed (or just a list), or plain text with one
+    class name a line, blank lines skipped.
 
     Args:
         source (str | Path | Sequence[str] | Vocabulary): Name of a

@@ -168,6 +168,35 @@ def proposals(project, tmp_path):
     return write
 
 
+BOX = {'id': 1, 'image_id': 2, 'category_id': 0, 'bbox': [0, 0, 3, 3]}
+
+
+def test_annotations_are_numbered_from_one(project):
+    """pycocotools takes a match with annotation 0 for no match."""
+    project.boxes['annotations'] = [{**BOX, 'area': 9}]
+    project.write()
+    check(project)
+    project.boxes['annotations'] = [{**BOX, 'area': 9, 'id': 0}]
+    project.write()
+    with pytest.raises(DataError, match=r'boxes.json .*id 0.* from 1'):
+        check(project)
+
+
+@pytest.mark.parametrize('area', [{}, {'area': 0}])
+def test_boxes_have_an_area(project, area):
+    """mmdet drops a box of area 0, and fails where there is none."""
+    empty = {**BOX, 'bbox': [0, 0, 0.03, 0], 'area': 0}  # one of COCO's own
+    project.boxes['annotations'] = [empty]
+    project.write()
+    check(project)
+    project.boxes['annotations'] = [empty, {**BOX, 'id': 7, **area}]
+    project.write()
+    with pytest.raises(
+        DataError, match=r'boxes.json: annotation 7 of image 2 has area'
+    ):
+        check(project)
+
+
 @pytest.mark.parametrize(
     ('content', 'message'),
     [

@@ -122,10 +122,14 @@ class LoadCandidateBoxes(BaseTransform):
                 'the images, or proposals in the format of COCO results'
             )
         content = fileio.load(ann_file, backend_args=backend_args)
-        self.by_number = isinstance(content, list)
+        self.ids: Dict[str, int] = {}  # by file name, where the file has them
         try:
-            read = _read_results if self.by_number else _read_annotations
-            self.boxes = _as_arrays(read(content))
+            if isinstance(content, dict):
+                for image in content['images']:
+                    name = osp.basename(image['file_name'])
+                    self.ids[name] = image['id']
+                content = content['annotations']
+            self.boxes = _read_boxes(content)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f'{ann_file} holds neither COCO annotations nor COCO results '
@@ -142,13 +146,16 @@ class LoadCandidateBoxes(BaseTransform):
             dict: The sample with its proposals.
         """
         name = osp.basename(results['img_path'])
-        key = _number(name) if self.by_number else name
-        rows = self.boxes.get(key)
+        number = re.search(r'(\d+)\.\w+$', name)
+        image_id = number and int(number[1])
+        if self.ids:
+            image_id = self.ids.get(name)
+        rows = self.boxes.get(image_id)
         if rows is None:
             raise ValueError(
                 f'{self.ann_file} holds no box for {results["img_path"]} '
-                f'({"image_id" if self.by_number else "file_name"} {key}): '
-                'use the file of the images that are tested'
+                f'(image_id {image_id}): use the file of the images that are '
+                'tested'
             )
         if self.max_boxes is not None:
             best = np.argsort(-rows[:, 4], kind='stable')[: self.max_boxes]
@@ -166,37 +173,12 @@ class LoadCandidateBoxes(BaseTransform):
         )
 
 
-def _number(name: str) -> Optional[int]:
-    digits = re.search(r'(\d+)\.\w+$', name)
-    return int(digits[1]) if digits else None
-
-
-def _read_results(content: list) -> Dict[int, List[list]]:
+def _read_boxes(annotations: List[dict]) -> Dict[int, np.ndarray]:
+    """By image id xyxy and score; crowds and empty boxes are left out."""
     boxes = defaultdict(list)
-    for each in content:
-        boxes[each['image_id']].append([*each['bbox'], each.get('score', 1)])
-    return boxes
-
-
-def _read_annotations(content: dict) -> Dict[str, List[list]]:
-    names = {
-        image['id']: osp.basename(image['file_name'])
-        for image in content['images']
-    }
-    boxes = defaultdict(list)
-    for each in content['annotations']:
-        if not each.get('iscrowd'):
-            boxes[names[each['image_id']]].append([*each['bbox'], 1])
-    return boxes
-
-
-def _as_arrays(boxes: dict) -> dict:
-    """x, y, width, height, score to xyxy and score; empty boxes left out."""
-    arrays = {}
-    for key, rows in boxes.items():
-        array = np.array(rows, dtype=np.float32).reshape(-1, 5)
-        array = array[(array[:, 2:4] > 0).all(axis=1)]
-        array[:, 2:4] += array[:, :2]
-        if len(array):
-            arrays[key] = array
-    return arrays
+    for each in annotations:
+        x, y, width, height = each['bbox']
+        if width > 0 and height > 0 and not each.get('iscrowd'):
+            box = x, y, x + width, y + height, each.get('score', 1)
+            boxes[each['image_id']].append(box)
+    return {key: np.array(rows, np.float32) for key, rows in boxes.items()}

@@ -1,6 +1,5 @@
 """Loading of images, with errors that say what to do, and of captions."""
 
-import io
 import os.path as osp
 from functools import lru_cache
 from typing import Any, Dict, List, Optional, Tuple
@@ -8,14 +7,12 @@ from typing import Any, Dict, List, Optional, Tuple
 import mmcv
 import mmengine.fileio as fileio
 from mmcv.transforms import BaseTransform, LoadImageFromFile
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import TRANSFORMS
 
 __all__ = ['BadImageError', 'LoadCaptions', 'LoadCheckedImage']
-
-_ENDINGS = {b'\xff\xd8': b'\xff\xd9', b'\x89P': b'IEND\xaeB`\x82'}
 
 
 class BadImageError(RuntimeError):
@@ -29,9 +26,9 @@ class LoadCheckedImage(LoadImageFromFile):
     Images are decoded as those that CLIPs were trained on: by Pillow, and
     not turned by their EXIF data.
 
-    It also refuses what mmcv would pass on in silence: a JPEG or PNG that is
-    cut off, of which some versions of OpenCV decode the upper part, and an
-    image whose size is not the one its boxes were annotated for.
+    It also refuses an image whose size is not the one its boxes were
+    annotated for. Of one that is cut off, some versions of OpenCV decode the
+    upper part; Pillow refuses it.
 
     Required keys: ``img_path``; ``height`` and ``width`` (px) where known.
     Added keys: ``img`` (uint8 BGR (H, W, 3)), ``img_shape``, ``ori_shape``.
@@ -39,7 +36,6 @@ class LoadCheckedImage(LoadImageFromFile):
     Args:
         color_type (str): As in mmcv. Defaults to
             ``'color_ignore_orientation'``.
-        imdecode_backend (str): As in mmcv. Defaults to ``'pillow'``.
         **kwargs: Other arguments of mmcv's.
 
     Raises:
@@ -47,13 +43,10 @@ class LoadCheckedImage(LoadImageFromFile):
     """
 
     def __init__(
-        self,
-        color_type: str = 'color_ignore_orientation',
-        imdecode_backend: str = 'pillow',
-        **kwargs: Any,
+        self, color_type: str = 'color_ignore_orientation', **kwargs: Any
     ) -> None:
         super().__init__(
-            color_type=color_type, imdecode_backend=imdecode_backend, **kwargs
+            color_type=color_type, imdecode_backend='pillow', **kwargs
         )
 
     def transform(self, results: dict) -> dict:
@@ -74,39 +67,27 @@ class LoadCheckedImage(LoadImageFromFile):
                 f'({error.strerror or error}). Check data_root and '
                 'data_prefix, or delete its lines from the annotations'
             ) from error
-        reason = _cut_off(content)
-        if reason is None:
-            results['img'] = self._decode(path, content)
-        if reason is not None or results['img'] is None:
+        try:
+            img = mmcv.imfrombytes(content, self.color_type, backend='pillow')
+        except Exception as error:  # each decoder has its own exceptions
+            unknown = isinstance(error, UnidentifiedImageError)
+            reason = 'unknown format' if unknown else error
             raise BadImageError(
-                f'{path}: the image cannot be decoded '
-                f'({reason or "unknown format"}; {len(content)} bytes). Fetch '
-                'the file again, or delete its lines from the annotations'
-            )
+                f'{path}: the image cannot be decoded ({reason}; '
+                f'{len(content)} bytes). Fetch the file again, or delete its '
+                'lines from the annotations'
+            ) from error
+        # Of Pillow's pixels mmcv gives a view from the last channel to the
+        # first, which takes Pillow's resizing three times as long.
+        if not img.flags.c_contiguous:
+            img = mmcv.rgb2bgr(img[..., ::-1])  # faster than NumPy
+        results['img'] = img
         results['img_shape'] = results['img'].shape[:2]
         results['ori_shape'] = results['img_shape']
         self._check_size(results)
         if self.to_float32:
             results['img'] = results['img'].astype('float32')
         return results
-
-    def _decode(self, path: str, content: bytes):
-        try:
-            img = mmcv.imfrombytes(
-                content, flag=self.color_type, backend=self.imdecode_backend
-            )
-        except UnidentifiedImageError:
-            return None
-        except Exception as error:  # each backend has its own exceptions
-            raise BadImageError(
-                f'{path}: the image cannot be decoded ({error}). Fetch the '
-                'file again, or delete its lines from the annotations'
-            ) from error
-        if img is None or img.flags.c_contiguous:
-            return img
-        # Of Pillow's pixels mmcv gives a view from the last channel to the
-        # first, which takes Pillow's resizing three times as long.
-        return mmcv.rgb2bgr(img[..., ::-1])
 
     @staticmethod
     def _check_size(results: dict) -> None:
@@ -122,23 +103,6 @@ class LoadCheckedImage(LoadImageFromFile):
                 'px, so its boxes would be wrong. Use the original image, or '
                 "color_type='color' if its EXIF data turns it as annotated"
             )
-
-
-def _cut_off(content: bytes) -> Optional[str]:
-    """Why a JPEG or PNG is incomplete, or None.
-
-    Complete files nearly always end with the end marker; only the others,
-    which may merely have something appended, cost a decoding by Pillow, which
-    tells the two apart.
-    """
-    ending = _ENDINGS.get(content[:2])
-    if ending is None or content.endswith(ending):
-        return None
-    try:
-        Image.open(io.BytesIO(content)).load()
-    except (OSError, SyntaxError, ValueError) as error:
-        return str(error)
-    return None
 
 
 @TRANSFORMS.register_module()

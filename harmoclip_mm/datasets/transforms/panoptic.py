@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
+from scipy.ndimage import find_objects
 
 from harmoclip_mm.registry import TRANSFORMS
 
@@ -26,18 +27,9 @@ def segment_boxes(segments: np.ndarray) -> Dict[int, np.ndarray]:
         one pixel has a box of 1 x 1 px.
     """
     ids, index = np.unique(segments, return_inverse=True)
-    index = index.reshape(segments.shape)
-    boxes = np.zeros((len(ids), 4), dtype=np.float32)
-    for axis, length in ((1, segments.shape[1]), (0, segments.shape[0])):
-        # which columns (rows) each segment touches
-        touched = np.zeros((len(ids), length), dtype=bool)
-        place = np.arange(length)
-        place = place[None, :] if axis == 1 else place[:, None]
-        touched[index, np.broadcast_to(place, segments.shape)] = True
-        start = 1 - axis
-        boxes[:, start] = touched.argmax(1)
-        boxes[:, start + 2] = length - touched[:, ::-1].argmax(1)
-    return dict(zip(ids.tolist(), boxes))
+    places = find_objects(index.reshape(segments.shape) + 1)
+    boxes = [[x.start, y.start, x.stop, y.stop] for y, x in places]
+    return dict(zip(ids.tolist(), np.array(boxes, dtype=np.float32)))
 
 
 @TRANSFORMS.register_module()
@@ -135,10 +127,8 @@ class LoadPanopticRegions(BaseTransform):
                 'data_prefix.seg; COCO packs the maps in a zip file within '
                 'panoptic_annotations_trainval2017.zip'
             ) from error
-        bgr = None
-        if content:
-            bgr = mmcv.imfrombytes(content, flag='color', backend='cv2')
-        if bgr is None:
+        bgr = content and mmcv.imfrombytes(content, backend='cv2')
+        if not isinstance(bgr, np.ndarray):
             raise ValueError(
                 f'{path}: the panoptic map cannot be decoded. Fetch the file '
                 'again'

@@ -55,7 +55,7 @@ def test_boxes_of_both_formats_are_scaled(load):
     [
         (RESULTS, 'b_13.jpg', r'holds no box for b_13.jpg \(image_id 13\)'),
         (RESULTS, 'photo.jpg', r'image_id None'),
-        (ANNOTATIONS, 'a_13.jpg', r'\(file_name a_13.jpg\)'),
+        (ANNOTATIONS, 'a_13.jpg', r'holds no box for a_13.jpg'),
         ({'images': []}, 'a.jpg', 'neither COCO annotations nor COCO results'),
         ([{'bbox': [1]}], 'a.jpg', 'neither COCO annotations nor'),
         ([{'image_id': 1, 'bbox': [1]}], 'a.jpg', 'neither COCO'),
