@@ -8,12 +8,14 @@ named in; pycocotools takes a match with annotation 0 for none, and boxes whose
 """
 
 import json
+import logging
 import os.path as osp
 import pickle
 from typing import Any, Iterator, List, Mapping, Sequence, Tuple
 
 import mmengine.fileio as fileio
 from mmdet.datasets import CocoDataset, LVISV1Dataset
+from mmengine.logging import print_log
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import DATASETS
@@ -21,16 +23,20 @@ from harmoclip_mm.registry import DATASETS
 __all__ = ['check_annotations']
 
 
-def check_annotations(dataset: Mapping[str, Any]) -> None:
+def check_annotations(dataset: Mapping[str, Any], evaluator: Any = ()) -> None:
     """Check the files of a data set's config, and of those that it wraps.
 
     Data sets of mmdet's COCO family are checked: ids of images and
     annotations, areas, the classes against the categories of the file, and
-    that a file of proposals has all images.
+    that a file of proposals has all images. A metric that counts over a file
+    of its own, as COCO's AP, and not over these images, is named in a warning:
+    it takes what is not tested for missed.
 
     Args:
         dataset (Mapping[str, Any]): Config of the data set, in the scope of
             the config.
+        evaluator (Any): Configs of the metrics that it is judged by. Defaults
+            to none.
 
     Raises:
         DataError: If the annotations do not fit; the message names the file
@@ -52,6 +58,23 @@ def check_annotations(dataset: Mapping[str, Any]) -> None:
         _check_categories(names, classes, path)
         if each.get('proposal_file'):
             _check_proposals(each, images, kind)
+    tested = [each for each, _ in _coco_datasets(dataset)]
+    whole = {
+        osp.abspath(_path(each, each['ann_file']))
+        for each in tested
+        if not each.get('indices')
+    }
+    metrics = [evaluator] if isinstance(evaluator, Mapping) else evaluator
+    for metric in metrics if tested else ():
+        counted = metric.get('ann_file')
+        if counted and (len(tested) > 1 or osp.abspath(counted) not in whole):
+            print_log(
+                f'{metric["type"]} counts all images of {counted}, but the '
+                'data set has others or only some of them (ann_file, indices, '
+                'wrappers): what is not tested counts as missed',
+                logger='current',
+                level=logging.WARNING,
+            )
 
 
 def _coco_datasets(setting: Any) -> Iterator[Tuple[Mapping, type]]:

@@ -41,7 +41,8 @@ def build_runner(
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     for phase in phases:
         loader = cfg.get(f'{phase}_dataloader') or {}
-        check_annotations(loader.get('dataset') or {})
+        evaluator = cfg.get(f'{phase}_evaluator') or ()
+        check_annotations(loader.get('dataset') or {}, evaluator)
     use_safe_loading()
     setup_launcher(cfg, launcher)
     if 'runner_type' in cfg:

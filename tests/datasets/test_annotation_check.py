@@ -134,6 +134,33 @@ def test_training_checks_its_validation(project, run_tool, tmp_path):
         run_tool('train.py', project.config, '--work-dir', tmp_path / 'work')
 
 
+def test_a_metric_over_other_images_is_named(project, tmp_path, monkeypatch):
+    project.write()
+    cfg = load_config(str(project.config))
+    init_default_scope('harmoclip_mm')
+    dataset = cfg.test_dataloader.dataset
+    same = dict(type='CocoMetric', ann_file=str(tmp_path / 'boxes.json'))
+    other = dict(same, ann_file=str(tmp_path / 'other.json'))
+
+    said = []
+    monkeypatch.setattr(
+        'harmoclip_mm.datasets.annotation_check.print_log',
+        lambda message, **kwargs: said.append(message),
+    )
+
+    def told(dataset, evaluator):
+        said.clear()
+        check_annotations(dataset, evaluator)
+        return list(said)
+
+    assert told(dataset, [dict(type='BoxClassificationMetric'), same]) == []
+    (message,) = told(dataset, other)
+    assert 'counts all images' in message and 'other.json' in message
+    assert told(dict(dataset, indices=2), [same])
+    twice = dict(type='ConcatDataset', datasets=[dataset, dataset])
+    assert told(twice, [same])
+
+
 def test_a_missing_file(project, run_tool):
     project.write()
     with pytest.raises(UsageError, match=r'no.json cannot be read \(No such'):
