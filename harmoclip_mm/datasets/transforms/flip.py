@@ -9,8 +9,10 @@ from harmoclip_mm.text import captions_of, phrases_of
 
 __all__ = ['TextAwareRandomFlip', 'mentions_sides']
 
+# Neither letters nor digits around it: class names join words by `_`.
 _SIDES = re.compile(
-    r'\b(left|right)(most|wards?|ies|y|[\s-]?handed|[\s-]?hand)?\b',
+    r'(?<![^\W_])(left|right)(most|wards?|ies|y|[\s_-]?(hand|side)(ed|d)?)?'
+    r'(?![^\W_])',
     re.IGNORECASE,
 )
 

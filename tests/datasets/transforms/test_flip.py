@@ -14,6 +14,9 @@ from harmoclip_mm.datasets.transforms.flip import mentions_sides
         'the leftmost cup',
         'a right-hand drive car',
         'she turns rightwards.',
+        'right_hand',
+        'upper_left',
+        'on the leftside',
     ],
 )
 def test_texts_with_sides(text):
@@ -22,7 +25,7 @@ def test_texts_with_sides(text):
 
 @pytest.mark.parametrize(
     'text',
-    ['a bright cleft', 'leftover pizza', 'copyright sign', 'a dog', ''],
+    ['a bright cleft', 'leftover pizza', 'copyright sign', 'birth_right1', ''],
 )
 def test_texts_without_sides(text):
     assert not mentions_sides(text)
