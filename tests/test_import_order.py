@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lower layers first; a module may import from its own layer and from lower
 # ones. Names are relative to the package and cover all below them.
 LAYERS: Tuple[Tuple[str, ...], ...] = (
-    ('version', 'compat', 'errors', 'files', 'registry', 'structures'),
+    (
+        *('version', 'compat', 'errors', 'files', 'registry', 'structures'),
+        'command_line',
+    ),
     ('text',),
     ('datasets', 'evaluation.functional'),
     ('models.utils', 'models.layers', 'models.losses'),

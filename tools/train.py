@@ -4,18 +4,15 @@
 import argparse
 import os
 
-from mmengine.config import Config, DictAction
-from mmengine.device import get_device
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
+from mmengine.config import Config
 
 from harmoclip_mm.apis import load_config
-from harmoclip_mm.engine import (
-    LAUNCHERS,
-    CheckpointGuard,
-    build_runner,
-    close_launcher,
-    setup_resume,
-)
-from harmoclip_mm.errors import UsageError, run_command
+from harmoclip_mm.command_line import add_config_option, add_launcher_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,27 +43,8 @@ def parse_args() -> argparse.Namespace:
         help='scale the learning rate by the actual batch size over '
         'auto_scale_lr.base_batch_size of the config',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace settings of the config, e.g. model.heads.lrc.weight=2 '
-        'or key="[a,b]"; no white space inside',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='who started the processes (default: none, a single process)',
-    )
-    parser.add_argument(
-        '--local_rank',
-        '--local-rank',
-        type=int,
-        default=0,
-        help='set by old launchers, not by users',
-    )
+    add_config_option(parser, 'model.heads.lrc.loss.loss_weight=2')
+    add_launcher_options(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
@@ -74,6 +52,8 @@ def parse_args() -> argparse.Namespace:
 
 def enable_amp(cfg: Config) -> None:
     """Replace the optimizer wrapper by the mixed-precision one."""
+    from mmengine.device import get_device
+
     if get_device() == 'cpu':
         raise UsageError(
             '--amp needs a GPU and none is visible: leave it out to train in '
@@ -96,6 +76,13 @@ def enable_auto_scale_lr(cfg: Config) -> None:
 def main() -> None:
     """Run the training."""
     args = parse_args()
+    from harmoclip_mm.engine import (
+        CheckpointGuard,
+        build_runner,
+        close_launcher,
+        setup_resume,
+    )
+
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     if args.amp:
         enable_amp(cfg)

@@ -26,7 +26,7 @@ def build_runner(
     Args:
         cfg (Config): The config; ``runner_type`` names another Runner than
             mmengine's. Launcher settings are written into it.
-        launcher (str): One of ``LAUNCHERS``.
+        launcher (str): As for :func:`setup_launcher`.
         guard (CheckpointGuard): What decides which checkpoints fit.
         phases (Sequence[str]): What the Runner will do: ``'train'`` and
             ``'val'``, or ``'test'``. Defaults to a training.

@@ -21,11 +21,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Dict, List, Tuple
 
-import mmdet
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
 from rich.console import Console
 from rich.table import Table
 
-from harmoclip_mm.errors import UsageError, run_command
 from harmoclip_mm.text import load_vocabulary
 
 KEYS = ('categories', 'images', 'annotations')
@@ -68,6 +71,8 @@ def load_mmdet_tool(name: str) -> ModuleType:
     Raises:
         UsageError: If this mmdet has no such converter.
     """
+    import mmdet
+
     folder = Path(mmdet.__file__).parent
     for root in (folder / '.mim', folder.parent):  # installed, and a clone
         path = root / 'tools' / 'dataset_converters' / f'{name}.py'

@@ -5,11 +5,13 @@ import argparse
 from pathlib import Path
 from typing import List, Tuple
 
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
 from reading_options import add_reading_options
 
-from harmoclip_mm.apis import load_clip
-from harmoclip_mm.errors import UsageError, run_command
-from harmoclip_mm.models.classifiers import encode_vocabulary
 from harmoclip_mm.text import Vocabulary, get_templates, load_vocabulary
 
 
@@ -79,6 +81,9 @@ def main() -> None:
         templates = read_templates(args.templates)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from error
+    from harmoclip_mm import load_clip
+    from harmoclip_mm.models.classifiers import encode_vocabulary
+
     model = load_clip(
         args.checkpoint,
         device=args.device,
