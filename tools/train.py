@@ -73,6 +73,16 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
+def is_random(cfg: Config) -> bool:
+    """Whether a training starts from no weights, though its schedule is made
+    to fine-tune."""
+    if not cfg.get('needs_weights') or cfg.get('load_from'):
+        return False
+    parts = (cfg.model, *cfg.model.values())
+    inits = [part.get('init_cfg') for part in parts if isinstance(part, dict)]
+    return not any('checkpoint' in (each or ()) for each in inits)
+
+
 def main() -> None:
     """Run the training."""
     args = parse_args()
@@ -94,6 +104,11 @@ def main() -> None:
         setup_resume(cfg, cfg.get('load_from'))
     guard = CheckpointGuard(strict=bool(cfg.get('resume')))
     runner = build_runner(cfg, args.launcher, guard)
+    if is_random(cfg) and not cfg.get('resume'):
+        runner.logger.warning(
+            'The training starts from random weights, but its schedule is '
+            'made to fine-tune a CLIP: give --cfg-options load_from=FILE'
+        )
     runner.train()
     runner.logger.info(
         f'Checkpoints are in {runner.work_dir}, the log of this run in '
