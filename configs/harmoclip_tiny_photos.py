@@ -47,6 +47,7 @@ train_cfg = dict(
     val_interval=max_iters,
 )
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
+needs_weights = False
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, end=20),
     dict(type='CosineAnnealingLR', T_max=max_iters, by_epoch=False),

@@ -11,16 +11,18 @@ video, a video with boxes is written. Nothing is downloaded.
 import argparse
 from itertools import islice
 from pathlib import Path
-from typing import Iterable, Iterator, List
+from typing import Callable, Iterable, Iterator, List
+
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
 import cv2
-import mmcv
 import numpy as np
-from mmengine.config import DictAction
 from rich.progress import track
 
-from harmoclip_mm.apis import OpenVocabularyInferencer
-from harmoclip_mm.errors import UsageError, run_command
+from harmoclip_mm.command_line import add_config_option
 
 VIDEOS = ('.avi', '.mkv', '.mov', '.mp4', '.webm')
 
@@ -68,14 +70,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--show', action='store_true', help='open a window for every picture'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace settings of the config, e.g. '
-        'model.roi_head.beta=0.7; no white space inside',
-    )
+    add_config_option(parser, 'model.roi_head.beta=0.7')
     args = parser.parse_args()
     if args.batch_size < 1:
         parser.error('--batch-size must be at least 1')
@@ -92,10 +87,12 @@ def in_batches(frames: Iterable, size: int) -> Iterator[List[np.ndarray]]:
 
 
 def detect_in_video(
-    inferencer: OpenVocabularyInferencer, args: argparse.Namespace
+    inferencer: Callable[..., dict], args: argparse.Namespace
 ) -> Path:
     """Write a video with boxes; frames are read and written one batch at a
     time."""
+    import mmcv
+
     reader = mmcv.VideoReader(args.input)
     if not len(reader):
         raise UsageError(f'{args.input} holds no frame that can be read')
@@ -131,6 +128,8 @@ def main() -> None:
     source = Path(args.input)
     if not source.exists():
         raise UsageError(f'{source} does not exist')
+    from harmoclip_mm.apis import OpenVocabularyInferencer
+
     is_video = source.suffix.lower() in VIDEOS
     inferencer = OpenVocabularyInferencer(
         args.config,

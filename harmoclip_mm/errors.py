@@ -1,5 +1,6 @@
 """Errors that are the user's to mend: a message, not a defect."""
 
+import os
 import sys
 from typing import Callable
 
@@ -32,11 +33,13 @@ def run_command(main: Callable[[], None]) -> None:
     Args:
         main (Callable[[], None]): The tool.
     """
-    # here, since everything imports this file, and tools alone need torchrun
-    from torch.distributed.elastic.multiprocessing.errors import record
-
     try:
-        record(main)()
+        if 'TORCHELASTIC_ERROR_FILE' in os.environ:
+            # here, since it takes seconds that --help has not
+            from torch.distributed.elastic.multiprocessing.errors import record
+
+            main = record(main)
+        main()
     except UsageError as error:
         sys.exit(f'Error: {error}')
     except KeyboardInterrupt:

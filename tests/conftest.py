@@ -72,18 +72,21 @@ def run_tool():
 
     def run(path: str, *args) -> None:
         name = 'tool_' + Path(path).stem
-        if name not in sys.modules:
-            spec = importlib.util.spec_from_file_location(
-                name, REPOSITORY / 'tools' / path
-            )
-            sys.modules[name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(sys.modules[name])
+        # as Python itself does
+        sys.path.insert(0, str((REPOSITORY / 'tools' / path).parent))
         argv = sys.argv
         sys.argv = [path, *map(str, args)]
         try:
+            if name not in sys.modules:
+                spec = importlib.util.spec_from_file_location(
+                    name, REPOSITORY / 'tools' / path
+                )
+                sys.modules[name] = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(sys.modules[name])
             sys.modules[name].main()
         finally:
             sys.argv = argv
+            del sys.path[0]
 
     return run
 

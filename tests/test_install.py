@@ -81,7 +81,8 @@ def test_second_call_returns_at_once(complete):
         assert process.returncode == 0
         # Nothing but the way into it.
         assert output.splitlines() == [
-            f'Activate the environment: source {complete}/bin/activate'
+            f'Activate it: . {complete}/bin/activate (or run '
+            f'{complete}/bin/python)'
         ]
     assert min(times) < 1.5
     assert not (complete / 'install.log').exists()

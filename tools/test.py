@@ -6,19 +6,15 @@ import os
 import os.path as osp
 from datetime import datetime
 
-import matplotlib as mpl
-from mmengine.config import Config, DictAction
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
+from mmengine.config import Config
 
 from harmoclip_mm.apis import load_config
-from harmoclip_mm.engine import (
-    LAUNCHERS,
-    CheckpointGuard,
-    build_runner,
-    close_launcher,
-)
-from harmoclip_mm.errors import UsageError, run_command
-from harmoclip_mm.evaluation import DumpRegionResults, save_metrics
-from harmoclip_mm.models.checkpoints import HEADS, is_remote
+from harmoclip_mm.command_line import add_config_option, add_launcher_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,27 +54,8 @@ def parse_args() -> argparse.Namespace:
         help='evaluate in mixed precision: float16 on a GPU, bfloat16 on a '
         'CPU',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace settings of the config, e.g. '
-        'test_dataloader.batch_size=4 or key="[a,b]"; no white space inside',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='who started the processes (default: none, a single process)',
-    )
-    parser.add_argument(
-        '--local_rank',
-        '--local-rank',
-        type=int,
-        default=0,
-        help='set by old launchers, not by users',
-    )
+    add_config_option(parser, 'test_dataloader.batch_size=4')
+    add_launcher_options(parser)
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error('--out must name a .pkl file')
@@ -97,6 +74,8 @@ def choose_weights(cfg: Config, checkpoint: str) -> bool:
     cfg.resume = False
     if checkpoint.lower() == 'none':
         return True
+    from harmoclip_mm.models.checkpoints import is_remote
+
     if '://' not in checkpoint and not (
         is_remote(checkpoint) or osp.exists(checkpoint)
     ):
@@ -116,6 +95,8 @@ def enable_amp(cfg: Config) -> None:
 
 def enable_drawing(cfg: Config, folder: str) -> None:
     """Let a hook draw every test image into ``folder``."""
+    import matplotlib as mpl
+
     hooks = cfg.setdefault('default_hooks', {})
     # probabilities over many classes are small, so no threshold, unless the
     # config of a detector has one
@@ -137,6 +118,14 @@ def enable_drawing(cfg: Config, folder: str) -> None:
 def main() -> None:
     """Run the evaluation."""
     args = parse_args()
+    from harmoclip_mm.engine import (
+        CheckpointGuard,
+        build_runner,
+        close_launcher,
+    )
+    from harmoclip_mm.evaluation import DumpRegionResults, save_metrics
+    from harmoclip_mm.models.checkpoints import HEADS
+
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     initialise = choose_weights(cfg, args.checkpoint)
     if args.show_dir:

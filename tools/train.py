@@ -4,18 +4,15 @@
 import argparse
 import os
 
-from mmengine.config import Config, DictAction
-from mmengine.device import get_device
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
+from mmengine.config import Config
 
 from harmoclip_mm.apis import load_config
-from harmoclip_mm.engine import (
-    LAUNCHERS,
-    CheckpointGuard,
-    build_runner,
-    close_launcher,
-    setup_resume,
-)
-from harmoclip_mm.errors import UsageError, run_command
+from harmoclip_mm.command_line import add_config_option, add_launcher_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,27 +43,8 @@ def parse_args() -> argparse.Namespace:
         help='scale the learning rate by the actual batch size over '
         'auto_scale_lr.base_batch_size of the config',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='replace settings of the config, e.g. model.heads.lrc.weight=2 '
-        'or key="[a,b]"; no white space inside',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=LAUNCHERS,
-        default='none',
-        help='who started the processes (default: none, a single process)',
-    )
-    parser.add_argument(
-        '--local_rank',
-        '--local-rank',
-        type=int,
-        default=0,
-        help='set by old launchers, not by users',
-    )
+    add_config_option(parser, 'model.heads.lrc.loss.loss_weight=2')
+    add_launcher_options(parser)
     args = parser.parse_args()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
@@ -74,6 +52,8 @@ def parse_args() -> argparse.Namespace:
 
 def enable_amp(cfg: Config) -> None:
     """Replace the optimizer wrapper by the mixed-precision one."""
+    from mmengine.device import get_device
+
     if get_device() == 'cpu':
         raise UsageError(
             '--amp needs a GPU and none is visible: leave it out to train in '
@@ -93,9 +73,26 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
+def is_random(cfg: Config) -> bool:
+    """Whether a training starts from no weights, though its schedule is made
+    to fine-tune."""
+    if not cfg.get('needs_weights') or cfg.get('load_from'):
+        return False
+    parts = (cfg.model, *cfg.model.values())
+    inits = [part.get('init_cfg') for part in parts if isinstance(part, dict)]
+    return not any('checkpoint' in (each or ()) for each in inits)
+
+
 def main() -> None:
     """Run the training."""
     args = parse_args()
+    from harmoclip_mm.engine import (
+        CheckpointGuard,
+        build_runner,
+        close_launcher,
+        setup_resume,
+    )
+
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     if args.amp:
         enable_amp(cfg)
@@ -107,6 +104,11 @@ def main() -> None:
         setup_resume(cfg, cfg.get('load_from'))
     guard = CheckpointGuard(strict=bool(cfg.get('resume')))
     runner = build_runner(cfg, args.launcher, guard)
+    if is_random(cfg) and not cfg.get('resume'):
+        runner.logger.warning(
+            'The training starts from random weights, but its schedule is '
+            'made to fine-tune a CLIP: give --cfg-options load_from=FILE'
+        )
     runner.train()
     runner.logger.info(
         f'Checkpoints are in {runner.work_dir}, the log of this run in '

@@ -1,13 +1,22 @@
 """What users call from Python."""
 
-from .clip import EXPORT_FORMATS, export_clip, load_clip
-from .config import load_config
-from .open_vocabulary_inferencer import OpenVocabularyInferencer
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    'EXPORT_FORMATS',
-    'OpenVocabularyInferencer',
-    'export_clip',
-    'load_clip',
-    'load_config',
-]
+from .config import load_config
+
+# Loaded when first asked for: they import torch and every tower.
+_HOMES = dict(
+    EXPORT_FORMATS='clip',
+    OpenVocabularyInferencer='open_vocabulary_inferencer',
+    export_clip='clip',
+    load_clip='clip',
+)
+
+__all__ = ['load_config', *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f'.{_HOMES[name]}', __name__), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,8 +1,10 @@
 """Reading a config the way every tool does."""
 
 import copy
+import inspect
 import os.path as osp
-from typing import Any, Optional
+from difflib import get_close_matches
+from typing import Any, Collection, Optional
 
 from mmengine.config import Config
 
@@ -25,19 +27,26 @@ def load_config(
             None: ``work_dir`` of the config, or else
             ``./work_dirs/<name of the config file>``.
 
+    A key that is in no config yet is taken where something reads it: at the
+    top what mmengine's Runner takes, in a dict with a ``type`` any value,
+    since its class says what it takes, and else a dict that brings its own
+    ``type``. What is left are misspelt words.
+
     Returns:
         Config: The config, with ``work_dir`` set and its CLIP in all parts,
         see :func:`set_clip`.
 
     Raises:
         UsageError: If the file does not exist or names no CLIP that there
-            is.
+            is, or nothing reads an option.
     """
     if not osp.isfile(filename):
         raise UsageError(f'config file {filename} does not exist')
     cfg = Config.fromfile(filename)
     options = dict(cfg_options or {})
     clip = options.pop('clip', None)
+    for key in options:
+        check_option(cfg, key, options)
     cfg.merge_from_dict(options)
     if clip is not None:  # as a whole: mmengine would merge two dicts
         cfg.clip = clip
@@ -48,6 +57,70 @@ def load_config(
         name = osp.splitext(osp.basename(filename))[0]
         cfg.work_dir = osp.join('./work_dirs', name)
     return cfg
+
+
+def check_option(cfg: Config, key: str, options: Collection[str]) -> None:
+    """Check that something reads an option, see :func:`load_config`.
+
+    Args:
+        cfg (Config): The config, without the options.
+        key (str): Dotted key of the option.
+        options (Collection[str]): The keys of all options.
+
+    Raises:
+        UsageError: If the key seems to be misspelt; names the nearest one.
+    """
+    node, path, parts = cfg, '', key.split('.')
+    for depth, part in enumerate(parts):
+        if isinstance(node, (list, tuple)):
+            names = [str(index) for index in range(len(node))]
+            free = False
+        elif isinstance(node, dict) or depth == 0:
+            names = list(node)
+            free = _is_free(node, part, len(parts) - depth == 1)
+        else:  # a value, of which mmengine makes no dict
+            return
+        if part not in names:
+            if free or f'{path}{part}.type' in options:
+                return
+            if depth == 0:
+                names += _runner_settings()
+                if part in names:
+                    return
+            near = get_close_matches(part, names, 1, 0)
+            where = f' in {path[:-1]}' if path else ' in the config'
+            raise UsageError(
+                f'--cfg-options {key}: there is no {part!r}{where}'
+                + (f'; is it {path}{near[0]}?' if near else '')
+            )
+        node = node[int(part)] if part.isdigit() else node[part]
+        path += f'{part}.'
+
+
+def _is_free(node: Any, part: str, is_last: bool) -> bool:
+    """Whether a dict of the config may get a new key."""
+    if isinstance(node, Config):
+        return False
+    if is_last and 'type' in node:
+        return True
+    # heads, hooks or a loader's parts: beside what a registry builds, all is
+    beside = [each for each in node.values() if isinstance(each, dict)]
+    if not is_last and 'type' not in node and any('type' in e for e in beside):
+        return False
+    return not get_close_matches(part, node, cutoff=0.8)
+
+
+def _runner_settings() -> list:
+    # here, since it imports torch
+    from mmengine.runner import Runner
+
+    # and those that it reads from the config alone
+    return [
+        *inspect.signature(Runner).parameters,
+        *('activation_checkpointing', 'clip', 'compile', 'custom_imports'),
+        *('efficient_conv_bn_eval', 'find_unused_parameters'),
+        *('model_wrapper_cfg', 'runner_type', 'strategy', 'sync_bn'),
+    ]
 
 
 def set_clip(cfg: Config) -> None:

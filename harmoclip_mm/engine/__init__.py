@@ -8,13 +8,12 @@ from .hooks import (
     DrawPredictionsHook,
     InvalidLossHook,
 )
-from .launch import LAUNCHERS, close_launcher, setup_launcher
+from .launch import close_launcher, setup_launcher
 from .layer_decay import BackboneLayerDecayOptimWrapperConstructor
 from .resume import setup_resume
 from .runner import build_runner
 
 __all__ = [
-    'LAUNCHERS',
     'AtomicCheckpointHook',
     'BackboneLayerDecayOptimWrapperConstructor',
     'CheckpointGuard',

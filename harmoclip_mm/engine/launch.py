@@ -17,8 +17,6 @@ from torch import distributed as torch_dist
 
 from harmoclip_mm.errors import UsageError
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
 
 def setup_launcher(cfg: Config, launcher: str) -> None:
     """Prepare the process for a Runner built from ``cfg``.

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from harmoclip_mm.datasets import check_annotations
 
 from .checkpoint_guard import CheckpointGuard, use_safe_loading
+from .console import QuietRunner, SummaryHook
 from .launch import setup_launcher
 
 
@@ -26,13 +27,14 @@ def build_runner(
     Args:
         cfg (Config): The config; ``runner_type`` names another Runner than
             mmengine's. Launcher settings are written into it.
-        launcher (str): One of ``LAUNCHERS``.
+        launcher (str): As for :func:`setup_launcher`.
         guard (CheckpointGuard): What decides which checkpoints fit.
         phases (Sequence[str]): What the Runner will do: ``'train'`` and
             ``'val'``, or ``'test'``. Defaults to a training.
 
     Returns:
-        Runner: The Runner, with the guard among its hooks.
+        Runner: The Runner, with the guard among its hooks, whose terminal
+        gets no dumps unless ``runner_type`` names another.
 
     Raises:
         UsageError: If the launcher's environment is missing.
@@ -48,6 +50,7 @@ def build_runner(
     if 'runner_type' in cfg:
         runner = RUNNERS.build(cfg)
     else:
-        runner = Runner.from_cfg(cfg)
+        runner = QuietRunner.from_cfg(cfg)
     runner.register_hook(guard)
+    runner.register_hook(SummaryHook())
     return runner

@@ -21,10 +21,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
 from filelock import FileLock
 from rich.console import Console
 
-from harmoclip_mm.errors import UsageError, run_command
 from shapes.ablations import ABLATIONS, ablation_runs
 from shapes.children import PROJECT, Children, TrainingWatch, format_seconds
 from shapes.claims import judge

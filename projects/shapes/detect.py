@@ -16,15 +16,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List
 
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
 from mmengine.logging import MMLogger
 from rich.console import Console
 from rich.table import Table
 
 from harmoclip_mm.apis import load_config
-from harmoclip_mm.errors import UsageError, run_command
 from shapes.children import PROJECT, Children, format_seconds
+from shapes.plan import QUICKSTART_NAMES as METHOD_NAMES
 from shapes.plan import config_of
-from shapes.report import METHOD_NAMES
 
 CONFIG = config_of('fvit')
 FIGURES = {
@@ -253,8 +257,9 @@ class DetectShapes:
 
 def main() -> None:
     """Run the comparison."""
+    args = parse_args()
     MMLogger.get_instance('detect_shapes', log_level='WARNING')
-    DetectShapes(parse_args(), Console()).run()
+    DetectShapes(args, Console()).run()
 
 
 if __name__ == '__main__':

@@ -20,6 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
+try:
+    from harmoclip_mm.errors import run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
 import numpy as np
 from PIL import Image
 from rich.progress import track
@@ -250,4 +255,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -15,18 +15,19 @@ import statistics
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
 import matplotlib as mpl
 
 mpl.use('Agg')
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from mmengine.registry import init_default_scope
-from torch import Tensor
 
 from harmoclip_mm.apis import load_config
-from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
-from harmoclip_mm.errors import UsageError, run_command
 from harmoclip_mm.registry import DATASETS, MODELS
 from shapes.children import PROJECT
 from shapes.claims import GLOBAL, LOCAL, on_front, tuned
@@ -167,6 +168,8 @@ def draw_losses(records: Sequence[Dict[str, Any]], path: Path) -> None:
 
 def load_model(run: Run, recipe: Recipe, folder: Path) -> Optional[Any]:
     """The model of a run; None where its weights are not kept."""
+    from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
+
     weights = folder / run.name / 'weights.pth'
     if not weights.is_file():
         return None
@@ -180,8 +183,7 @@ def load_model(run: Run, recipe: Recipe, folder: Path) -> Optional[Any]:
     return model
 
 
-@torch.no_grad()
-def similarity_map(model: Any, img: Tensor, phrase: str) -> Tensor:
+def similarity_map(model: Any, img: Any, phrase: str) -> Any:
     """Cosine of a phrase with every place of an image.
 
     Args:
@@ -192,8 +194,11 @@ def similarity_map(model: Any, img: Tensor, phrase: str) -> Tensor:
     Returns:
         Tensor: Cosines on the grid of the patches, shape (h, w).
     """
-    dense = model.encode_dense(img)[0]
-    return torch.einsum('dhw,d->hw', dense, model.encode_text([phrase])[0])
+    import torch
+
+    with torch.no_grad():
+        dense = model.encode_dense(img)[0]
+        return torch.einsum('dhw,d->hw', dense, model.encode_text([phrase])[0])
 
 
 def draw_heatmaps(

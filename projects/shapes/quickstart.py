@@ -15,33 +15,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Dict, List
 
-import matplotlib
-import mmcv
-import mmdet
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
 import mmengine
-import mmpretrain
-import torch
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from mmengine.runner import set_random_seed
 from rich.console import Console
 
-import harmoclip_mm
 from harmoclip_mm.apis import load_config
-from harmoclip_mm.errors import UsageError, run_command
-from harmoclip_mm.models.checkpoints import HEADS
-from harmoclip_mm.models.towers import clip_spec
 from harmoclip_mm.registry import MODELS
 from shapes.children import REPOSITORY, Children, format_seconds
+from shapes.plan import QUICKSTART_NAMES as METHOD_NAMES
 from shapes.plan import config_of
-from shapes.report import (
-    METHOD_NAMES,
-    collect_figures,
-    draw_shapes_report,
-    make_table,
-)
 
 CONFIGS = {method: config_of(method) for method in METHOD_NAMES}
 
@@ -125,10 +114,14 @@ class Quickstart:
                 f'{self.batch_size}: give more by --train, or a smaller '
                 '--batch-size'
             )
+        from harmoclip_mm.models.towers import clip_spec
+
         self.image_size = clip_spec(config.clip).img_size[0]
 
     def run(self) -> None:
         """Draw, train, test and report."""
+        from shapes.report import draw_shapes_report, make_table
+
         begin = time.monotonic()
         report_file = self.dir / 'report.json'
         picture_file = self.dir / 'report.png'
@@ -179,6 +172,11 @@ class Quickstart:
 
     def make_start(self) -> Path:
         """Write the weights of the towers that both trainings start from."""
+        import torch
+        from mmengine.runner import set_random_seed
+
+        from harmoclip_mm.models.checkpoints import HEADS
+
         config = self.configs['clip']
         init_default_scope(config.default_scope)
         set_random_seed(self.args.seed)
@@ -212,6 +210,8 @@ class Quickstart:
 
     def train_and_test(self, method: str, start: Path) -> Dict[str, float]:
         """Train one method by tools/train.py, test it by tools/test.py."""
+        from shapes.report import collect_figures
+
         folder = self.dir / method
         metrics, seconds = self.children.train_and_test(
             CONFIGS[method],
@@ -224,6 +224,15 @@ class Quickstart:
 
     def settings(self) -> Dict[str, object]:
         """What the figures were measured with."""
+        import matplotlib
+        import mmcv
+        import mmdet
+        import mmpretrain
+        import torch
+        from mmengine.device import get_device
+
+        import harmoclip_mm
+
         args = self.args
         modules = (harmoclip_mm, torch, mmengine, mmcv, mmdet, mmpretrain)
         versions = {m.__name__: m.__version__ for m in modules}
@@ -255,9 +264,10 @@ class Quickstart:
 
 def main() -> None:
     """Run the comparison."""
+    args = parse_args()
     # The configs' INFO lines belong into the logs of the child processes.
     MMLogger.get_instance('quickstart', log_level='WARNING')
-    Quickstart(parse_args(), Console()).run()
+    Quickstart(args, Console()).run()
 
 
 if __name__ == '__main__':

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from harmoclip_mm.datasets import RegionPhraseDataset
+from harmoclip_mm.errors import DataError
 
-TOOL = Path(__file__).parents[2] / 'tools/dataset_converters/coco2phrases.py'
+NAME = 'dataset_converters/coco2phrases.py'
+TOOL = Path(__file__).parents[2] / 'tools' / NAME
 
 
 @pytest.fixture(scope='module')
@@ -163,11 +165,11 @@ def test_every_box_trains_when_unlinked_boxes_are_named(tool, tiny, tmp_path):
     assert [phrase for phrase, _ in man] == ['man', 'Dog']
 
 
-def test_drop_unlinked_and_the_printed_table(tool, tiny, tmp_path, capsys):
+def test_drop_unlinked_and_the_printed_table(run_tool, tiny, tmp_path, capsys):
     out = tmp_path / 'out.jsonl'
     args = ['--instances', str(tiny[0]), '--captions', str(tiny[1])]
     args += ['--out', str(out), '--show-unlinked', '3']
-    assert tool.main([*args, '--drop-unlinked']) == 0
+    run_tool(NAME, *args, '--drop-unlinked')
     assert [x['filename'] for x in read_lines(out)] == ['a.jpg', 'b.jpg']
     printed = capsys.readouterr().out
     for words in (
@@ -182,7 +184,7 @@ def test_drop_unlinked_and_the_printed_table(tool, tiny, tmp_path, capsys):
         cells = [cell.strip() for cell in row.split('│')[1:-1]]
         assert tuple(cell for cell in cells if cell) == words
     assert '1  dog' in printed
-    assert tool.main([*args, '--keep-unlinked']) == 0
+    run_tool(NAME, *args, '--keep-unlinked')
     assert len(read_lines(out)) == 4
 
 
@@ -211,15 +213,16 @@ def test_categories_of_ones_own(tool, tmp_path):
     assert [r['phrase'] for r in regions[1]] == ['vixen']
 
 
-def test_bad_input_is_named(tool, tiny, tmp_path, capsys):
+def test_bad_input_is_named(run_tool, tiny, tmp_path):
     instances, captions = tiny
     out = tmp_path / 'out.jsonl'
 
     def fails(instances, captions, *more):
         args = ['--instances', str(instances), '--captions', str(captions)]
-        assert tool.main([*args, '--out', str(out), *more]) == 1
+        with pytest.raises(DataError) as error:
+            run_tool(NAME, *args, '--out', str(out), *more)
         assert not out.exists()
-        return capsys.readouterr().err
+        return str(error.value)
 
     missing = tmp_path / 'missing.json'
     assert 'missing.json: no such file' in fails(missing, captions)

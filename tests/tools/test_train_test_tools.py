@@ -10,6 +10,7 @@ from pathlib import Path
 import mmengine
 import pytest
 import torch
+from mmengine.config import Config
 from processes import free_port, tool_environment
 
 REPO = Path(__file__).parents[2]
@@ -317,3 +318,25 @@ def test_scripts_explain_themselves(tmp_path, script):
     output = _run(tmp_path, script, 'config.py', code=2)
     assert output.startswith(f'Usage: bash {REPO}/tools/{script}')
     assert 'CONFIG' in output and 'Environment' in output
+
+
+def test_random_weights_are_told_from_a_start():
+    is_random = runpy.run_path(str(REPO / 'tools/train.py'))['is_random']
+    weights = dict(type='Pretrained', checkpoint='a.pt')
+    for cfg, random in (
+        (dict(model=dict()), False),  # a schedule that learns from nothing
+        (dict(model=dict(), needs_weights=True), True),
+        (dict(model=dict(), needs_weights=True, load_from='a.pt'), False),
+        (dict(model=dict(init_cfg=weights), needs_weights=True), False),
+        (
+            dict(
+                model=dict(backbone=dict(init_cfg=weights)),
+                needs_weights=True,
+            ),
+            False,
+        ),
+    ):
+        assert is_random(Config(cfg)) == random
+    for name, needed in (('vitb16_coco', True), ('tiny_photos', False)):
+        path = REPO / f'configs/harmoclip_{name}.py'
+        assert Config.fromfile(str(path)).needs_weights == needed

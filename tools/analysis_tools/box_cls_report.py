@@ -11,14 +11,12 @@ and accuracy against box size.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from harmoclip_mm.errors import run_command
-from harmoclip_mm.evaluation import load_results
-from harmoclip_mm.evaluation.metrics.common import render_table
-from harmoclip_mm.visualization.box_cls_report import (
-    BoxClsFigures,
-    write_page,
-)
+try:
+    from harmoclip_mm.errors import run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,8 +63,10 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def print_classes(figures: BoxClsFigures) -> None:
+def print_classes(figures: Any) -> None:
     """Table of the classes that have boxes, the worst first, in percent."""
+    from harmoclip_mm.evaluation.metrics.common import render_table
+
     rows = []
     for each in figures.classes.values():
         taken = f'{each.taken_for} ({each.taken})' if each.taken else ''
@@ -80,6 +80,12 @@ def print_classes(figures: BoxClsFigures) -> None:
 def main() -> None:
     """Read, compute, write."""
     args = parse_args()
+    from harmoclip_mm.evaluation import load_results
+    from harmoclip_mm.visualization.box_cls_report import (
+        BoxClsFigures,
+        write_page,
+    )
+
     records = load_results(args.results)
     figures = BoxClsFigures(records, args.num_bins)
     out_file = Path(args.out or Path(args.results).with_suffix('.html'))

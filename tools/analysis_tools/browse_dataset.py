@@ -10,15 +10,18 @@ import argparse
 from pathlib import Path
 from typing import Optional, Tuple
 
-import mmcv
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
 from harmoclip_mm.apis import load_config
-from harmoclip_mm.datasets.transforms import BadImageError
-from harmoclip_mm.errors import run_command
+from harmoclip_mm.command_line import add_config_option
 from harmoclip_mm.registry import DATASETS, VISUALIZERS
 from harmoclip_mm.text import captions_of, phrases_of
 
@@ -56,12 +59,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--seed', type=int, default=0, help='seed of the pipeline'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config, key=value',
-    )
+    add_config_option(parser, 'train_dataloader.dataset.indices=9')
     args = parser.parse_args()
     if args.number < 0:
         parser.error('--number must not be negative')
@@ -72,11 +70,11 @@ def build_dataset(config: Config, split: str):
     """Build the data set of a split.
 
     Raises:
-        ValueError: If the config has no such dataloader.
+        UsageError: If the config has no such dataloader.
     """
     loader = config.get(f'{split}_dataloader')
     if not loader:
-        raise ValueError(
+        raise UsageError(
             f'{config.filename} has no {split}_dataloader; choose another '
             '--split'
         )
@@ -85,6 +83,8 @@ def build_dataset(config: Config, split: str):
 
 def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
     """Draw a sample as its annotations have it."""
+    import mmcv
+
     info = dataset.get_data_info(index)
     image = mmcv.imread(
         info['img_path'],
@@ -121,6 +121,8 @@ def draw(
     dataset, index: int, mode: str, visualizer
 ) -> Tuple[Optional[np.ndarray], str]:
     """Picture and file name of a sample; no picture for a bad image."""
+    from harmoclip_mm.datasets.transforms import BadImageError
+
     path = Path(dataset.get_data_info(index)['img_path'])
     name = f'{index:06d}_{path.stem}.png'
     try:
@@ -134,6 +136,8 @@ def draw(
 
 def main() -> None:
     args = parse_args()
+    import mmcv
+
     config = load_config(args.config, args.cfg_options)
     init_default_scope(config.get('default_scope', 'harmoclip_mm'))
     np.random.seed(args.seed)

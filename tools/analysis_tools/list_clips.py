@@ -8,18 +8,14 @@ and dense features; about three minutes for all.
 import argparse
 import warnings
 from pathlib import Path
-from typing import List, Optional
+from typing import List
 
-import open_clip
-import torch
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
 from rich.progress import track
-
-from harmoclip_mm.errors import UsageError
-from harmoclip_mm.models.towers import (
-    CLIPTextEncoder,
-    HarmoCLIPBackbone,
-    clip_spec,
-)
 
 HEADER = """# CLIPs that can be opened
 
@@ -59,6 +55,14 @@ def describe(name: str) -> List[str]:
         List[str]: The cells of its row; without a name of a family the last
         says why it is not opened.
     """
+    import torch
+
+    from harmoclip_mm.models.towers import (
+        CLIPTextEncoder,
+        HarmoCLIPBackbone,
+        clip_spec,
+    )
+
     spec = clip_spec(name)
     text_cfg = spec.model_cfg['text_cfg']
     tokenizer = text_cfg.get('hf_tokenizer_name') or 'BPE'
@@ -79,12 +83,8 @@ def describe(name: str) -> List[str]:
     return [name, *cells, str(backbone.patch_size), str(dims), *ends]
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
-    """Reads the command line.
-
-    Args:
-        argv (List[str], optional): Its words. Defaults to the process's.
-    """
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'names', nargs='*', help='names to show instead of writing the page'
@@ -92,13 +92,15 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', default='docs/clips.md', help='the page that is written'
     )
-    return parser.parse_args(argv)
+    return parser.parse_args()
 
 
 def main() -> None:
     """Describes the CLIPs."""
     warnings.filterwarnings('ignore')
     args = parse_args()
+    import open_clip
+
     names = args.names or open_clip.list_models()
     rows = [describe(name) for name in track(names, description='CLIPs')]
     opened = [row for row in rows if row[1]]
@@ -120,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -1,11 +1,4 @@
-"""The data side: the index of a large file, and what a sample costs.
-
---lines N writes an ODVG file of N synthetic lines, and measures how long it
-takes to index and to open, and what random access costs worker processes.
---config measures each transform of a config's pipeline on its own images, or
-on --photos N that are made up, the way of a batch from a worker to the main
-process, and the data loader as a whole.
-"""
+"""The data side: the index of a large file, and what a sample costs."""
 
 import argparse
 import copy
@@ -25,7 +18,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import cv2
 import numpy as np
 import torch
-from mmengine.config import ConfigDict, DictAction
+from mmengine.config import ConfigDict
 from mmengine.registry import FUNCTIONS, init_default_scope
 from mmengine.runner import Runner
 from rich.console import Console
@@ -44,23 +37,6 @@ THINGS += 'laptop,white bird,surfboard,clock tower,traffic light,brown horse'
 THINGS = THINGS.split(',')
 # Left out where the images are decoded already.
 DECODING = ('LoadCheckedImage', 'Resize', 'CLIPResize')
-
-
-def add_options(option: Callable[..., Any]) -> None:
-    """Options of the command line, see ``benchmark_speed.py``."""
-    option('lines', 0, 'lines of an ODVG file to write and read', 0)
-    option('folder', '', 'where to write it, 0.5 GB a million lines')
-    option('reads', 20000, 'lines that each worker reads at random')
-    option('workers', 4, 'processes that read the file, or load images')
-    option('config', '', 'config of the pipeline to measure')
-    option('split', 'train', 'its loader', choices=('train', 'val', 'test'))
-    option('photos', 0, "photos made up in place of the config's own", 0)
-    option('images', 200, 'samples to measure; few are run through again')
-    option('batches', 10, 'batches to send from a worker, and to load')
-    settings = dict(action=DictAction, nargs='+', type=str)
-    option(
-        'cfg-options', None, 'settings of the config, KEY=VALUE', **settings
-    )
 
 
 def make_lines(

@@ -1,8 +1,4 @@
-"""Box features of one dense map, or of a crop for each box.
-
-A model of random weights encodes random images, since neither changes the
-time. The classifier, built once for each evaluation, is timed apart.
-"""
+"""Box features of one dense map, or of a crop for each box."""
 
 import argparse
 import statistics
@@ -10,7 +6,6 @@ from functools import partial
 from typing import Any, Callable, Dict, List, Optional
 
 import torch
-from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from speed_data import in_turn, seconds_of
 from speed_training import DTYPES
@@ -21,19 +16,6 @@ from harmoclip_mm.models.layers import LogitScale
 from harmoclip_mm.models.utils import RegionBatch
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import load_vocabulary
-
-
-def add_options(option: Callable[..., Any]) -> None:
-    """Options of the command line, see ``benchmark_speed.py``."""
-    option('clip', 'ViT-B-16-quickgelu', 'the CLIP')
-    option('sizes', [224, 1024], 'sides of the square images in pixels')
-    option('boxes', [1, 10, 50], 'boxes an image')
-    option('batch-size', 1, 'images encoded together')
-    option('vocabulary', 'coco80', 'classes to score, name or file')
-    option('templates', 'simple', 'its prompts; openai80: 80 times as many')
-    option('device', get_device(), 'cpu or cuda')
-    option('precision', 'fp32', 'of autocast', choices=sorted(DTYPES))
-    option('rounds', 3, 'timed calls, of which the median counts')
 
 
 def median_seconds(function: Callable[[], Any], rounds: int) -> float:

@@ -1,13 +1,4 @@
-"""A training step of HarmoCLIP and its parts beside open_clip's own.
-
-A step is the forward, the loss and the backward of one batch; AdamW's update,
-the same for everybody, is a case of its own. All cases take turns, and a ratio
-is the median of the rounds' ratios: what disturbs the machine disturbs both
-sides. Operations are counted by torch and held against matrix products timed
-in the same round. Weights are random and photos made up, which changes no
-time. Where the files of a CLIP's tokenizer are not at hand, texts are random
-ids of its whole context.
-"""
+"""A training step of HarmoCLIP and its parts beside open_clip's own."""
 
 import argparse
 import copy
@@ -22,7 +13,6 @@ from typing import Any, Callable, Dict, List, Optional
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from open_clip.loss import ClipLoss, SigLipLoss
 from open_clip.model import CLIP, CustomTextCLIP
@@ -36,7 +26,6 @@ from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.towers import CLIPSpec
 from harmoclip_mm.registry import DATASETS, MODELS
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 # What is divided by what, where both were timed.
 RATIOS = dict(
@@ -47,20 +36,6 @@ RATIOS = dict(
     crop_over_text=('few_crop', 'few_text'),
     both_over_text=('few_both', 'few_text'),
 )
-
-
-def add_options(option: Callable[..., Any]) -> None:
-    """Options of the command line, see ``benchmark_speed.py``."""
-    config = str(REPOSITORY / 'configs/harmoclip_vitb16_coco.py')
-    option('config', config, 'config whose heads are timed')
-    option('clip', '', 'a CLIP in place of that of the config')
-    option('device', get_device(), 'cpu or cuda')
-    option('precision', 'fp32', 'of autocast', choices=sorted(DTYPES))
-    option('batch-size', 16, 'images of a step')
-    option('regions', [0, 1, 10, 100], 'regions an image, a case each', 0)
-    option('crop-batch-size', 2, 'images where regions are cropped, or 0', 0)
-    option('crop-regions', 10, 'regions an image there')
-    option('rounds', 3, 'timed steps of each case')
 
 
 def random_ids(spec: CLIPSpec, sample: dict) -> dict:

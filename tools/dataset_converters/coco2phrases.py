@@ -14,21 +14,21 @@ Example:
 
 import argparse
 import json
-import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, List, Optional, Set, Tuple
+
+try:
+    from harmoclip_mm.errors import DataError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from harmoclip_mm.text import PhraseFinder, link_caption, normalise_phrase
-
-
-class InputError(Exception):
-    """Input that cannot be converted; the message says what to do."""
 
 
 @dataclass
@@ -52,22 +52,22 @@ class Statistics:
 def read_coco(path: Path, keys: Tuple[str, ...]) -> dict:
     """Read a COCO json and check that its lists are there and not empty."""
     if not path.is_file():
-        raise InputError(f'{path}: no such file.')
+        raise DataError(f'{path}: no such file.')
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f'{path}: not a JSON file ({error}).') from error
+        raise DataError(f'{path}: not a JSON file ({error}).') from error
     for key in keys:
         if not isinstance(content, dict) or not isinstance(
             content.get(key), list
         ):
-            raise InputError(
+            raise DataError(
                 f'{path}: has no list "{key}". Is it the right COCO file? '
                 'Instances need images, annotations and categories, '
                 'captions need images and annotations.'
             )
         if not content[key] and key != 'annotations':
-            raise InputError(f'{path}: its list "{key}" is empty.')
+            raise DataError(f'{path}: its list "{key}" is empty.')
     return content
 
 
@@ -95,7 +95,7 @@ def collect_boxes(
     images = {image['id']: image for image in instances['images']}
     for image in images.values():
         if not {'file_name', 'height', 'width'} <= set(image):
-            raise InputError(
+            raise DataError(
                 f'{path}: image {image["id"]} lacks file_name, height or '
                 'width.'
             )
@@ -105,13 +105,13 @@ def collect_boxes(
     )
     for item in instances['annotations']:
         if item['category_id'] not in names or item['image_id'] not in images:
-            raise InputError(
+            raise DataError(
                 f'{path}: annotation {item.get("id")} is of category '
                 f'{item["category_id"]} and image {item["image_id"]}, one of '
                 'which the file does not list.'
             )
         if not isinstance(item.get('bbox'), list) or len(item['bbox']) != 4:
-            raise InputError(
+            raise DataError(
                 f'{path}: annotation {item.get("id")} has no bbox of 4 '
                 'numbers (x, y, width, height).'
             )
@@ -157,7 +157,7 @@ def convert(
         Statistics: What was linked.
 
     Raises:
-        InputError: A file is missing or lacks what it should have, or a
+        DataError: A file is missing or lacks what it should have, or a
             caption is of an unknown image.
     """
     stats = Statistics()
@@ -174,16 +174,16 @@ def convert(
         else:
             finder = PhraseFinder.from_file(words_file)
     except (FileNotFoundError, ValueError) as error:
-        raise InputError(str(error)) from error
+        raise DataError(str(error)) from error
     for item in captions:
         if item['image_id'] not in images:
-            raise InputError(
+            raise DataError(
                 f'{captions_file}: caption {item.get("id")} is of image '
                 f'{item["image_id"]}, which {instances_file} does not list. '
                 'Use the captions and instances of the same split.'
             )
         if not isinstance(item.get('caption'), str):
-            raise InputError(
+            raise DataError(
                 f'{captions_file}: caption {item.get("id")} is not a text.'
             )
     captions = sorted(captions, key=lambda x: (x['image_id'], x.get('id', 0)))
@@ -258,7 +258,7 @@ def make_table(stats: Statistics) -> Table:
     return table
 
 
-def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -321,36 +321,27 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
         help='also list the N most frequent spans that found no box '
         '(default: 0)',
     )
-    return parser.parse_args(argv)
+    return parser.parse_args()
 
 
-def main(argv: Optional[List[str]] = None) -> int:
-    """Run the converter.
-
-    Returns:
-        int: Exit status, 1 if the input could not be converted.
-    """
-    args = parse_args(argv)
-    try:
-        stats = convert(
-            args.instances,
-            args.captions,
-            args.out,
-            args.image_prefix,
-            keep_unlinked=args.keep_unlinked,
-            name_unlinked_boxes=args.name_unlinked_boxes,
-            words_file=args.words,
-        )
-    except InputError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
+def main() -> None:
+    """Run the converter."""
+    args = parse_args()
+    stats = convert(
+        args.instances,
+        args.captions,
+        args.out,
+        args.image_prefix,
+        keep_unlinked=args.keep_unlinked,
+        name_unlinked_boxes=args.name_unlinked_boxes,
+        words_file=args.words,
+    )
     console = Console()
     console.print(make_table(stats))
     for phrase, count in stats.unlinked.most_common(args.show_unlinked):
         console.print(f'{count:>8}  {phrase}')
     print(f'Wrote {args.out}')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

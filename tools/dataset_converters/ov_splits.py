@@ -15,17 +15,18 @@ images of each, and their names to ``lvis_v1_base_classes.txt``.
 """
 
 import argparse
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Dict, List, Tuple
 
-import mmdet
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
+
 from rich.console import Console
 from rich.table import Table
 
-from harmoclip_mm.errors import UsageError, run_command
 from harmoclip_mm.text import load_vocabulary
 
 KEYS = ('categories', 'images', 'annotations')
@@ -54,32 +55,6 @@ def parse_args() -> argparse.Namespace:
         help='folder to write into (default: annotations/ of the data set)',
     )
     return parser.parse_args()
-
-
-def load_mmdet_tool(name: str) -> ModuleType:
-    """Import a converter that mmdet ships as a script.
-
-    Args:
-        name (str): File name without its ending.
-
-    Returns:
-        ModuleType: The script as a module.
-
-    Raises:
-        UsageError: If this mmdet has no such converter.
-    """
-    folder = Path(mmdet.__file__).parent
-    for root in (folder / '.mim', folder.parent):  # installed, and a clone
-        path = root / 'tools' / 'dataset_converters' / f'{name}.py'
-        if path.is_file():
-            spec = importlib.util.spec_from_file_location(name, path)
-            module = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module
-    raise UsageError(
-        f'mmdet {mmdet.__version__} in {folder} has no tools/'
-        f'dataset_converters/{name}.py: install mmdet 3.3 or later'
-    )
 
 
 def read(path: Path) -> dict:
@@ -153,9 +128,19 @@ def write_split(
     content = read(source)
     before = {key: len(content[key]) for key in KEYS}
     split_of = find_splits(content['categories'], source)
-    load_mmdet_tool('coco2ovd').filter_annotation(
-        content, list(splits), split_of
-    )
+    content['categories'] = [
+        dict(each, split=split_of[each['id']])
+        for each in content['categories']
+        if split_of.get(each['id']) in splits
+    ]
+    kept = {each['id'] for each in content['categories']}
+    content['annotations'] = [
+        each for each in content['annotations'] if each['category_id'] in kept
+    ]
+    images = {each['image_id'] for each in content['annotations']}
+    content['images'] = [
+        each for each in content['images'] if each['id'] in images
+    ]
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(content), encoding='utf-8')
     print(target)

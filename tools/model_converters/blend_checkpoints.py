@@ -9,11 +9,12 @@ or --arch does.
 
 import argparse
 
-from reading_options import add_reading_options
+try:
+    from harmoclip_mm.errors import run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
-from harmoclip_mm.apis import EXPORT_FORMATS, export_clip, load_clip
-from harmoclip_mm.errors import run_command
-from harmoclip_mm.models.checkpoints import blend_state_dicts
+from reading_options import add_format_option, add_reading_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,12 +42,7 @@ def parse_args() -> argparse.Namespace:
         help='its share in the text tower and the temperature '
         '(default: as --alpha)',
     )
-    parser.add_argument(
-        '--format',
-        choices=EXPORT_FORMATS,
-        default='open_clip',
-        help='what to write (default: open_clip)',
-    )
+    add_format_option(parser)
     add_reading_options(parser)
     return parser.parse_args()
 
@@ -62,6 +58,9 @@ def share(text: str) -> float:
 def main() -> None:
     """Load both, blend, export."""
     args = parse_args()
+    from harmoclip_mm import export_clip, load_clip
+    from harmoclip_mm.models.checkpoints import blend_state_dicts
+
     trust = dict(trust_pickle=args.trust_pickle)
     model = load_clip(args.finetuned, args.arch, **trust)
     initial = load_clip(args.initial, model.checkpoint_info['clip'], **trust)

@@ -3,14 +3,15 @@
 
 import argparse
 from pathlib import Path
-from typing import List, Tuple
+
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
 from reading_options import add_reading_options
 
-from harmoclip_mm.apis import load_clip
-from harmoclip_mm.errors import UsageError, run_command
-from harmoclip_mm.models.classifiers import encode_vocabulary
-from harmoclip_mm.text import Vocabulary, get_templates, load_vocabulary
+from harmoclip_mm.text import get_templates, load_vocabulary
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,41 +45,23 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_vocabulary(words: List[str]) -> Vocabulary:
-    """Take one word as a name or file, several as class names.
-
-    Args:
-        words (List[str]): Of the command line.
-
-    Returns:
-        Vocabulary: The classes.
-    """
-    return load_vocabulary(words[0] if len(words) == 1 else words)
-
-
-def read_templates(words: List[str]) -> Tuple[str, ...]:
-    """Take one word without a field as the name of a set.
-
-    Args:
-        words (List[str]): Of the command line.
-
-    Returns:
-        Tuple[str, ...]: The templates.
-    """
-    named = len(words) == 1 and '{}' not in words[0]
-    return get_templates(words[0] if named else words)
-
-
 def main() -> None:
     """Load, encode and write."""
     args = parse_args()
     if not args.out.endswith('.npz'):
         raise UsageError(f'--out {args.out} should end in .npz')
+    words, templates = args.vocabulary, args.templates
+    if len(templates) == 1 and '{}' not in templates[0]:
+        templates = templates[0]  # the name of a set
     try:
-        vocabulary = read_vocabulary(args.vocabulary)
-        templates = read_templates(args.templates)
+        # one word is a name or a file, several are class names
+        vocabulary = load_vocabulary(words[0] if len(words) == 1 else words)
+        templates = get_templates(templates)
     except (FileNotFoundError, ValueError) as error:
         raise UsageError(str(error)) from error
+    from harmoclip_mm import load_clip
+    from harmoclip_mm.models.classifiers import encode_vocabulary
+
     model = load_clip(
         args.checkpoint,
         device=args.device,

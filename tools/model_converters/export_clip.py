@@ -3,15 +3,14 @@
 
 import argparse
 
-from reading_options import add_reading_options
+try:
+    from harmoclip_mm.errors import UsageError, run_command
+except ImportError as error:
+    raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
-from harmoclip_mm.apis import (
-    EXPORT_FORMATS,
-    export_clip,
-    load_clip,
-    load_config,
-)
-from harmoclip_mm.errors import UsageError, run_command
+from reading_options import add_format_option, add_reading_options
+
+from harmoclip_mm.apis import load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,12 +27,7 @@ def parse_args() -> argparse.Namespace:
         help='folder to write; for open_clip also a file (.pt, .bin, '
         '.safetensors)',
     )
-    parser.add_argument(
-        '--format',
-        choices=EXPORT_FORMATS,
-        default='open_clip',
-        help='what to write (default: open_clip)',
-    )
+    add_format_option(parser)
     parser.add_argument(
         '--config',
         help='config file of the model, for a .pth that does not hold it',
@@ -50,6 +44,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load and export."""
     args = parse_args()
+    from harmoclip_mm import export_clip, load_clip
+
     arch, backbone = args.arch, {}
     if args.config:
         model = load_config(args.config).get('model')

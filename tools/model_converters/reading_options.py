@@ -1,4 +1,4 @@
-"""Flags of the tools that read a foreign CLIP."""
+"""Flags of the tools that read a foreign CLIP, and of those that write one."""
 
 import argparse
 
@@ -22,4 +22,14 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='run the code that the file holds beside its weights: only for '
         'files whose source you trust',
+    )
+
+
+def add_format_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--format``, one of those that ``export_clip`` writes."""
+    parser.add_argument(
+        '--format',
+        choices=('open_clip', 'huggingface'),
+        default='open_clip',
+        help='what to write (default: open_clip)',
     )

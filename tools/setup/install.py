@@ -116,7 +116,7 @@ def main(venv, stack):
             STAMP.write_text(stack)
             install(*STACKS[stack])
             STAMP.write_text(stamp)
-    print(f'Activate the environment: source {venv}/bin/activate')
+    print(f'Activate it: . {venv}/bin/activate (or run {venv}/bin/python)')
 
 
 if __name__ == '__main__':

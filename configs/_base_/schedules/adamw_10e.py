@@ -35,4 +35,6 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
+# So low a rate fine-tunes; tools/train.py warns where no weights are given.
+needs_weights = True
 auto_scale_lr = dict(base_batch_size=256, enable=False)

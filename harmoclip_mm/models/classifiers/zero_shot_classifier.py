@@ -1,9 +1,11 @@
 """Zero-shot classifier: one text embedding a class."""
 
+import sys
 from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn.functional as F
+from rich.progress import track
 from torch import Tensor, nn
 
 from harmoclip_mm.errors import DataError
@@ -18,6 +20,8 @@ from harmoclip_mm.text import (
 from ..utils import lexeme_pool
 
 MODES = ('eot', 'lexeme', 'both')
+# More prompts than this take long enough on a CPU for a progress bar.
+LONG = 2000
 
 
 @MODELS.register_module()
@@ -163,7 +167,9 @@ class ZeroShotClassifier(nn.Module):
         ids, masks = self._prompts(classes, text_encoder.tokenizer)
         device = next(text_encoder.parameters()).device
         parts: List[Tensor] = []
-        for start in range(0, len(ids), self.chunk_size):
+        quiet = len(ids) <= LONG or not sys.stdout.isatty()
+        starts = range(0, len(ids), self.chunk_size)
+        for start in track(starts, 'Class prompts', disable=quiet):
             chunk = slice(start, start + self.chunk_size)
             parts.append(
                 self._embed(

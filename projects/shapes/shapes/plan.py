@@ -17,6 +17,8 @@ METHOD_NAMES = {
     'fineclip': 'FineCLIP',
     'harmoclip': 'HarmoCLIP',
 }
+# Those that the quickstart compares.
+QUICKSTART_NAMES = {key: METHOD_NAMES[key] for key in ('clip', 'harmoclip')}
 # Where a method has another config for the pre-trained start.
 FINE_TUNING = {'harmoclip': 'harmoclip_finetune'}
 STARTS = ('pretrained', 'scratch')

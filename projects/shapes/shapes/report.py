@@ -22,20 +22,17 @@ from harmoclip_mm.visualization.drawing import (
     draw_text,
 )
 
-from . import plan
+from .plan import QUICKSTART_NAMES as METHOD_NAMES
 from .scenes import VOCABULARY
 
 __all__ = [
     'FIGURES',
-    'METHOD_NAMES',
     'chance_levels',
     'collect_figures',
     'draw_shapes_report',
     'make_table',
 ]
 
-# The methods of the quickstart and what people call them.
-METHOD_NAMES = {key: plan.METHOD_NAMES[key] for key in ('clip', 'harmoclip')}
 # Key of a report: (name on screen, metric of tools/test.py).
 FIGURES = {
     'box_top1': ('Box Top-1, all', 'box_cls/top1'),

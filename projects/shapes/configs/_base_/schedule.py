@@ -22,4 +22,5 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
+needs_weights = False
 auto_scale_lr = dict(base_batch_size=64)

@@ -1,0 +1,73 @@
+"""What a run says on the terminal: what a person reads or acts on.
+
+The log file of the run has everything.
+"""
+
+import logging
+import os.path as osp
+from typing import Any
+
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+# Starts of mmengine's messages that fill pages: environment, config, hooks,
+# and a line for each weight.
+DUMPS = (
+    *('\n-----', 'Config:\n', 'Hooks will be executed', 'paramwise_options'),
+    'Distributed training is not used, all SyncBatchNorm',
+)
+
+
+def is_no_dump(record: logging.LogRecord) -> bool:
+    """Whether a message belongs on the terminal."""
+    text = record.getMessage()
+    skipped = text.endswith('is skipped since its requires_grad=False')
+    return not (skipped or text.startswith(DUMPS))
+
+
+class QuietRunner(Runner):
+    """mmengine's Runner, whose dumps go to the log file alone."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, see mmengine."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(is_no_dump)
+        return logger
+
+
+class SummaryHook(Hook):
+    """Say at the start in one line what runs, on what and over how much."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Tell the start of a training."""
+        self._say(runner, runner.train_dataloader, 'Training')
+
+    def before_test(self, runner: Runner) -> None:
+        """Tell the start of a test."""
+        self._say(runner, runner.test_dataloader, 'Testing')
+
+    @staticmethod
+    def _say(runner: Runner, loader: DataLoader, verb: str) -> None:
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        spec = getattr(model, 'spec', None)
+        weights = list(model.parameters())
+        trained = sum(each.numel() for each in weights if each.requires_grad)
+        size = f'{sum(each.numel() for each in weights) / 1e6:.1f} M weights'
+        if verb == 'Training':
+            size += f', {trained / 1e6:.1f} M of them trained'
+        batch = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
+        log = osp.join(runner.log_dir, f'{runner.timestamp}.log')
+        runner.logger.info(
+            f'{verb} {type(model).__name__}'
+            f'{f" with the CLIP {spec.name}" if spec else ""} on '
+            f'{get_world_size()} x {weights[0].device.type}: {size}; batches '
+            f'of {batch} from {len(loader.dataset)} samples; config, '
+            f'environment and hooks are in {log}'
+        )
