@@ -3,6 +3,8 @@ import json
 import mmcv
 import pytest
 
+from harmoclip_mm.errors import UsageError
+
 TOOL = 'analysis_tools/browse_dataset.py'
 CONFIG = """
 default_scope = 'harmoclip_mm'
@@ -59,7 +61,7 @@ def test_bad_images_are_left_out_and_named(
 
 
 def test_a_split_that_the_config_lacks(config, run_tool):
-    with pytest.raises(ValueError, match='has no val_dataloader'):
+    with pytest.raises(UsageError, match='has no val_dataloader'):
         run_tool(TOOL, config, '--split', 'val')
 
 
