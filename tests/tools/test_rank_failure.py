@@ -23,7 +23,9 @@ train_dataloader = dict(
     batch_size=2, num_workers=1,
     sampler=dict(type='ResumableSampler', shuffle=False),
     collate_fn=dict(type='pseudo_collate'),
-    dataset=dict(type='ToyBoxes', folder={folder!r}, length=80))
+    dataset=dict(
+        type='SeededDataset',
+        dataset=dict(type='ToyBoxes', folder={folder!r}, length=80)))
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
 train_cfg = dict(type='ResumableEpochTrainLoop', max_epochs=2)
 find_unused_parameters = True
