@@ -76,21 +76,20 @@ class TokenizeRegionText(BaseTransform):
         labels = results.setdefault(
             'gt_bboxes_labels', np.zeros(0, dtype=np.int64)
         )
-        used, ids, keys, are_spans, masks = [], [], [], [], []
+        used, texts, are_spans, masks = [], [], [], []
         for label in np.unique(labels).tolist():
             phrase = results['phrases'][label]['phrase']
             spans = results['phrases'][label]['tokens_positive']
-            alone = self.tokenizer.encode(phrase)
             if spans:
                 mask = self.tokenizer.span_mask(caption, spans)
             else:
+                alone = self.tokenizer.encode(phrase)
                 mask = self.tokenizer.text_mask(alone)
             if spans and not mask.any():
                 self.counters.add('cut_phrases')
                 continue
             used.append(label)
-            ids.append(alone.ids)
-            keys.append(phrase_key(phrase))
+            texts.append(phrase)
             are_spans.append(bool(spans))
             masks.append(mask)
         kept = np.isin(labels, used)
@@ -100,8 +99,10 @@ class TokenizeRegionText(BaseTransform):
         results.update(
             gt_bboxes_labels=np.searchsorted(used, labels[kept]),
             phrases={i: results['phrases'][old] for i, old in enumerate(used)},
-            phrase_ids=torch.stack(ids) if ids else none,
-            phrase_keys=torch.tensor(keys, dtype=torch.int64),
+            phrase_ids=self.tokenizer.ids(texts),
+            phrase_keys=torch.tensor(
+                [phrase_key(text) for text in texts], dtype=torch.int64
+            ),
             phrase_spans=torch.tensor(are_spans, dtype=torch.bool),
             phrase_masks=torch.stack(masks) if masks else none.bool(),
         )

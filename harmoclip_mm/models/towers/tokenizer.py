@@ -170,13 +170,12 @@ class CLIPTokenizer:
                 )
         if any(end > encoding.kept_chars for _, end in spans):
             spans = []
-        return torch.tensor(
-            [
-                any(first < end and start < last for start, end in spans)
-                for first, last in encoding.offsets
-            ],
-            dtype=torch.bool,
-        )
+        used = encoding.offsets[: encoding.num_tokens]  # the rest is padding
+        mask = [False] * len(encoding.offsets)
+        for start, end in spans:
+            for place, (first, last) in enumerate(used):
+                mask[place] |= first < end and start < last
+        return torch.tensor(mask)
 
     @staticmethod
     def text_mask(encoding: Encoding) -> torch.Tensor:

@@ -150,14 +150,22 @@ def test_a_clip_is_needed():
         TokenizeRegionText('ViT-B-61')
 
 
-def test_each_text_is_read_once(monkeypatch):
-    """The caption and every phrase that is in use."""
-    seen, encode = [], CLIPTokenizer.encode
+def test_phrases_are_read_together(monkeypatch):
+    """All that are in use in one call; located in the text is the caption,
+    and phrases that are texts of their own."""
+    located, read = [], []
+    encode, ids = CLIPTokenizer.encode, CLIPTokenizer.ids
     monkeypatch.setattr(
         CLIPTokenizer,
         'encode',
-        lambda self, text: seen.append(text) or encode(self, text),
+        lambda self, text: located.append(text) or encode(self, text),
+    )
+    monkeypatch.setattr(
+        CLIPTokenizer,
+        'ids',
+        lambda self, texts: read.append(texts) or ids(self, texts),
     )
     regions = [('dog', [[2, 5]]), ('cat', []), ('bird', [])]
     TokenizeRegionText(CLIP)(sample('a dog', regions, [1, 0, 0]))
-    assert seen == ['a dog', 'dog', 'cat']
+    assert located == ['a dog', 'cat']
+    assert read == [['dog', 'cat'], ['a dog']]
