@@ -2,8 +2,8 @@
 
 This module is a ``pickle_module`` for :func:`torch.load`. It finds what
 torch's own ``weights_only=True`` finds, and the arrays and log buffers that
-mmengine's Runner and ``tools/test.py --out`` save: before torch 2.6, torch
-cannot be told to find more.
+mmengine's Runner and ``tools/test.py --out`` save. Torch's own reader, which
+from 2.6 on can be told these names, is stricter and goes first.
 """
 
 import io
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-__all__ = ['Unpickler', 'load']
+__all__ = ['Unpickler', 'beside_weights', 'load']
 
 
 class Unpickler(pickle.Unpickler):
@@ -43,10 +43,22 @@ def load(file: Any, **kwargs) -> Any:
 @lru_cache(maxsize=1)
 def _found() -> Dict[str, Any]:
     """What names in a file stand for."""
-    core = getattr(np, '_core', None) or np.core
-    found = {
+    return {
         **torch._weights_only_unpickler._get_allowed_globals(),
         'torch.storage._load_from_bytes': _storage_from_bytes,
+        **beside_weights(),
+    }
+
+
+@lru_cache(maxsize=1)
+def beside_weights() -> Dict[str, Any]:
+    """Names of what a Runner saves beside tensors.
+
+    Returns:
+        Dict[str, Any]: What they stand for.
+    """
+    core = getattr(np, '_core', None) or np.core
+    found = {
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
         'builtins.getattr': _history_method,
         '__builtin__.getattr': _history_method,  # in pickles of protocol 2
@@ -61,6 +73,9 @@ def _found() -> Dict[str, Any]:
             for each in names:
                 made = getattr(getattr(core, leaf), each)
                 found[f'{name}.{leaf}.{each}'] = made
+    for code in '?', 'u1', 'u4', 'i4', 'i8', 'f2', 'f4', 'f8', 'U':
+        kind = type(np.dtype(code))
+        found[f'{kind.__module__}.{kind.__name__}'] = kind
     return found
 
 

@@ -47,13 +47,19 @@ def load_weights_only(
             raise RuntimeError('it is a TorchScript archive')
         if trust_pickle:
             return torch.load(path, weights_only=False, **kwargs)
+        # Before torch 2.6 one cannot tell it under which names.
+        if hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
+            names = unpickling.beside_weights().items()
+            allowed = [(made, name) for name, made in names]
+            with torch.serialization.safe_globals(allowed):
+                return torch.load(path, weights_only=True, **kwargs)
         with suppress(pickle.UnpicklingError):
             return torch.load(path, weights_only=True, **kwargs)
         kwargs.update(weights_only=False, pickle_module=unpickling)
         return torch.load(path, **kwargs)
     except Exception as error:  # torch reports damage by half a dozen kinds
-        name = re.search(r'GLOBAL (\S+)', str(error))
-        if not name:
+        name = re.search(r'(?:GLOBAL|class|function) ([\w.]*\w)', str(error))
+        if not name or not isinstance(error, pickle.UnpicklingError):
             raise unreadable(path, error) from error
         raise CheckpointError(
             f'checkpoint {path} holds more than weights ({name[1]}), and '
