@@ -3,7 +3,7 @@
 import argparse
 import copy
 import ctypes
-import resource
+import re
 import statistics
 import tempfile
 from functools import partial
@@ -182,16 +182,21 @@ def peak_mb(
         before = torch.cuda.memory_allocated()
         function()
         return (torch.cuda.max_memory_allocated() - before) / 1e6
-    peaks = []
+    before = None
+    # getrusage would tell the peak of the process that started this one, too
+    status = Path('/proc/self/status')
+    peak = re.compile(r'VmHWM:\s*(\d+) kB')
     try:
         ctypes.CDLL(None).malloc_trim(0)  # what is free counts as free
         Path('/proc/self/clear_refs').write_text('5')  # forgets the peak
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        before = peak.search(status.read_text())
     except (OSError, AttributeError):
         pass
     function()
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    return (peaks[1] - peaks[0]) * 1024 / 1e6 if len(peaks) == 2 else None
+    if before is None:
+        return None
+    after = peak.search(status.read_text())
+    return (int(after[1]) - int(before[1])) * 1024 / 1e6
 
 
 def loss_of(model: nn.Module, batch: dict, dtype: torch.dtype) -> Tensor:
