@@ -91,6 +91,17 @@ def run_tool():
     return run
 
 
+@pytest.fixture(params=['told by name', 'before torch 2.6'])
+def road(request, monkeypatch):
+    """Torch's own reader, and the one that stands in for it."""
+    if request.param == 'before torch 2.6':
+        monkeypatch.delattr(
+            torch.serialization,
+            'get_unsafe_globals_in_checkpoint',
+            raising=False,
+        )
+
+
 @pytest.fixture
 def harmoclip_scope():
     """The default scope that the configs set."""

@@ -25,17 +25,6 @@ class _Attack:
         return os.mkdir, (str(self.path),)
 
 
-@pytest.fixture(params=['told by name', 'before torch 2.6'])
-def road(request, monkeypatch):
-    """Torch's own reader, and the one that stands in for it."""
-    if request.param == 'before torch 2.6':
-        monkeypatch.delattr(
-            torch.serialization,
-            'get_unsafe_globals_in_checkpoint',
-            raising=False,
-        )
-
-
 def test_a_checkpoint_of_the_runner(tmp_path, road):
     hub = MessageHub.get_instance('test_checkpoint')
     hub.update_scalar('train/loss', 0.25)

@@ -17,6 +17,7 @@ from harmoclip_mm.text import (
     load_vocabulary,
 )
 
+from ..layers import cosine_logits
 from ..utils import lexeme_pool
 
 MODES = ('eot', 'lexeme', 'both')
@@ -156,10 +157,7 @@ class ZeroShotClassifier(nn.Module):
             Tensor: Logits, shape (N, C), float32.
         """
         weight = self.class_embeddings(classes, text_encoder)
-        # A product in bfloat16 would tie classes that are apart.
-        with torch.autocast(embeddings.device.type, enabled=False):
-            logits = scale.float() * embeddings.float() @ weight.t()
-            return logits if bias is None else logits + bias.float()
+        return cosine_logits(embeddings, weight, scale, bias)
 
     def _build(
         self, classes: Sequence[str], text_encoder: nn.Module

@@ -75,3 +75,24 @@ class LogitScale(nn.Module):
         if self.bias is None:
             return logits.softmax(dim=dim)
         return logits.sigmoid()
+
+
+def cosine_logits(
+    rows: Tensor, texts: Tensor, scale: Tensor, bias: Optional[Tensor] = None
+) -> Tensor:
+    """Scaled cosines, in float32 whatever autocast says.
+
+    Args:
+        rows (Tensor): L2-normalised embeddings, shape (N, D).
+        texts (Tensor): L2-normalised embeddings, shape (T, D).
+        scale (Tensor): Factor of the cosines, scalar.
+        bias (Tensor, optional): What a CLIP trained with a sigmoid adds to
+            them, scalar. Defaults to none.
+
+    Returns:
+        Tensor: Logits, shape (N, T), float32.
+    """
+    # A product in bfloat16 would tie texts that are apart.
+    with torch.autocast(rows.device.type, enabled=False):
+        logits = scale.float() * rows.float() @ texts.float().t()
+        return logits if bias is None else logits + bias.float()

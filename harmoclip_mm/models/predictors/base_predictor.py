@@ -2,7 +2,6 @@
 
 from typing import Any, FrozenSet, NamedTuple, Optional, Sequence
 
-import torch
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
@@ -94,23 +93,3 @@ def read_field(sample: DetDataSample, key: str, remedy: str) -> Any:
             f'no {key}: {remedy}'
         )
     return sample.get(key)
-
-
-def text_logits(
-    rows: Tensor, texts: Tensor, logit_scale: LogitScale
-) -> Tensor:
-    """Scaled cosines, in float32 whatever autocast says.
-
-    Args:
-        rows (Tensor): L2-normalised embeddings, shape (N, D).
-        texts (Tensor): L2-normalised embeddings, shape (T, D).
-        logit_scale (LogitScale): The CLIP's scale and bias.
-
-    Returns:
-        Tensor: Logits, shape (N, T), float32.
-    """
-    scale, bias = logit_scale()
-    # A product in bfloat16 would tie texts that are apart.
-    with torch.autocast(rows.device.type, enabled=False):
-        logits = scale.float() * rows.float() @ texts.float().t()
-        return logits if bias is None else logits + bias.float()

@@ -6,14 +6,13 @@ from torch import nn
 
 from harmoclip_mm.registry import MODELS
 
-from ..layers import LogitScale
+from ..layers import LogitScale, cosine_logits
 from ..towers import embed_texts
 from .base_predictor import (
     BasePredictor,
     VisualFeatures,
     original_boxes,
     read_field,
-    text_logits,
 )
 
 
@@ -43,7 +42,7 @@ class CandidateTextPredictor(BasePredictor):
         ids = [read_field(s, 'candidate_ids', remedy) for s in data_samples]
         texts = embed_texts(text_encoder, ids)
         for sample, rows, own in zip(data_samples, features.gt_regions, texts):
-            logits = text_logits(rows, own, logit_scale)
+            logits = cosine_logits(rows, own, *logit_scale())
             mask = sample.gt_instances.get('candidate_mask')
             if mask is not None:
                 logits = logits.masked_fill(~mask, float('-inf'))

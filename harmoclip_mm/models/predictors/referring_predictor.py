@@ -8,14 +8,13 @@ from torch import nn
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import MODELS
 
-from ..layers import LogitScale
+from ..layers import LogitScale, cosine_logits
 from ..towers import embed_texts
 from .base_predictor import (
     BasePredictor,
     VisualFeatures,
     original_boxes,
     read_field,
-    text_logits,
 )
 
 
@@ -54,7 +53,7 @@ class ReferringPredictor(BasePredictor):
                     f'image {sample.get("img_id", "?")} has {len(text)} '
                     'texts: proposals are ranked by one text a sample'
                 )
-            logits = text_logits(rows, text, logit_scale)[:, 0]
+            logits = cosine_logits(rows, text, *logit_scale())[:, 0]
             # Stable, so that equal boxes keep the order of their file.
             order = logits.argsort(descending=True, stable=True)
             boxes = original_boxes(sample.proposals.bboxes, sample)

@@ -195,17 +195,6 @@ def replace_pickle(good, bad, code):
             target.writestr(item, code if is_data else source.read(item))
 
 
-@pytest.fixture(params=['told by name', 'before torch 2.6'])
-def road(request, monkeypatch):
-    """Torch's own reader, and the one that stands in for it."""
-    if request.param == 'before torch 2.6':
-        monkeypatch.delattr(
-            torch.serialization,
-            'get_unsafe_globals_in_checkpoint',
-            raising=False,
-        )
-
-
 @pytest.mark.parametrize('archive', [True, False])
 @pytest.mark.parametrize(
     'name', ['mkdir', 'loads', 'getattr', 'eval', 'memoised']
