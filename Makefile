@@ -1,12 +1,13 @@
 # `make help` lists the targets. Variables: VENV (environment folder), PYTHON
 # (interpreter that creates it), STACK (default: the maintained forks; upstream:
 # mmengine 0.10, mmcv 2.1, torch 2.1), MAX_JOBS (parallel compilations of mmcv),
-# PYTEST_ARGS, PYTEST_WORKERS (0: none beside the main process),
-# OMP_NUM_THREADS.
+# TESTS (files and folders), PYTEST_ARGS, PYTEST_WORKERS (0: none beside the main
+# process), OMP_NUM_THREADS.
 
 STACK ?= default
 VENV ?= .venv$(if $(filter upstream,$(STACK)),-upstream)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TESTS ?= tests projects
 PYTEST_ARGS ?=
 PYTEST_WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
 	[ $$n -gt 8 ] && echo 8 || echo $$n)
@@ -31,7 +32,7 @@ quickstart: install ## train and compare two tiny models, about 15 min on 2 core
 # which makes its fixtures once.
 test: export OMP_NUM_THREADS ?= 1
 test: install ## run all tests (PYTEST_ARGS='-m "not slow"' skips the slow ones)
-	'$(BIN)/python' -m pytest tests projects -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	'$(BIN)/python' -m pytest $(TESTS) -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: install ## ruff, formatting, docstring coverage
 	'$(BIN)/ruff' check .

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from harmoclip_mm.models.losses import (
     ContrastiveLoss,
@@ -131,7 +131,7 @@ class LargestTensor(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        for each in tree_leaves(out):
+        for each in tree_flatten(out)[0]:
             if isinstance(each, torch.Tensor):
                 self.size = max(self.size, each.numel())
         return out

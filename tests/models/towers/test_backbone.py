@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS as MMDET_MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_flatten
 
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models import HarmoCLIPBackbone
@@ -89,7 +89,7 @@ class LargestTensor(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        for each in tree_leaves(out):
+        for each in tree_flatten(out)[0]:
             if isinstance(each, torch.Tensor):
                 self.size = max(self.size, each.numel())
         return out
