@@ -57,7 +57,8 @@ def beside_weights() -> Dict[str, Any]:
     Returns:
         Dict[str, Any]: What they stand for.
     """
-    core = getattr(np, '_core', None) or np.core
+    # numpy 1.26 has a _core too, of stubs
+    core = np.core if np.__version__.startswith('1.') else np._core
     found = {
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
         'builtins.getattr': _history_method,

@@ -49,9 +49,10 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
     if device != 'cpu':
         return
     timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    options = {}  # torch 2.1 takes no None
     if timeout is not None:
-        timeout = datetime.timedelta(seconds=timeout)
-    torch_dist.init_process_group('gloo', timeout=timeout)
+        options['timeout'] = datetime.timedelta(seconds=timeout)
+    torch_dist.init_process_group('gloo', **options)
     cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
     cfg.model_wrapper_cfg = _wrapper_without_device(cfg)
     _share_cores(processes)
