@@ -8,59 +8,14 @@ the cut of texts at their longest, distinct rows, and places of a mask.
 from collections import Counter
 
 import pytest
-import tiny_clips
 import torch
+from every_kind import CLIPS, METHODS, TASKS
 from mmengine.structures import InstanceData
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from harmoclip_mm.models.towers import text_encoder
 from harmoclip_mm.registry import MODELS
-
-CLIPS = {
-    'vit': None,
-    'siglip': tiny_clips.SIGLIP,
-    'pe': tiny_clips.PE,
-    'eva02': tiny_clips.EVA02,
-    'convnext': tiny_clips.CONVNEXT,
-    'resnet': tiny_clips.RESNET,
-}
-CROPS = dict(crop_extractor=dict(type='CropFeatureExtractor', crop_size=32))
-GR = 'RegionAlignmentHead'
-METHODS = {
-    'harmoclip': {},
-    'fineclip': dict(
-        heads=dict(gr=dict(type=GR, mode='both', crop_encoder='online')),
-        **CROPS,
-    ),
-    'clipself': dict(
-        heads=dict(gr=dict(type=GR, mode='crop', crop_encoder='teacher')),
-        **CROPS,
-    ),
-    'regionclip': dict(
-        heads=dict(
-            gr=dict(type=GR, mode='text'),
-            kd=dict(type='ConceptDistillationHead', view='crop'),
-        ),
-        **CROPS,
-    ),
-    'siglip': dict(
-        heads=dict(
-            lrc=dict(
-                type='RegionPhraseHead',
-                loss=dict(type='SigmoidContrastiveLoss'),
-            )
-        )
-    ),
-    'micro-batches': dict(micro_batch_size=2),
-}
-TASKS = {
-    'boxes and retrieval': None,
-    'proposals': dict(proposals=dict(type='ProposalClassPredictor')),
-    'candidates': dict(texts=dict(type='CandidateTextPredictor')),
-    'referring': dict(boxes=dict(type='ReferringPredictor')),
-    'images': dict(images=dict(type='ImageClassPredictor')),
-}
 
 
 @pytest.fixture
