@@ -370,8 +370,6 @@ CHECKS = (
     Check('windows at 1024 px', of(training, what=LARGE), EXACT, seconds=60),
     Check('detector', of(training, config=DETECTOR, what=BARE), PROPOSALS,
           seconds=60, needs='operators'),
-    Check('detector in bf16', of(training, config=DETECTOR, what=BARE, **BF16),
-          PROPOSALS, seconds=60, needs='operators'),
     Check('RoIAlign, torchvision', of(roi_align, kind='torchvision'), POOLED),
     Check('RoIAlign, mmcv', of(roi_align, kind='mmcv'), POOLED,
           needs='operators'),
