@@ -34,6 +34,7 @@ class FrozenTeacher(nn.Module):
                 delattr(module, name)
                 module.register_buffer(name, weight.detach())
         self.register_buffer('is_set', torch.tensor(False))
+        self._known = False  # that it is set: a step need not ask the device
         self.eval()
 
     def train(self, mode: bool = True) -> 'FrozenTeacher':
@@ -47,6 +48,9 @@ class FrozenTeacher(nn.Module):
         Args:
             backbone (nn.Module): The tower that is about to be trained.
         """
+        if self._known:
+            return
+        self._known = True
         if self.is_set:
             return
         weights = backbone.state_dict()
@@ -75,6 +79,8 @@ def fit_teacher(
         *args: What else torch tells such hooks.
     """
     start = f'{prefix}teacher.'
+    if model.teacher is not None:
+        model.teacher._known = False
     if model.teacher is None:
         for name in [each for each in state_dict if each.startswith(start)]:
             del state_dict[name]

@@ -19,7 +19,7 @@ from ..utils import CLIPFeatures, RegionBatch, collate_regions
 from .freezing import freeze
 from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
-from .phrase_features import phrase_features
+from .phrase_features import phrase_features, text_facts
 
 # Fields of CLIPFeatures by what they are made of.
 CROP_FEATURES = {'crops', 'online_crops', 'teacher_crops'}
@@ -264,6 +264,24 @@ class HarmoCLIP(BaseModel):
         """
         scale, bias = self.logit_scale()
         found = dict(scale=scale, bias=bias)
+        facts = text_facts(self.text_encoder, data_samples, needs)
+        # Texts first: values read from the device wait for what it was asked
+        # to do before.
+        captions = None
+        if needs & {'text', 'lexemes'}:
+            captions = self.text_encoder(
+                torch.cat([each.caption_ids[:1] for each in data_samples]),
+                with_tokens='lexemes' in needs,
+                length=facts.caption_length,
+            )
+        if 'text' in needs:
+            found['text'] = F.normalize(captions.pooled, dim=-1)
+        if needs & PHRASE_FEATURES:
+            found.update(
+                phrase_features(
+                    self.text_encoder, data_samples, captions, needs, facts
+                )
+            )
         regions = None
         if needs & ({'regions'} | CROP_FEATURES | TEACHER_FEATURES):
             regions = collate_regions(
@@ -299,25 +317,11 @@ class HarmoCLIP(BaseModel):
                 found['teacher_regions'] = self.region_extractor(
                     dense, regions, inputs, teacher
                 )
-        captions = None
-        if needs & {'text', 'lexemes'}:
-            captions = self.text_encoder(
-                torch.cat([each.caption_ids[:1] for each in data_samples]),
-                with_tokens='lexemes' in needs,
-            )
-        if 'text' in needs:
-            found['text'] = F.normalize(captions.pooled, dim=-1)
         if 'image' in needs:
             # An image without a caption has no partner in GC.
             rows = zip(vision.pooled.split(1), data_samples)
             paired = [row[: len(each.caption_ids)] for row, each in rows]
             found['image'] = F.normalize(torch.cat(paired), dim=-1)
-        if needs & PHRASE_FEATURES:
-            found.update(
-                phrase_features(
-                    self.text_encoder, data_samples, captions, needs
-                )
-            )
         return CLIPFeatures(**found)
 
     def _check_texts(self, data_samples: SampleList) -> None:

@@ -1,6 +1,6 @@
 """What the text tower says of a batch's phrases."""
 
-from typing import Dict, Optional, Set
+from typing import Dict, NamedTuple, Optional, Set
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +11,57 @@ from ..towers import TextFeatures
 from ..utils import lexeme_pool
 
 
+class TextFacts(NamedTuple):
+    """What has to be known of the texts of a batch before they are encoded.
+
+    Attributes:
+        caption_length (int): Positions of the longest caption.
+        phrase_length (int): Positions of the longest phrase read alone.
+        spans_only (bool): Whether no phrase is a text of its own.
+    """
+
+    caption_length: int
+    phrase_length: int
+    spans_only: bool
+
+
+def text_facts(
+    text_encoder: nn.Module, data_samples: SampleList, needs: Set[str]
+) -> TextFacts:
+    """Reads all facts from the device at once: each reading waits for it.
+
+    Args:
+        text_encoder (nn.Module): A ``CLIPTextEncoder``.
+        data_samples (SampleList): Samples, see ``HarmoCLIP.loss``.
+        needs (Set[str]): Fields of ``CLIPFeatures`` wanted; what none of
+            them asks for stays 0 or True.
+
+    Returns:
+        TextFacts: The facts.
+    """
+    facts = {}
+    if needs & {'text', 'lexemes'}:
+        captions = torch.cat([each.caption_ids[:1] for each in data_samples])
+        facts['caption_length'] = text_encoder.longest(captions)
+    if needs & {'phrases', 'lexemes'}:
+        phrases = torch.cat([each.phrase_ids for each in data_samples])
+        facts['phrase_length'] = text_encoder.longest(phrases)
+    if 'lexemes' in needs:
+        spans = torch.cat([each.phrase_spans for each in data_samples])
+        facts['spans_only'] = spans.all().long()
+    known = TextFacts(0, 0, True)
+    if facts:
+        values = torch.stack(list(facts.values())).tolist()
+        known = known._replace(**dict(zip(facts, values)))
+    return known
+
+
 def phrase_features(
     text_encoder: nn.Module,
     data_samples: SampleList,
     captions: Optional[TextFeatures],
     needs: Set[str],
+    facts: TextFacts,
 ) -> Dict[str, Tensor]:
     """Embeds the phrases of R regions, each distinct text once.
 
@@ -28,6 +74,7 @@ def phrase_features(
         captions (TextFeatures, optional): Features of their captions, one
             row for each sample that has one; only lexemes need them.
         needs (Set[str]): ``'lexemes'``, ``'phrases'`` or both are answered.
+        facts (TextFacts): What :func:`text_facts` says.
 
     Returns:
         Dict[str, Tensor]: ``phrase_keys`` (R,); ``lexemes`` (R, D), the mean
@@ -49,10 +96,12 @@ def phrase_features(
 
     found = dict(phrase_keys=gather('phrase_keys')[labels])
     spans = gather('phrase_spans')[:, None]
-    spans_only = 'lexemes' not in needs or bool(spans.all())
+    spans_only = facts.spans_only
     if 'phrases' in needs or not spans_only:
         ids, place = gather('phrase_ids').unique(dim=0, return_inverse=True)
-        alone = text_encoder(ids, with_tokens=not spans_only)
+        alone = text_encoder(
+            ids, with_tokens=not spans_only, length=facts.phrase_length
+        )
     if 'phrases' in needs:
         found['phrases'] = F.normalize(alone.pooled, dim=-1)[place[labels]]
     if 'lexemes' in needs:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -126,15 +126,20 @@ class OpenVocabularyDetector(TwoStageDetector):
             self.backbone.eval()
         return self
 
-    def extract_feat(self, batch_inputs: Tensor) -> Tuple[Tensor, ...]:
+    def extract_feat(
+        self, batch_inputs: Union[Tensor, Tuple[Tensor, ...]]
+    ) -> Tuple[Tensor, ...]:
         """Maps of the neck; no graph reaches into a frozen backbone.
 
         Args:
-            batch_inputs (Tensor): Normalised images, shape (B, 3, H, W).
+            batch_inputs (Tensor | Tuple[Tensor, ...]): Normalised images,
+                shape (B, 3, H, W), or maps, which are returned.
 
         Returns:
             Tuple[Tensor, ...]: Maps, each (B, C, h, w).
         """
+        if not isinstance(batch_inputs, Tensor):
+            return batch_inputs
         with self._backbone_grad():
             maps = self.backbone(batch_inputs)
         return self.neck(maps) if self.with_neck else maps
@@ -165,7 +170,8 @@ class OpenVocabularyDetector(TwoStageDetector):
         if hasattr(loss_cls, 'bind_classes'):
             loss_cls.bind_classes(classes)
         self._remember(classes)
-        return super().loss(batch_inputs, batch_data_samples)
+        with _for_operators(self.extract_feat(batch_inputs)) as maps:
+            return super().loss(maps, batch_data_samples)
 
     def predict(
         self,
@@ -195,22 +201,23 @@ class OpenVocabularyDetector(TwoStageDetector):
         is_novel = self._set_test_classes(batch_data_samples)
         with self._backbone_grad():
             maps, dense = self.backbone.forward_with_dense(batch_inputs)
-        x = self.neck(maps) if self.with_neck else maps
-        if batch_data_samples[0].get('proposals') is None:
-            proposals = self.rpn_head.predict(
-                x, batch_data_samples, rescale=False
+        maps = self.neck(maps) if self.with_neck else maps
+        with _for_operators(maps) as x:
+            if batch_data_samples[0].get('proposals') is None:
+                proposals = self.rpn_head.predict(
+                    x, batch_data_samples, rescale=False
+                )
+            else:
+                proposals = [each.proposals for each in batch_data_samples]
+            results = self.roi_head.predict(
+                x,
+                proposals,
+                batch_data_samples,
+                rescale=rescale,
+                dense=dense,
+                stride=self.backbone.patch_size,
+                is_novel=is_novel,
             )
-        else:
-            proposals = [each.proposals for each in batch_data_samples]
-        results = self.roi_head.predict(
-            x,
-            proposals,
-            batch_data_samples,
-            rescale=rescale,
-            dense=dense,
-            stride=self.backbone.patch_size,
-            is_novel=is_novel,
-        )
         return self.add_pred_to_datasample(batch_data_samples, results)
 
     def set_vocabulary(
@@ -324,6 +331,22 @@ _NO_CLASSES = (
     'set return_classes=True of the data set, and let PackDetInputs pack '
     "'text' (meta_keys)"
 )
+
+
+@contextlib.contextmanager
+def _for_operators(
+    maps: Tuple[Tensor, ...],
+) -> Iterator[Tuple[Tensor, ...]]:
+    """Lets heads run in a precision that mmcv's NMS and RoIAlign know: that
+    of autocast if it is float16 on a GPU, else at least float32."""
+    one = maps[0].new_ones(1, 1)
+    lower = (one @ one).dtype  # what autocast makes of it
+    known = lower == torch.float16 and one.is_cuda
+    if known or lower in (torch.float32, torch.float64):
+        yield maps
+        return
+    with torch.autocast(one.device.type, enabled=False):
+        yield tuple(each.float() for each in maps)
 
 
 def _classes_of(data_samples: SampleList) -> Optional[Tuple[str, ...]]:

@@ -135,13 +135,40 @@ class CLIPTextEncoder(BaseModule):
         embeds = 'embed' in param_name[len(prefix) :]
         return (0 if embeds else depths - 1), depths
 
-    def forward(self, ids: Tensor, with_tokens: bool = True) -> TextFeatures:
+    def longest(self, ids: Tensor) -> Tensor:
+        """Where a batch may be cut.
+
+        Args:
+            ids (Tensor): Token ids of ``tokenizer``, shape (N, L).
+
+        Returns:
+            Tensor: Positions of the longest text, at least 1, a scalar of
+            int64 on the device of the ids; L where texts attend to padding.
+        """
+        text, length = self.text, ids.shape[1]
+        if isinstance(text, HFTextEncoder):
+            needed = ids != text.config.pad_token_id
+        elif text.attn_mask is not None:
+            needed = _ends(ids, text.pool_type, text.eos_id)[1]
+        else:
+            return ids.new_full((), length)
+        ends = torch.arange(1, length + 1, device=ids.device)
+        return torch.cat([ends[:1], (needed * ends).flatten()]).max()
+
+    def forward(
+        self,
+        ids: Tensor,
+        with_tokens: bool = True,
+        length: Optional[int] = None,
+    ) -> TextFeatures:
         """Encodes texts.
 
         Args:
             ids (Tensor): Token ids of ``tokenizer``, shape (N, L).
             with_tokens (bool): Whether token features are wanted; without,
                 only the pooled token is projected. Defaults to True.
+            length (int, optional): What :meth:`longest` says, where it was
+                read from the device before. Defaults to reading it.
 
         Returns:
             TextFeatures: Pooled (N, D) and token (N, L', D) features.
@@ -151,6 +178,10 @@ class CLIPTextEncoder(BaseModule):
             # One dummy text keeps the parameters in the graph: a rank whose
             # images have no phrase must still join the gradient exchange.
             ids = ids.new_full((1, 1), self._dummy_id)
+        if not ids.is_meta:  # which has no values
+            ids = ids[
+                :, : int(self.longest(ids)) if length is None else length
+            ]
         hugging_face = isinstance(self.text, HFTextEncoder)
         encode = self._hugging_face if hugging_face else self._native
         pooled, tokens = encode(ids, with_tokens)
@@ -163,9 +194,7 @@ class CLIPTextEncoder(BaseModule):
     ) -> Tuple[Tensor, Optional[Tensor]]:
         text = self.text
         causal = text.attn_mask is not None
-        position, ends = _ends(ids, text.pool_type, text.eos_id)
-        if causal:
-            ids = _cut(ids, ends)
+        position, _ = _ends(ids, text.pool_type, text.eos_id)
         x = text.token_embedding(ids)
         x = x + text.positional_embedding[: ids.shape[1]]
         with_cp = self.with_cp and self.training
@@ -183,7 +212,6 @@ class CLIPTextEncoder(BaseModule):
         self, ids: Tensor, with_tokens: bool
     ) -> Tuple[Tensor, Optional[Tensor]]:
         text = self.text
-        ids = _cut(ids, ids != text.config.pad_token_id)
         mask = (ids != text.config.pad_token_id).long()
         out = text.transformer(input_ids=ids, attention_mask=mask)
         pooled = text.proj(text.pooler(out, mask))
@@ -209,14 +237,6 @@ def _ends(ids: Tensor, pool_type: str, eos_id: int) -> Tuple[Tensor, Tensor]:
         return ends.int().argmax(dim=1), ends
     last = ids.shape[1] - 1 if pool_type == 'last' else 0
     return ids.new_full((len(ids),), last), torch.ones_like(ids).bool()
-
-
-def _cut(ids: Tensor, needed: Tensor) -> Tensor:
-    """Leaves out the positions (of N, L) after the last that is needed."""
-    if ids.is_meta:  # which has no values
-        return ids
-    ends = torch.arange(1, ids.shape[1] + 1, device=ids.device)
-    return ids[:, : max(int((needed * ends).max()), 1)]
 
 
 def _build(spec: CLIPSpec) -> nn.Module:

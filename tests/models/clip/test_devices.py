@@ -8,66 +8,21 @@ the cut of texts at their longest, distinct rows, and places of a mask.
 from collections import Counter
 
 import pytest
-import tiny_clips
 import torch
+from every_kind import CLIPS, METHODS, TASKS
 from mmengine.structures import InstanceData
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from harmoclip_mm.models.towers import text_encoder
 from harmoclip_mm.registry import MODELS
-
-CLIPS = {
-    'vit': None,
-    'siglip': tiny_clips.SIGLIP,
-    'pe': tiny_clips.PE,
-    'eva02': tiny_clips.EVA02,
-    'convnext': tiny_clips.CONVNEXT,
-    'resnet': tiny_clips.RESNET,
-}
-CROPS = dict(crop_extractor=dict(type='CropFeatureExtractor', crop_size=32))
-GR = 'RegionAlignmentHead'
-METHODS = {
-    'harmoclip': {},
-    'fineclip': dict(
-        heads=dict(gr=dict(type=GR, mode='both', crop_encoder='online')),
-        **CROPS,
-    ),
-    'clipself': dict(
-        heads=dict(gr=dict(type=GR, mode='crop', crop_encoder='teacher')),
-        **CROPS,
-    ),
-    'regionclip': dict(
-        heads=dict(
-            gr=dict(type=GR, mode='text'),
-            kd=dict(type='ConceptDistillationHead', view='crop'),
-        ),
-        **CROPS,
-    ),
-    'siglip': dict(
-        heads=dict(
-            lrc=dict(
-                type='RegionPhraseHead',
-                loss=dict(type='SigmoidContrastiveLoss'),
-            )
-        )
-    ),
-    'micro-batches': dict(micro_batch_size=2),
-}
-TASKS = {
-    'boxes and retrieval': None,
-    'proposals': dict(proposals=dict(type='ProposalClassPredictor')),
-    'candidates': dict(texts=dict(type='CandidateTextPredictor')),
-    'referring': dict(boxes=dict(type='ReferringPredictor')),
-    'images': dict(images=dict(type='ImageClassPredictor')),
-}
 
 
 @pytest.fixture
 def elsewhere(monkeypatch):
     """Runs a model and samples on a device that is not there."""
     torch.__future__.set_overwrite_module_params_on_conversion(True)
-    monkeypatch.setattr(text_encoder, '_cut', lambda ids, needed: ids)
+    monkeypatch.setattr(FakeTensor, '__int__', lambda x: 77)
+    monkeypatch.setattr(FakeTensor, 'tolist', lambda x: [77] * len(x))
     monkeypatch.setattr(
         torch.Tensor,
         'unique',
@@ -189,10 +144,18 @@ class Waits(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_step_waits_for_few_values(tiny_model, make_sample):
-    """As often for eight images with many regions as for one with one."""
+def test_a_step_waits_for_few_values(tiny_model, make_sample, monkeypatch):
+    """As often for eight images with many regions as for one with one, and
+    before the vision tower has to be waited for."""
     box = [0.0, 0.0, 16.0, 16.0]
-    counts = []
+    counts, before = [], []
+    encode = tiny_model.backbone.encode
+
+    def count(*args, **kwargs):
+        before.append(sum(waits.found.values()))
+        return encode(*args, **kwargs)
+
+    monkeypatch.setattr(tiny_model.backbone, 'encode', count)
     for images, regions in ((1, 1), (8, 5)):
         samples = [
             make_sample(f'a dog and cat {i}', [(box, 'dog', True)] * regions)
@@ -205,6 +168,22 @@ def test_a_step_waits_for_few_values(tiny_model, make_sample):
             sum(losses.values()).backward()
         counts.append(waits.found)
     assert counts[0] == counts[1]
-    # two cuts at the longest text, distinct phrases, tokens of lexemes, and
-    # whether a phrase is a text of its own
-    assert sum(counts[0].values()) == 5
+    # facts of the texts, distinct phrases, and tokens of lexemes
+    assert sum(counts[0].values()) == 3
+    assert before == [3, 3]
+
+
+def test_a_teacher_is_asked_once_whether_it_is_set(tiny_cfg, make_sample):
+    model = MODELS.build({**tiny_cfg, **METHODS['clipself']})
+    box = [0.0, 0.0, 16.0, 16.0]
+    sample, counts = make_sample('a dog', [(box, 'dog', True)]), []
+    for step in range(3):
+        with Waits() as waits:
+            model(torch.rand(1, 3, 32, 32), [sample], mode='loss')
+        counts.append(sum(waits.found.values()))
+        if step == 1:  # weights of elsewhere may have been set or not
+            state = model.state_dict()
+            state['teacher.is_set'].fill_(False)
+            model.load_state_dict(state)
+    assert counts == [1, 0, 1]
+    assert model.teacher.is_set
