@@ -123,9 +123,15 @@ def noun_phrases(caption: str, nouns: Sequence[Noun]) -> List[NounPhrase]:
 
     Returns:
         List[NounPhrase]: Phrases without overlap. What is no noun in its
-        context is head of none.
+        context is head of none. Of a caption with two words or more that
+        are not given, and none of them known English, the given nouns alone.
     """
     tokens = _tokenize(caption, nouns)
+    others = [each for each in tokens if not each.noun and each.text.isalpha()]
+    if len(others) > 1 and not any(map(_is_english, others)):
+        for token in tokens:
+            token.tag = NOUN if token.noun else MARK
+        return _chunk(tokens)
     for i in range(len(tokens)):
         tokens[i].tag = _tag(tokens, i)
     # What follows has its tag now: "orange" of "orange and white".
@@ -146,6 +152,13 @@ def _tokenize(caption: str, nouns: Sequence[Noun]) -> List[Token]:
         plural = noun.plural if noun else _looks_plural(text)
         tokens.append(Token(match.start(), end, text, '', plural, noun))
     return tokens
+
+
+def _is_english(token: Token) -> bool:
+    bases = _bases(token.text)
+    return token.text.endswith(('ing', 'ed')) or any(
+        not words.isdisjoint(bases) for words in _lexicon().values()
+    )
 
 
 def _in(token: Token, name: str) -> bool:
@@ -228,7 +241,7 @@ def _tag(tokens: List[Token], i: int) -> str:
 
 
 def _past(tokens: List[Token], i: int) -> str:
-    """ "a parked car", "snow covered bench": participle; "a car parked"."""
+    """Of "a parked car", "snow covered bench": participle; "a car parked"."""
     previous = tokens[i - 1] if i else None
     if not _noun_follows(tokens, i):
         return VERB
@@ -256,7 +269,7 @@ def _is_bare(previous: Optional[Token]) -> bool:
 
 
 def _ing(tokens: List[Token], i: int) -> str:
-    """ "a smiling man": participle; "a man riding", "for riding": verb."""
+    """Of "a smiling man": participle; "a man riding", "for riding": verb."""
     previous = tokens[i - 1] if i else None
     if previous is None:
         return VERB
@@ -278,7 +291,7 @@ def _noun_follows(tokens: List[Token], i: int) -> bool:
         text[0].isalnum()
         and text not in _closed()
         and (not text.endswith('ing') or _in(following, 'nouns'))
-        and (not _in(following, 'past forms'))
+        and not _in(following, 'past forms')
     )
 
 
@@ -300,10 +313,7 @@ def _is_verb(
     """Whether a word that can be a verb is one here."""
     words = _lexicon()
     third = tokens[i].text.endswith('s')
-    takes_object = (
-        following in words['singular determiners']
-        or following in words['determiners']
-    )
+    takes_object = _opens(following)
     if previous is None or previous.tag == MARK:
         return takes_object and tokens[i].noun is None
     if previous.tag == TO:
@@ -336,17 +346,18 @@ def _hoists(tokens: List[Token], i: int) -> bool:
     """Whether an unknown word in -s is the verb of "a man hoists a sail"."""
     if not (i and tokens[i].plural and tokens[i - 1].tag == NOUN):
         return False
-    following = tokens[i + 1].text if i + 1 < len(tokens) else ''
-    words = _lexicon()
-    if any(
-        following in words[name]
-        for name in ('singular determiners', 'determiners')
-    ):
+    if i + 1 < len(tokens) and _opens(tokens[i + 1].text):
         return True
     previous = tokens[i - 1].noun
     if previous is None or previous.plural or _in(tokens[i - 1], 'adjectives'):
         return False
     return _opening(tokens, i) == SINGULAR or _noun_follows(tokens, i)
+
+
+def _opens(word: str) -> bool:
+    """Whether a word opens a noun phrase, the object of a verb before it."""
+    words = _lexicon()
+    return word in words['singular determiners'] | words['determiners']
 
 
 def _opening(tokens: List[Token], i: int) -> Optional[str]:
@@ -363,7 +374,7 @@ def _opening(tokens: List[Token], i: int) -> Optional[str]:
 
 
 def _noun_or_adjective(tokens: List[Token], i: int) -> str:
-    """ "an orange" or "an orange van", "in orange", "orange and gray"."""
+    """Of "an orange" or "an orange van", "in orange", "orange and gray"."""
     previous = tokens[i - 1] if i else None
     following = [token.tag for token in tokens[i + 1 : i + 3]]
     if tokens[i].plural:
