@@ -172,8 +172,8 @@ ABLATIONS: Dict[str, List[Variant]] = {
                 ('weighed', 'weighed', []),
                 (
                     'dropped',
-                    'weighed, below 0.5 dropped',
-                    [dict(type='SampleRegions', min_score=0.5)],
+                    'weighed, below 0.7 dropped',
+                    [dict(type='SampleRegions', min_score=0.7)],
                 ),
             )
         ),
