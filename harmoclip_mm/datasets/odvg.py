@@ -3,7 +3,9 @@
 One JSON object a line: ``filename``, ``height``, ``width`` and either
 ``grounding`` (a caption whose phrases are linked to boxes) or ``detection``
 (boxes with a category name). The format's home is mmdet's ``ODVGDataset`` and
-its converters ``coco2odvg``, ``goldg2odvg``, ``refcoco2odvg``.
+its converters ``coco2odvg``, ``goldg2odvg``, ``refcoco2odvg``. Beyond it, a
+region may have a ``score``, the confidence of its link in [0, 1], as GRIT's
+links have; mmdet passes over it.
 """
 
 import json
@@ -12,12 +14,15 @@ import re
 from collections import Counter
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
+
 from harmoclip_mm.errors import DataError
 
 __all__ = ['parse_odvg_line']
 
 Spans = Tuple[Tuple[int, int], ...]  # none: a text of its own
-Region = Tuple[str, Spans, list]  # phrase, spans, boxes as they are given
+# Phrase, spans, boxes as they are given, confidence of the link.
+Region = Tuple[str, Spans, list, float]
 
 
 def parse_odvg_line(line: bytes, where: str, tally: Counter) -> dict:
@@ -30,8 +35,8 @@ def parse_odvg_line(line: bytes, where: str, tally: Counter) -> dict:
 
     Returns:
         dict: ``filename``, ``height`` and ``width`` (px), ``image_id`` (None
-        where the line has none), and ``text``, ``phrases`` and ``instances``
-        as :class:`RegionPhraseDataset` gives them.
+        where the line has none), and ``text``, ``phrases``, ``instances`` and
+        ``gt_scores`` as :class:`RegionPhraseDataset` gives them.
 
     Raises:
         DataError: For a line that is not so, naming file and line.
@@ -60,8 +65,8 @@ def _parse(record: Any, tally: Counter) -> dict:
         raise ValueError(f"'image_id' must be a number, not {image_id!r:.80}")
     caption, regions = _read_regions(record)
     texts: Dict[Tuple[str, Spans], int] = {}  # regions of one text share it
-    instances = []
-    for phrase, spans, boxes in regions:
+    instances, scores = [], []
+    for phrase, spans, boxes, score in regions:
         for box in boxes:
             bbox = _clip_box(box, (width, height), tally)
             if bbox is not None:
@@ -69,6 +74,7 @@ def _parse(record: Any, tally: Counter) -> dict:
                 instances.append(
                     {'bbox': bbox, 'bbox_label': label, 'ignore_flag': 0}
                 )
+                scores.append(score)
     if caption is None:
         caption, texts = _compose_caption([phrase for phrase, _ in texts])
     return {
@@ -85,6 +91,7 @@ def _parse(record: Any, tally: Counter) -> dict:
             for label, (phrase, spans) in enumerate(texts)
         },
         'instances': instances,
+        **({'gt_scores': np.float32(scores)} if set(scores) - {1} else {}),
     }
 
 
@@ -123,7 +130,11 @@ def _read_regions(record: dict) -> Tuple[Optional[str], List[Region]]:
     (found,) = _take(record['detection'], "'detection'", instances=list)
     kinds = {'bbox': object, 'category': object}
     pairs = [_take(instance, 'an instance', **kinds) for instance in found]
-    return None, [(_words(name), (), [box]) for box, name in pairs]
+    regions = [
+        (_words(name), (), [box], _score(instance))
+        for (box, name), instance in zip(pairs, found)
+    ]
+    return None, regions
 
 
 def _region(region: Any, caption: str) -> Region:
@@ -141,7 +152,17 @@ def _region(region: Any, caption: str) -> Region:
         pattern = rf'(?<!\w){re.escape(phrase)}(?!\w)'
         match = re.search(pattern, caption, re.IGNORECASE)
         spans = (match.span(),) if match else ()
-    return phrase, spans, boxes
+    return phrase, spans, boxes, _score(region)
+
+
+def _score(region: dict) -> float:
+    score = region.get('score', 1)
+    if type(score) not in (int, float) or not 0 <= score <= 1:
+        raise ValueError(
+            f"the 'score' of a region must be a number from 0 to 1, not "
+            f'{score!r:.80}'
+        )
+    return score
 
 
 def _check_spans(spans: Any, caption: str) -> Spans:

@@ -24,7 +24,10 @@ class RegionPhraseDataset(BaseImageTextDataset):
     (dict: label to a dict with ``phrase``, str, and ``tokens_positive``, its
     list of ``[start, end)`` character spans in the caption, empty if the
     phrase is a text of its own) and ``instances`` (``bbox`` xyxy in px,
-    ``bbox_label``, ``ignore_flag`` 0). Images without regions are legal.
+    ``bbox_label``, ``ignore_flag`` 0). Images without regions are legal. Where
+    regions of a line have a ``score``, the confidence of their link in [0, 1],
+    ``gt_scores`` (float32, one for each instance) is added, 1 where a region
+    has none.
 
     Grounding lines give captions with linked phrases. A region without
     ``tokens_positive`` is looked up in its caption: the first place where its

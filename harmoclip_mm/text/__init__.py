@@ -1,6 +1,7 @@
 """Text as data: phrases, prompt templates, vocabularies (no torch)."""
 
-from .phrase_linking import PhraseFinder, link_caption
+from .phrase_finder import PhraseFinder
+from .phrase_linking import link_caption
 from .phrases import normalise_phrase, phrase_key
 from .sample_texts import captions_of, phrases_of
 from .templates import fill_templates, get_templates, list_templates

@@ -347,3 +347,30 @@ def test_a_bad_region_is_named(change, names):
 def test_a_bad_line_is_named(change, names):
     with pytest.raises(DataError, match=r'x\.jsonl:3: .*' + names):
         parse(**change)
+
+
+def test_scores_of_links():
+    text, _ = parse(
+        {
+            'bbox': [[0, 0, 10, 10], [5, 0, 5, 9], [9, 9, 30, 30]],
+            'phrase': 'dog',
+            'score': 0.5,
+        },
+        region('bigger dog'),
+    )
+    assert text['gt_scores'].tolist() == [0.5, 0.5, 1]  # one box is dropped
+    assert text['gt_scores'].dtype == 'float32'
+    for sure in (region(), region(score=1), region(score=1.0)):
+        assert 'gt_scores' not in parse(sure)[0]
+    assert 'gt_scores' not in parse()[0]
+    instance = {'bbox': [0, 0, 9, 9], 'category': 'cat', 'score': 0.25}
+    text = parse_record({**IMAGE, 'detection': {'instances': [instance]}})
+    assert text['gt_scores'].tolist() == [0.25]
+
+
+@pytest.mark.parametrize(
+    'score', [-0.1, 1.1, None, 'high', [0.5], True, float('nan'), 1e400]
+)
+def test_bad_scores(score):
+    with pytest.raises(DataError, match=r"x\.jsonl:3: the 'score' of a re"):
+        parse(region(score=score))

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harmoclip_mm.datasets import RegionPhraseDataset
@@ -103,6 +104,7 @@ def test_lines_in_order_with_boxes_and_spans(tool, tiny, tmp_path):
                         'bbox': [0, 0, 10, 10],
                         'phrase': 'cats',
                         'tokens_positive': [[4, 8]],
+                        'score': 0.8,
                     },
                     {
                         'bbox': [0, 0, 10, 10],
@@ -126,9 +128,10 @@ def test_lines_in_order_with_boxes_and_spans(tool, tiny, tmp_path):
                 'caption': 'A man and a Dog.',
                 'regions': [
                     {
-                        'bbox': [[10, 20, 40.1, 60.2], [190, 90, 200, 100]],
+                        'bbox': [10, 20, 40.1, 60.2],
                         'phrase': 'man',
                         'tokens_positive': [[2, 5]],
+                        'score': 0.902,
                     },
                     {
                         'bbox': [1, 2, 4, 6],
@@ -144,8 +147,9 @@ def test_lines_in_order_with_boxes_and_spans(tool, tiny, tmp_path):
     assert (stats.spans_linked, stats.spans_unlinked) == (4, 1)
     assert stats.unlinked == {'dog': 1}
     assert stats.phrases == {'man', 'dog', 'cats', 'cat'}
-    # Boxes: two persons, a dog, a cat linked; the person of image 3 not.
-    assert (stats.boxes, stats.boxes_linked) == (5, 4)
+    # Boxes: a person, a dog, a cat linked; of "a man" the smaller one not.
+    assert (stats.boxes, stats.boxes_linked) == (5, 3)
+    assert (stats.regions, stats.regions_unsure) == (4, 2)
     assert (stats.boxes_crowd, stats.boxes_degenerate) == (1, 2)
 
 
@@ -162,7 +166,16 @@ def test_every_box_trains_when_unlinked_boxes_are_named(tool, tiny, tmp_path):
     assert sorted(dog) == [('cat', []), ('person', [])]
     assert cats[2:] == [('person', [])]
     assert nothing == [('person', []), ('dog', [])]
-    assert [phrase for phrase, _ in man] == ['man', 'Dog']
+    assert man == [('man', [[2, 5]]), ('Dog', [[12, 15]]), ('person', [])]
+    boxes = [
+        box
+        for line in read_lines(out)[3:]
+        for region in line['grounding']['regions']
+        for box in ([region['bbox']], region['bbox'])[
+            isinstance(region['bbox'][0], list)
+        ]
+    ]
+    assert len(boxes) == 3  # each once
 
 
 def test_drop_unlinked_and_the_printed_table(run_tool, tiny, tmp_path, capsys):
@@ -174,7 +187,8 @@ def test_drop_unlinked_and_the_printed_table(run_tool, tiny, tmp_path, capsys):
     printed = capsys.readouterr().out
     for words in (
         ('captions', '4', '2', '2', '50.0'),
-        ('boxes (by any caption)', '5', '4', '1', '80.0'),
+        ('boxes (by any caption)', '5', '3', '2', '60.0'),
+        ('of these with a score below 1', '2'),
         ('crowd boxes left out', '1'),
         ('boxes left out (outside, < 1 px)', '2'),
         ('lines written', '2'),
@@ -193,7 +207,7 @@ def test_no_captions_and_no_boxes(tool, tmp_path):
     stats = tool.convert(*paths, tmp_path / 'out.jsonl')
     assert (tmp_path / 'out.jsonl').read_text() == ''
     assert stats.captions == stats.boxes == 0
-    assert tool.make_table(stats).row_count == 8
+    assert tool.make_table(stats).row_count == 10
 
 
 def test_categories_of_ones_own(tool, tmp_path):
@@ -211,6 +225,70 @@ def test_categories_of_ones_own(tool, tmp_path):
     tool.convert(*paths, out, words_file=words)
     regions = [line['grounding']['regions'] for line in read_lines(out)]
     assert [r['phrase'] for r in regions[1]] == ['vixen']
+
+
+@pytest.mark.parametrize(
+    ('singular', 'bbox', 'score'),
+    [
+        ('all', [[10, 20, 40.1, 60.2], [190, 90, 200, 100]], 0.475),
+        ('only', None, None),
+    ],
+)
+def test_what_a_singular_is_linked_to(
+    run_tool, tiny, tmp_path, singular, bbox, score
+):
+    out = tmp_path / 'out.jsonl'
+    args = ['--instances', str(tiny[0]), '--captions', str(tiny[1])]
+    run_tool(NAME, *args, '--out', str(out), '--singular', singular)
+    regions = read_lines(out)[3]['grounding']['regions']
+    man = [r for r in regions if r['phrase'] == 'man']
+    assert [(r['bbox'], r['score']) for r in man] == (
+        [(bbox, score)] if bbox else []
+    )
+
+
+def test_a_root_category_takes_no_synonyms_away(tool, tmp_path):
+    paths = make_coco(
+        tmp_path, [(1, 7, 'a puppy')], [(7, 11, [0, 0, 9, 9], 0)]
+    )
+    content = json.loads(paths[0].read_text())
+    for category in content['categories']:
+        category['supercategory'] = 'pets-x2'
+    root = {'id': 0, 'name': 'pets-x2', 'supercategory': 'none'}
+    content['categories'].insert(0, root)
+    paths[0].write_text(json.dumps(content))
+    out = tmp_path / 'out.jsonl'
+    assert tool.convert(*paths, out).spans_linked == 1
+    assert 'pets-x2' not in tool.name_categories(content)
+    # one that has boxes is no mere root
+    content['annotations'][0]['category_id'] = 0
+    assert 'pets-x2' in tool.name_categories(content)
+
+
+def test_captions_without_spaces(tool, tmp_path):
+    captions = [(1, 7, '一只狗'), (2, 3, '一只猫在桌子上'), (3, 3, 'a cat')]
+    boxes = [(7, 11, [0, 0, 9, 9], 0), (3, 12, [0, 0, 9, 9], 0)]
+    paths = make_coco(tmp_path, captions, boxes, names=['人', '狗', '椅子'])
+    out = tmp_path / 'out.jsonl'
+    stats = tool.convert(*paths, out)
+    assert [line['grounding']['regions'] for line in read_lines(out)] == [
+        [],
+        [],
+        [{'bbox': [0, 0, 9, 9], 'phrase': '狗', 'tokens_positive': [[2, 3]]}],
+    ]
+    assert stats.captions_unspaced == 1
+    labels = tool.make_table(stats).columns[0].cells
+    assert any('without spaces' in label for label in labels)
+
+
+def test_nothing_half_written_is_left(tool, tiny, tmp_path, monkeypatch):
+    out = tmp_path / 'out.jsonl'
+    out.write_text('older')
+    monkeypatch.setattr(tool, 'link_caption', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tool.convert(*tiny, out)
+    assert out.read_text() == 'older'
+    assert not list(tmp_path.glob('*.part'))
 
 
 def test_bad_input_is_named(run_tool, tiny, tmp_path):
@@ -251,6 +329,11 @@ def test_bad_input_is_named(run_tool, tiny, tmp_path):
     del content['images'][1]['height']
     broken.write_text(json.dumps(content))
     assert 'image 3 lacks' in fails(broken, captions)
+    content = json.loads(instances.read_text())
+    content['images'].append(dict(content['images'][0], file_name='c.jpg'))
+    broken.write_text(json.dumps(content))
+    message = fails(broken, captions)
+    assert "image id 7 stands for 'b.jpg' and 'c.jpg'" in message
     content = json.loads(captions.read_text())
     content['annotations'][1]['caption'] = None
     broken.write_text(json.dumps(content))
@@ -315,6 +398,13 @@ def test_real_photos_through_mmdet(tool, coco_photos, tmp_path, split):
         for key in ('img_path', 'height', 'width', 'text', 'phrases'):
             assert own[key] == info[key], key
         assert own['instances'] == info['instances']
+        scores = [
+            region.get('score', 1)
+            for region in regions
+            for _ in ([0], region['bbox'])[isinstance(region['bbox'][0], list)]
+        ]
+        given = own.get('gt_scores', np.ones(len(scores)))
+        assert given.tolist() == pytest.approx(scores)
         for region in regions:
             start, end = region['tokens_positive'][0]
             assert info['text'][start:end] == region['phrase']

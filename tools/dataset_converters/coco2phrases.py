@@ -1,9 +1,11 @@
 """Turn COCO captions and instances into region phrases (ODVG jsonl).
 
-Category names, synonyms and plurals are found in each caption, and each such
-span is linked to all boxes of that category in the image. The output has one
-line for each caption, in the form that mmdet's goldg2odvg.py writes and both
-mmdet's ODVGDataset and harmoclip_mm's RegionPhraseDataset read.
+Noun phrases of each caption that name a category, by its name, a synonym or a
+plural, are linked to boxes of that category in the image: a plural to all, a
+singular to the largest. A link that is less than certain has a score. The
+output has one line for each caption, in the form that mmdet's goldg2odvg.py
+writes and both mmdet's ODVGDataset and harmoclip_mm's RegionPhraseDataset
+read.
 
 Example:
     python tools/dataset_converters/coco2phrases.py \
@@ -28,7 +30,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from harmoclip_mm.files import replacing
 from harmoclip_mm.text import PhraseFinder, link_caption, normalise_phrase
+from harmoclip_mm.text.phrase_finder import UNSPACED
+from harmoclip_mm.text.phrase_linking import SINGULARS
 
 
 @dataclass
@@ -46,6 +51,9 @@ class Statistics:
     boxes_crowd: int = 0
     boxes_degenerate: int = 0
     lines: int = 0
+    regions: int = 0
+    regions_unsure: int = 0
+    captions_unspaced: int = 0
     unlinked: Counter = field(default_factory=Counter)
 
 
@@ -92,8 +100,16 @@ def collect_boxes(
     instances: dict, path: Path, stats: Statistics
 ) -> Dict[int, Dict[str, List[List[float]]]]:
     """Boxes by image id and category name, in the order of the file."""
-    images = {image['id']: image for image in instances['images']}
-    for image in images.values():
+    images: Dict[int, dict] = {}
+    for image in instances['images']:
+        other = images.setdefault(image['id'], image)
+        if other != image:
+            raise DataError(
+                f'{path}: image id {image["id"]} stands for '
+                f'{other.get("file_name")!r} and {image.get("file_name")!r}, '
+                'whose boxes and captions cannot be told apart. Give each '
+                'image an id of its own, in both files.'
+            )
         if not {'file_name', 'height', 'width'} <= set(image):
             raise DataError(
                 f'{path}: image {image["id"]} lacks file_name, height or '
@@ -127,6 +143,22 @@ def collect_boxes(
     return boxes
 
 
+def name_categories(instances: dict) -> List[str]:
+    """Names of the categories, without the roots of a hierarchy: what is
+    another one's supercategory and has no boxes, as Roboflow writes it."""
+    used = {item['category_id'] for item in instances['annotations']}
+    roots = {
+        item.get('supercategory')
+        for item in instances['categories']
+        if item.get('supercategory') != item['name']
+    }
+    return [
+        item['name']
+        for item in instances['categories']
+        if item['id'] in used or item['name'] not in roots
+    ]
+
+
 def convert(
     instances_file: Path,
     captions_file: Path,
@@ -135,6 +167,7 @@ def convert(
     keep_unlinked: bool = True,
     name_unlinked_boxes: bool = False,
     words_file: Optional[Path] = None,
+    singular: str = 'largest',
     progress: bool = True,
 ) -> Statistics:
     """Convert and write; lines are sorted by image id, then caption id.
@@ -146,11 +179,13 @@ def convert(
         image_prefix (str): Put before each file name.
         keep_unlinked (bool): Whether captions without a linked span are
             written, with no regions. Defaults to True.
-        name_unlinked_boxes (bool): Whether boxes of categories that a
-            caption does not name become regions too, with the category name
-            as a phrase of its own (no span). Defaults to False.
+        name_unlinked_boxes (bool): Whether boxes that a caption does not
+            name become regions too, with the category name as a phrase of
+            its own (no span). Defaults to False.
         words_file (Path, optional): Words of the categories, in the form of
             ``harmoclip_mm/text/data/coco_phrases.json``.
+        singular (str): What a singular noun is linked to, see
+            ``link_caption``. Defaults to the largest box.
         progress (bool): Whether to show a progress bar.
 
     Returns:
@@ -167,7 +202,7 @@ def convert(
     captions = read_coco(captions_file, ('annotations',))['annotations']
     images = {image['id']: image for image in instances['images']}
     boxes = collect_boxes(instances, instances_file, stats)
-    names = [item['name'] for item in instances['categories']]
+    names = name_categories(instances)
     try:
         if words_file is None:
             finder = PhraseFinder.from_categories(names)
@@ -187,31 +222,47 @@ def convert(
                 f'{captions_file}: caption {item.get("id")} is not a text.'
             )
     captions = sorted(captions, key=lambda x: (x['image_id'], x.get('id', 0)))
-    linked_categories: Dict[int, Set[str]] = defaultdict(set)
-    out_file.parent.mkdir(parents=True, exist_ok=True)
-    with out_file.open('w', encoding='utf-8') as file:
+    linked_boxes: Dict[int, Set[Tuple[str, int]]] = defaultdict(set)
+    with replacing(out_file) as part, open(
+        part, 'w', encoding='utf-8'
+    ) as file:
         for item in track(captions, 'Linking', disable=not progress):
             image = images[item['image_id']]
             # mmdet strips captions after reading, which would shift spans.
             caption = item['caption'].strip()
-            linked = link_caption(caption, boxes[image['id']], finder)
-            linked_categories[image['id']].update(linked.categories)
+            of_image = boxes[image['id']]
+            linked = link_caption(caption, of_image, finder, singular)
+            linked_boxes[image['id']].update(linked.boxes)
             stats.captions += 1
             stats.captions_linked += bool(linked.linked)
             stats.spans_linked += len(linked.linked)
             stats.spans_unlinked += len(linked.unlinked)
+            mentions = linked.linked or linked.unlinked
+            if not mentions and UNSPACED.search(caption):
+                stats.captions_unspaced += 1
+            stats.regions += len(linked.regions)
             for region in linked.regions:
                 stats.phrases.add(normalise_phrase(region['phrase']))
+                stats.regions_unsure += 'score' in region
             for mention in linked.unlinked:
                 stats.unlinked[
                     caption[mention.start : mention.end].lower()
                 ] += 1
             if name_unlinked_boxes:
-                linked.regions.extend(
-                    {'bbox': found, 'phrase': name, 'tokens_positive': []}
-                    for name, found in boxes[image['id']].items()
-                    if found and name not in linked.categories
-                )
+                for name, found in of_image.items():
+                    rest = [
+                        box
+                        for index, box in enumerate(found)
+                        if (name, index) not in linked.boxes
+                    ]
+                    if rest:
+                        linked.regions.append(
+                            {
+                                'bbox': rest,
+                                'phrase': name,
+                                'tokens_positive': [],
+                            }
+                        )
             if not linked.regions and not keep_unlinked:
                 continue
             line = {
@@ -222,12 +273,8 @@ def convert(
             }
             file.write(json.dumps(line, ensure_ascii=False) + '\n')
             stats.lines += 1
-    stats.images = len(linked_categories)
-    stats.boxes_linked = sum(
-        len(boxes[image_id][name])
-        for image_id, names in linked_categories.items()
-        for name in names
-    )
+    stats.images = len(linked_boxes)
+    stats.boxes_linked = sum(map(len, linked_boxes.values()))
     return stats
 
 
@@ -250,6 +297,13 @@ def make_table(stats: Statistics) -> Table:
     table.add_section()
     table.add_row('images with captions', str(stats.images))
     table.add_row('distinct phrases', str(len(stats.phrases)))
+    table.add_row('phrases with boxes', str(stats.regions))
+    table.add_row('of these with a score below 1', str(stats.regions_unsure))
+    if stats.captions_unspaced:
+        table.add_row(
+            'captions in a script without spaces that name no category',
+            str(stats.captions_unspaced),
+        )
     table.add_row('crowd boxes left out', str(stats.boxes_crowd))
     table.add_row(
         'boxes left out (outside, < 1 px)', str(stats.boxes_degenerate)
@@ -288,8 +342,17 @@ def parse_args() -> argparse.Namespace:
         '--words',
         type=Path,
         help='JSON with synonyms of your own categories, in the form of '
-        "harmoclip_mm/text/data/coco_phrases.json (default: COCO's, or the "
-        'names and regular plurals where categories are not of COCO)',
+        "harmoclip_mm/text/data/coco_phrases.json (default: COCO's for its "
+        'categories, else their names and regular plurals)',
+    )
+    parser.add_argument(
+        '--singular',
+        choices=SINGULARS,
+        default='largest',
+        help='what a singular noun is linked to where its category has '
+        'several boxes: the largest, with a score by how much larger it is '
+        'than the next; all of n, each with a score of 1 / n; or only a box '
+        'that is alone (default: largest)',
     )
     unlinked = parser.add_mutually_exclusive_group()
     unlinked.add_argument(
@@ -309,9 +372,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--name-unlinked-boxes',
         action='store_true',
-        help='also write the boxes of categories that a caption does not '
-        'name, the category name being a phrase of its own: every box '
-        'trains, though only linked ones have a span in the caption',
+        help='also write the boxes that a caption does not name, the '
+        'category name being a phrase of its own: every box trains, though '
+        'only linked ones have a span in the caption',
     )
     parser.add_argument(
         '--show-unlinked',
@@ -335,6 +398,7 @@ def main() -> None:
         keep_unlinked=args.keep_unlinked,
         name_unlinked_boxes=args.name_unlinked_boxes,
         words_file=args.words,
+        singular=args.singular,
     )
     console = Console()
     console.print(make_table(stats))

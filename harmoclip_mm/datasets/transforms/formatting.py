@@ -62,6 +62,8 @@ class PackRegionTextInputs(PackDetInputs):
         results.setdefault('scale_factor', (1.0, 1.0))
         results.setdefault('flip', False)
         results.setdefault('flip_direction', None)
+        if 'gt_bboxes' not in results:  # nor what has a row for each of them
+            results.pop('gt_scores', None)
         packed = super().transform(results)
         data_sample = packed['data_samples']
         if 'bboxes' not in data_sample.gt_instances:

@@ -17,6 +17,7 @@ __all__ = ['REGION_FIELDS', 'FilterRegions', 'SampleRegions', 'keep_regions']
 REGION_FIELDS: Dict[str, Optional[str]] = {
     'gt_bboxes': 'bboxes',
     'gt_bboxes_labels': 'labels',
+    'gt_scores': 'scores',  # confidence of the link, as a weight
     'gt_masks': 'masks',
     'gt_ignore_flags': None,  # mmdet packs ignored boxes apart
     'gt_candidate_mask': 'candidate_mask',
@@ -38,13 +39,15 @@ def keep_regions(results: dict, indices: np.ndarray) -> None:
 
 @TRANSFORMS.register_module()
 class SampleRegions(BaseTransform):
-    """Drop regions that are too small, then keep at most a number of them.
+    """Drop regions that are too small or doubtful, then keep at most a number
+    of them.
 
     Place it after the resizing: ``min_size`` is meant in px of the network
     input, because a region below the grid of the dense features has nothing
-    of its own to learn from. Small regions are counted.
+    of its own to learn from. What is dropped is counted.
 
-    Required key: ``gt_bboxes``. Modified keys: those of ``REGION_FIELDS``.
+    Required key: ``gt_bboxes``; ``gt_scores`` where regions have one. Modified
+    keys: those of ``REGION_FIELDS``.
 
     Args:
         max_regions (int): Regions of an image to keep. Defaults to 20.
@@ -52,6 +55,13 @@ class SampleRegions(BaseTransform):
             Defaults to 0, which keeps all.
         random (bool): Choose at random, as in training; else keep the first
             ones. Their order is kept. Defaults to True.
+        min_score (float): Least confidence of a region's link, in [0, 1].
+            Those that stay are chosen whatever their score: the losses weigh
+            by it already. Defaults to 0, which keeps all.
+
+    Raises:
+        ValueError: If ``max_regions`` is below 1 or ``min_score`` is not in
+            [0, 1].
     """
 
     def __init__(
@@ -59,17 +69,23 @@ class SampleRegions(BaseTransform):
         max_regions: int = 20,
         min_size: float = 0,
         random: bool = True,
+        min_score: float = 0,
     ) -> None:
         if max_regions < 1:
             raise ValueError(
                 f'max_regions must be at least 1, not {max_regions}'
             )
+        if not 0 <= min_score <= 1:
+            raise ValueError(f'min_score must be in [0, 1], not {min_score}')
         self.max_regions = max_regions
         self.min_size = min_size
         self.random = random
-        self.counters = SharedCounters(
-            small_boxes=f'boxes below {min_size} px dropped'
-        )
+        self.min_score = min_score
+        counted = dict(small_boxes=f'boxes below {min_size} px dropped')
+        if min_score:
+            text = f'boxes with a score below {min_score} dropped'
+            counted['doubtful_boxes'] = text
+        self.counters = SharedCounters(**counted)
 
     @cache_randomness
     def _choose(self, count: int) -> np.ndarray:
@@ -97,6 +113,12 @@ class SampleRegions(BaseTransform):
             if len(large) < len(boxes):
                 self.counters.add('small_boxes', len(boxes) - len(large))
                 keep_regions(results, large)
+        scores = results.get('gt_scores')
+        if scores is not None:
+            sure = np.flatnonzero(scores >= self.min_score)
+            if len(sure) < len(scores):
+                self.counters.add('doubtful_boxes', len(scores) - len(sure))
+                keep_regions(results, sure)
         count = len(results['gt_bboxes'])
         if count > self.max_regions:
             keep_regions(results, self._choose(count))
@@ -105,7 +127,8 @@ class SampleRegions(BaseTransform):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(max_regions={self.max_regions}, '
-            f'min_size={self.min_size}, random={self.random})'
+            f'min_size={self.min_size}, random={self.random}, '
+            f'min_score={self.min_score})'
         )
 
 

@@ -15,7 +15,12 @@ from ..checkpoints import init_from_checkpoint, pretrained_cfg
 from ..layers import LogitScale
 from ..predictors import VisualFeatures
 from ..towers import CLIPName
-from ..utils import CLIPFeatures, RegionBatch, collate_regions
+from ..utils import (
+    CLIPFeatures,
+    RegionBatch,
+    collate_regions,
+    collate_weights,
+)
 from .freezing import freeze
 from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
@@ -224,7 +229,8 @@ class HarmoCLIP(BaseModel):
             inputs (Tensor): Normalised images, shape (B, 3, H, W).
             data_samples (SampleList): Samples with ``gt_instances``
                 (``bboxes`` xyxy in pixels of ``inputs``, ``labels`` into the
-                P phrases), ``caption_ids`` (C, L) of which the first row is
+                P phrases, ``scores`` in [0, 1] where links are less than
+                certain), ``caption_ids`` (C, L) of which the first row is
                 used (C = 0 for an image without a caption), and the
                 ``phrase_*`` of ``TokenizeRegionText``.
 
@@ -287,6 +293,8 @@ class HarmoCLIP(BaseModel):
             regions = collate_regions(
                 data_samples, self.region_extractor.needs_masks
             )
+        if 'weights' in needs:
+            found['weights'] = collate_weights(data_samples)
         vision = self.backbone.encode(
             inputs,
             with_pooled='image' in needs,

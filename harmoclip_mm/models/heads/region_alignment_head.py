@@ -26,8 +26,10 @@ class RegionAlignmentHead(BaseContrastiveHead):
     not public to us. The sum of two terms:
 
     - text: the contrast of regions and the embeddings of their phrases read
-      alone, the space that zero-shot box classification uses;
-    - crop: the distance of regions and the image embeddings of their crops.
+      alone, the space that zero-shot box classification uses; a region counts
+      as much as its link is sure (``weights``);
+    - crop: the distance of regions and the image embeddings of their crops,
+      which no link can make wrong.
 
     Args:
         mode (str): ``'text'``, ``'crop'`` or ``'both'``. Defaults to
@@ -72,7 +74,7 @@ class RegionAlignmentHead(BaseContrastiveHead):
         if mode == 'crop':  # no contrast, and no parameters that none trains
             self.loss_module = self.logit_scale = self.bias = None
         else:
-            self.requires |= {'phrases', 'phrase_keys'}
+            self.requires |= {'phrases', 'phrase_keys', 'weights'}
         if mode != 'text':
             self.crops = CROP_ENCODERS[crop_encoder]
             self.requires |= {self.crops}
@@ -91,6 +93,7 @@ class RegionAlignmentHead(BaseContrastiveHead):
                     features.phrases,
                     features.phrase_keys,
                     *self.temperature(features),
+                    weights=features.weights,
                 )
             )
         if self.crop_loss is not None:

@@ -16,8 +16,9 @@ class RegionPhraseHead(BaseContrastiveHead):
 
     A lexeme is the mean of the projected tokens of the phrase's span in the
     caption; a phrase that is a text of its own is pooled over its own
-    tokens. ``HarmoCLIP`` computes them. A reconstruction of HarmoCLIP's LRC
-    (arXiv 2511.22594), whose formula is not public to us.
+    tokens. ``HarmoCLIP`` computes them. A region counts as much as its link
+    is sure (``weights``). A reconstruction of HarmoCLIP's LRC (arXiv
+    2511.22594), whose formula is not public to us.
 
     Args:
         loss (dict, optional): Config of the loss, see the base class; pairs
@@ -27,7 +28,7 @@ class RegionPhraseHead(BaseContrastiveHead):
         **kwargs: Other arguments of :class:`BaseContrastiveHead`.
     """
 
-    requires = frozenset({'regions', 'lexemes', 'phrase_keys'})
+    requires = frozenset({'regions', 'lexemes', 'phrase_keys', 'weights'})
 
     def __init__(
         self,
@@ -44,5 +45,6 @@ class RegionPhraseHead(BaseContrastiveHead):
             features.lexemes,
             features.phrase_keys,
             *self.temperature(features),
+            weights=features.weights,
         )
         return dict(loss_lrc=loss)

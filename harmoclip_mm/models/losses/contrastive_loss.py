@@ -59,6 +59,7 @@ class ContrastiveLoss(nn.Module):
         groups: Optional[Tensor],
         scale: Tensor,
         bias: Optional[Tensor] = None,
+        weights: Optional[Tensor] = None,
     ) -> Tensor:
         """Computes the loss.
 
@@ -70,6 +71,10 @@ class ContrastiveLoss(nn.Module):
                 comparable across ranks. None: each pair is by itself.
             scale (Tensor): Factor of the cosines, scalar.
             bias (Tensor, optional): Added to them, scalar.
+            weights (Tensor, optional): How much each pair counts, shape
+                (n,), at least 0: one of weight 2 counts as two equal pairs of
+                its group. All ranks give them or none does; without them each
+                pair counts 1.
 
         Returns:
             Tensor: Scalar loss over the pairs of all ranks, equal on all of
@@ -78,7 +83,7 @@ class ContrastiveLoss(nn.Module):
         if groups is None or self.positives == 'pair':
             groups = pair_groups(left)
         return self.loss_weight * self.compare(
-            left, right, groups, scale, bias
+            left, right, groups, scale, bias, weights
         )
 
     def compare(
@@ -88,9 +93,12 @@ class ContrastiveLoss(nn.Module):
         groups: Tensor,
         scale: Tensor,
         bias: Optional[Tensor],
+        weights: Optional[Tensor] = None,
     ) -> Tensor:
         """The loss without its weight; arguments as of :meth:`forward`."""
-        loss = symmetric_info_nce(left, right, groups, scale, self.chunk_size)
+        loss = symmetric_info_nce(
+            left, right, groups, scale, self.chunk_size, weights
+        )
         # What is added to every logit leaves a softmax as it is. Its gradient
         # of 0 must be there: DistributedDataParallel waits for it.
         return loss if bias is None else loss + 0.0 * bias.to(loss.dtype)

@@ -6,6 +6,11 @@ With similarities ``s_ij = scale * <q_i, k_j>`` and positives
 whose gradient by ``s_ij`` is ``softmax_ij - [j in P_i] / |P_i|``. With groups
 of one key each it is the InfoNCE of CLIP.
 
+A pair of weight w counts as w equal pairs of its group would: as a query, as a
+key and in the number of pairs. The loss of query i is then
+``w_i (log sum_j w_j exp(s_ij) - sum_j t_ij s_ij)`` with the targets
+``t_ij = w_j / sum_{k in P_i} w_k`` for j in ``P_i``.
+
 Neither needs all similarities at once: the logarithm is accumulated tile by
 tile (as in arXiv 1805.02867), and the backward computes the tiles anew. Nor do
 they need the keys of all ranks at once: more than ``GATHER_SIZE`` are gathered
@@ -22,6 +27,7 @@ Gathering again costs another ``2 N D`` there, only where ``N > GATHER_SIZE``.
 from typing import Any, Iterator, Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -33,7 +39,7 @@ GATHER_SIZE = 32768
 
 
 class _InfoNCE(torch.autograd.Function):
-    """Sum over this rank's queries of their InfoNCE over all ranks' keys."""
+    """InfoNCE of each of this rank's queries over all ranks' keys, (n, 1)."""
 
     @staticmethod
     def forward(
@@ -46,7 +52,9 @@ class _InfoNCE(torch.autograd.Function):
         target: Tensor,
         exchange: RowExchange,
         chunk_size: int,
+        key_weights: Optional[Tensor],
     ) -> Tensor:
+        ctx.key_weights = key_weights
         ctx.exchange, ctx.kept_keys, ctx.kept_grad = exchange, None, None
         ctx.spans = exchange.spans(GATHER_SIZE)
         ctx.width = max(chunk_size, chunk_size**2 // max(len(queries), 1))
@@ -58,14 +66,22 @@ class _InfoNCE(torch.autograd.Function):
             if len(ctx.spans) == 1:
                 ctx.kept_keys = columns
             groups = exchange.select(key_groups, span)
-            for part, part_groups in _chunks(ctx.width, columns, groups):
+            weights = _select_weights(ctx, span, groups)
+            for part, part_groups, part_weights in _chunks(
+                ctx.width, columns, groups, weights
+            ):
                 logits = scaled @ part.t()
                 positive = query_groups[:, None] == part_groups
+                if key_weights is not None:
+                    positive = positive * part_weights
+                    positive_sum += (positive * logits).sum(1, keepdim=True)
+                    logits += _log(part_weights)
+                else:
+                    positive_sum += torch.where(positive, logits, 0).sum(
+                        dim=1, keepdim=True
+                    )
                 log_sum = torch.logaddexp(
                     log_sum, logits.logsumexp(dim=1, keepdim=True)
-                )
-                positive_sum += torch.where(positive, logits, 0).sum(
-                    dim=1, keepdim=True
                 )
         if len(ctx.spans) == 1 and len(columns) <= ctx.width:
             # One tile is all there is: better kept than made twice.
@@ -73,7 +89,7 @@ class _InfoNCE(torch.autograd.Function):
         ctx.save_for_backward(
             queries, keys, scale, query_groups, key_groups, log_sum, target
         )
-        return (log_sum - positive_sum * target).sum()
+        return log_sum - positive_sum * target
 
     @staticmethod
     @once_differentiable
@@ -92,39 +108,62 @@ class _InfoNCE(torch.autograd.Function):
                 if columns is None:
                     columns = exchange.gather(keys, span)
                 groups = exchange.select(key_groups, span)
+                weights = _select_weights(ctx, span, groups)
                 # Filled in place: small tensors kept between large ones that
                 # come and go would scatter the heap and double the peak.
                 grad_columns = torch.empty_like(columns)
-                for part, part_groups, part_grad in _chunks(
-                    ctx.width, columns, groups, grad_columns
+                for part, part_groups, part_weights, part_grad in _chunks(
+                    ctx.width, columns, groups, weights, grad_columns
                 ):
                     logits_grad = ctx.kept_grad
                     if logits_grad is None:
+                        logits = scaled @ part.t()
+                        positive = query_groups[:, None] == part_groups
+                        if ctx.key_weights is not None:
+                            positive = positive * part_weights
+                            logits += _log(part_weights)
                         logits_grad = _grad_of_logits(
-                            scaled @ part.t(),
-                            log_sum,
-                            query_groups[:, None] == part_groups,
-                            target,
+                            logits, log_sum, positive, target
                         )
                     grad_scaled.addmm_(logits_grad, part)
                     torch.mm(logits_grad.t(), weighted, out=part_grad)
                 grad_keys[span] = exchange.reduce(grad_columns, span)
         grad_scaled *= grad
         grad_scale = (grad_scaled * queries).sum()
-        return grad_scaled * scale, grad_keys, grad_scale, *[None] * 5
+        return grad_scaled * scale, grad_keys, grad_scale, *[None] * 6
+
+
+def _select_weights(ctx: Any, span: slice, groups: Tensor) -> Tensor:
+    """Weights of the keys of a span; without weights something as long."""
+    if ctx.key_weights is None:
+        return groups
+    return ctx.exchange.select(ctx.key_weights, span)
+
+
+def _log(weights: Tensor) -> Tensor:
+    """Logarithm, finite at 0: a key of no weight adds nothing to a sum."""
+    return weights.clamp(min=torch.finfo(weights.dtype).tiny).log()
 
 
 def _target(
-    query_groups: Tensor, key_groups: Tensor, queries: Tensor
+    query_groups: Tensor,
+    key_groups: Tensor,
+    queries: Tensor,
+    key_weights: Optional[Tensor] = None,
 ) -> Tensor:
-    """Probability of each positive: one over their number on all ranks.
+    """Probability of each positive, or of each unit of its weight: one over
+    their number, or the sum of their weights, on all ranks.
 
-    Shape (n, 1), of the type of the queries.
+    Shape (n, 1), of the type of the queries; 0 where all weights are.
     """
-    ordered = key_groups.sort().values
+    ordered, order = key_groups.sort()
     end = torch.searchsorted(ordered, query_groups, right=True)
     start = torch.searchsorted(ordered, query_groups)
-    return (end - start).to(queries.dtype).reciprocal()[:, None]
+    if key_weights is None:
+        return (end - start).to(queries.dtype).reciprocal()[:, None]
+    total = F.pad(key_weights[order].double().cumsum(0), (1, 0))
+    share = (total[end] - total[start]).to(queries.dtype)
+    return torch.where(share > 0, 1 / share, 0)[:, None]
 
 
 def _chunks(width: int, *tensors: Tensor) -> Iterator[Tuple[Tensor, ...]]:
@@ -177,8 +216,8 @@ def multi_positive_info_nce(
     exchange = RowExchange(keys)
     key_groups = exchange.gather(key_groups)
     target = _target(query_groups, key_groups, queries)
-    shared = query_groups, key_groups, target, exchange, chunk_size
-    return _InfoNCE.apply(queries, keys, scale, *shared)
+    shared = query_groups, key_groups, target, exchange, chunk_size, None
+    return _InfoNCE.apply(queries, keys, scale, *shared).sum()
 
 
 def symmetric_info_nce(
@@ -187,6 +226,7 @@ def symmetric_info_nce(
     groups: Tensor,
     scale: Tensor,
     chunk_size: int = 1024,
+    weights: Optional[Tensor] = None,
 ) -> Tensor:
     """Symmetric InfoNCE of pairs over the global batch.
 
@@ -201,6 +241,10 @@ def symmetric_info_nce(
             across ranks; pairs of one group are positives of each other.
         scale (Tensor): Factor of the cosines, scalar.
         chunk_size (int): See :func:`multi_positive_info_nce`.
+        weights (Tensor, optional): How much each pair counts, shape (n,), at
+            least 0, as the top of this file says; on all ranks or on none.
+            The mean is then the sum over the weights of all ranks. Defaults
+            to 1 each.
 
     Returns:
         Tensor: The loss, scalar, equal on all ranks (see ``global_mean``).
@@ -211,11 +255,20 @@ def symmetric_info_nce(
             left, right, scale = left.float(), right.float(), scale.float()
         exchange = RowExchange(groups)
         key_groups = exchange.gather(groups)
-        target = _target(groups, key_groups, left)
-        shared = groups, key_groups, target, exchange, chunk_size
-        local = _InfoNCE.apply(left, right, scale, *shared)
-        local = local + _InfoNCE.apply(right, left, scale, *shared)
-        return global_mean(local / 2, exchange.total)
+        count, key_weights = exchange.total, None
+        if weights is not None:
+            weights = weights.to(left.dtype)
+            key_weights = exchange.gather(weights)
+            count = key_weights.sum()
+        target = _target(groups, key_groups, left, key_weights)
+        shared = groups, key_groups, target, exchange, chunk_size, key_weights
+        local = 0
+        for queries, keys in ((left, right), (right, left)):
+            losses = _InfoNCE.apply(queries, keys, scale, *shared)
+            if weights is not None:
+                losses = losses * weights[:, None]
+            local = local + losses.sum()
+        return global_mean(local / 2, count)
 
 
 def pair_groups(rows: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ class _PairwiseSigmoid(torch.autograd.Function):
         right_groups: Tensor,
         exchange: RowExchange,
         chunk_size: int,
+        left_weights: Optional[Tensor],
+        right_weights: Optional[Tensor],
     ) -> Tensor:
         width = max(chunk_size, chunk_size**2 // max(len(left), 1))
         scaled = left * scale
@@ -43,16 +45,25 @@ class _PairwiseSigmoid(torch.autograd.Function):
             columns = exchange.gather(right, span)
             groups = exchange.select(right_groups, span)
             grad_columns = torch.empty_like(columns)
-            for part, part_groups, part_grad in zip(
+            weights = groups  # unused
+            if right_weights is not None:
+                weights = exchange.select(right_weights, span)
+            for part, part_groups, part_grad, part_weights in zip(
                 columns.split(width),
                 groups.split(width),
                 grad_columns.split(width),
+                weights.split(width),
             ):
                 positive = left_groups[:, None] == part_groups
                 # Logits that are the larger the more wrong they are.
                 sign = 1 - 2 * positive.to(left.dtype)
                 wrong = torch.addmm(bias, scaled, part.t()).mul_(sign)
-                total -= F.logsigmoid(-wrong).sum()
+                losses = F.logsigmoid(-wrong)
+                if right_weights is not None:
+                    pair_weights = left_weights[:, None] * part_weights
+                    losses.mul_(pair_weights)
+                    sign.mul_(pair_weights)
+                total -= losses.sum()
                 grad = wrong.sigmoid_().mul_(sign)
                 grad_bias += grad.sum()
                 grad_scaled.addmm_(grad, part)
@@ -67,7 +78,7 @@ class _PairwiseSigmoid(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tuple[Optional[Tensor], ...]:
-        return (*(grad * each for each in ctx.saved_tensors), *[None] * 4)
+        return (*(grad * each for each in ctx.saved_tensors), *[None] * 6)
 
 
 def pairwise_sigmoid(
@@ -77,6 +88,7 @@ def pairwise_sigmoid(
     scale: Tensor,
     bias: Tensor,
     chunk_size: int = 1024,
+    weights: Optional[Tensor] = None,
 ) -> Tensor:
     """Pairwise sigmoid loss over the global batch.
 
@@ -93,6 +105,9 @@ def pairwise_sigmoid(
         scale (Tensor): Factor of the cosines, scalar.
         bias (Tensor): Added to them, scalar.
         chunk_size (int): See ``multi_positive_info_nce``. Defaults to 1024.
+        weights (Tensor, optional): How much each row counts, shape (n,): the
+            loss of a pair counts with the product of its two weights, and the
+            number of rows is their sum. Defaults to 1 each.
 
     Returns:
         Tensor: The loss, scalar, equal on all ranks (see ``global_mean``);
@@ -103,6 +118,11 @@ def pairwise_sigmoid(
             left, right = left.float(), right.float()
             scale, bias = scale.float(), bias.float()
         exchange = RowExchange(groups)
+        count, right_weights = exchange.total, None
+        if weights is not None:
+            weights = weights.to(left.dtype)
+            right_weights = exchange.gather(weights)
+            count = right_weights.sum()
         local = _PairwiseSigmoid.apply(
             left,
             right,
@@ -112,8 +132,10 @@ def pairwise_sigmoid(
             exchange.gather(groups),
             exchange,
             chunk_size,
+            weights,
+            right_weights,
         )
-        return global_mean(local, exchange.total)
+        return global_mean(local, count)
 
 
 @MODELS.register_module()
@@ -134,6 +156,7 @@ class SigmoidContrastiveLoss(ContrastiveLoss):
         groups: Tensor,
         scale: Tensor,
         bias: Optional[Tensor],
+        weights: Optional[Tensor] = None,
     ) -> Tensor:
         """The loss without its weight; arguments as of :meth:`forward`."""
         if bias is None:
@@ -142,5 +165,5 @@ class SigmoidContrastiveLoss(ContrastiveLoss):
                 'a head hands it over by *self.temperature(features).'
             )
         return pairwise_sigmoid(
-            left, right, groups, scale, bias, self.chunk_size
+            left, right, groups, scale, bias, self.chunk_size, weights
         )

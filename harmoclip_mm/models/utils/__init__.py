@@ -11,6 +11,7 @@ from .structures import (
     CLIPFeatures,
     RegionBatch,
     collate_regions,
+    collate_weights,
     lexeme_pool,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     'RegionBatch',
     'RowExchange',
     'collate_regions',
+    'collate_weights',
     'gather_rows',
     'global_mean',
     'lexeme_pool',

@@ -8,7 +8,7 @@ first, the losses do the second, ``global_mean`` the third. ``RowExchange``
 is the first in pieces, for losses over more rows than fit in memory.
 """
 
-from typing import Any, List, NamedTuple, Tuple
+from typing import Any, List, NamedTuple, Tuple, Union
 
 import torch
 import torch.distributed as dist
@@ -203,7 +203,7 @@ def gather_rows(rows: Tensor) -> GatheredRows:
     return GatheredRows(_Gather.apply(rows, exchange), exchange.offset)
 
 
-def global_mean(local_sum: Tensor, global_count: int) -> Tensor:
+def global_mean(local_sum: Tensor, global_count: Union[int, Tensor]) -> Tensor:
     """Mean over the rows of all ranks, seen identically by every rank.
 
     Its value is the global mean. Its gradient is ``world_size`` times that of
@@ -213,13 +213,18 @@ def global_mean(local_sum: Tensor, global_count: int) -> Tensor:
 
     Args:
         local_sum (Tensor): Sum over this rank's rows, scalar.
-        global_count (int): Number of rows on all ranks. With 0 the result
-            is 0 and keeps the graph whole.
+        global_count (int | Tensor): Number of rows on all ranks, or the sum
+            of their weights, scalar. With 0 the result is 0 and keeps the
+            graph whole.
 
     Returns:
         Tensor: The mean, scalar.
     """
-    count = max(global_count, 1)
+    if isinstance(global_count, Tensor):
+        one = torch.ones_like(global_count)
+        count = torch.where(global_count > 0, global_count, one)
+    else:
+        count = max(global_count, 1)
     ranks = world_size()
     if ranks == 1:
         return local_sum / count

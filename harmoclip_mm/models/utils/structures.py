@@ -82,6 +82,8 @@ class CLIPFeatures(NamedTuple):
             as it was before training.
         teacher_regions (Tensor, optional): Region embeddings by that tower,
             without gradient, shape (R, D).
+        weights (Tensor, optional): Confidence of each region's link to its
+            phrase, shape (R,), float32; 1 where the data tell none.
     """
 
     scale: Tensor
@@ -96,6 +98,7 @@ class CLIPFeatures(NamedTuple):
     online_crops: Optional[Tensor] = None
     teacher_crops: Optional[Tensor] = None
     teacher_regions: Optional[Tensor] = None
+    weights: Optional[Tensor] = None
 
 
 def collate_regions(
@@ -151,6 +154,27 @@ def _mask_tensor(masks, device: torch.device) -> Tensor:
     if isinstance(masks, Tensor):
         return masks.to(device)
     return masks.to_tensor(dtype=torch.uint8, device=device)
+
+
+def collate_weights(data_samples: SampleList) -> Tensor:
+    """Gathers how much each region of samples counts.
+
+    Args:
+        data_samples (SampleList): Samples with ``gt_instances``, with
+            ``scores`` (N,) where the data tell how sure a link is.
+
+    Returns:
+        Tensor: Weights, shape (R,), float32.
+    """
+    regions = [each.gt_instances for each in data_samples]
+    return torch.cat(
+        [
+            each.scores.float()
+            if 'scores' in each
+            else each.bboxes.new_ones(len(each), dtype=torch.float32)
+            for each in regions
+        ]
+    )
 
 
 def lexeme_pool(

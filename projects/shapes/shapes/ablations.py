@@ -157,6 +157,27 @@ ABLATIONS: Dict[str, List[Variant]] = {
             for prob in (0.2, 0.5)
         ),
     ],
+    'Regions linked wrongly, with scores': [
+        *(
+            Variant(
+                f'mislinked-{prob:g}-{name}',
+                transforms=[
+                    dict(type='MislinkRegions', prob=prob, scored=True),
+                    *more,
+                ],
+                text=f'{prob:.0%}, {text}'.replace('%', ' %'),
+            )
+            for prob in (0.2, 0.5)
+            for name, text, more in (
+                ('weighed', 'weighed', []),
+                (
+                    'dropped',
+                    'weighed, below 0.7 dropped',
+                    [dict(type='SampleRegions', min_score=0.7)],
+                ),
+            )
+        ),
+    ],
     'Captions with regions': [
         *(
             Variant(

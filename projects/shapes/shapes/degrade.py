@@ -39,22 +39,35 @@ class MislinkRegions(BaseTransform):
     image, drawn evenly; in an image with one region, a box of its size at a
     random place.
 
+    With ``scored`` each link also gets a score that is informative but no
+    oracle: right links draw it from Beta(a + 1, b), wrong ones from
+    Beta(a, b + 1), where a = 2 (1 - prob) and b = 2 prob. By Bayes' rule a
+    share of s of the links with score s is right: scores are calibrated, and
+    the two kinds overlap. Which links are wrong does not depend on ``scored``.
+
     Required keys: ``img_path``, ``img_shape``, ``gt_bboxes``. Modified keys:
-    ``gt_bboxes``; masks would be left behind and are refused.
+    ``gt_bboxes``; masks would be left behind and are refused. Added key:
+    ``gt_scores`` with ``scored``.
 
     Args:
         prob (float): Probability of a wrong link, in [0, 1].
         seed (int): Seed of the choice. Defaults to 0.
+        scored (bool): Whether links get scores. Defaults to False.
 
     Raises:
         ValueError: If ``prob`` is no probability, or a sample has masks.
     """
 
-    def __init__(self, prob: float, seed: int = 0) -> None:
+    def __init__(
+        self, prob: float, seed: int = 0, scored: bool = False
+    ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'prob must be in [0, 1], not {prob}')
+        if scored and prob in (0, 1):
+            raise ValueError('links all right or all wrong need no scores')
         self.prob = prob
         self.seed = seed
+        self.scored = scored
 
     def transform(self, results: dict) -> dict:
         """Link some regions wrongly.
@@ -85,10 +98,18 @@ class MislinkRegions(BaseTransform):
         if hasattr(boxes, 'tensor'):
             moved = type(boxes)(moved)
         results['gt_bboxes'] = moved
+        if self.scored:
+            wrong = np.isin(np.arange(count), chosen)
+            a, b = 2 * (1 - self.prob), 2 * self.prob
+            scores = rng.beta(a + ~wrong, b + wrong)
+            results['gt_scores'] = scores.astype(np.float32)
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(prob={self.prob}, seed={self.seed})'
+        return (
+            f'{type(self).__name__}(prob={self.prob}, seed={self.seed}, '
+            f'scored={self.scored})'
+        )
 
 
 @TRANSFORMS.register_module()

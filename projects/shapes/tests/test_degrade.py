@@ -60,10 +60,36 @@ def test_all_other_boxes_are_drawn():
     assert corners == {0.0, 20.0, 30.0}
 
 
+@pytest.mark.parametrize('prob', [0.2, 0.5])
+def test_scores_are_calibrated_and_no_oracle(harmoclip_scope, prob):
+    plain = TRANSFORMS.build(dict(type='MislinkRegions', prob=prob))
+    scored = TRANSFORMS.build(
+        dict(type='MislinkRegions', prob=prob, scored=True)
+    )
+    right, scores = [], []
+    for index in range(3000):
+        before = sample(index, 3)['gt_bboxes'].tensor
+        results = scored(sample(index, 3))
+        after = results['gt_bboxes'].tensor
+        right += (after == before).all(1).tolist()
+        scores += results['gt_scores'].tolist()
+        if index < 50:  # the same links are wrong
+            assert boxes_after(plain, index, 3).tolist() == after.tolist()
+    right, scores = np.array(right), np.array(scores)
+    for low in (0.2, 0.5, 0.8):
+        chosen = (scores >= low) & (scores < low + 0.2)
+        error = 4 * np.sqrt(0.25 / chosen.sum())
+        assert abs(right[chosen].mean() - scores[chosen].mean()) < error
+    # A right link beats a wrong one 4 times in 5 or a little more.
+    beaten = scores[right][:, None] > scores[~right]
+    assert 0.75 < beaten.mean() < 0.9
+
+
 @pytest.mark.parametrize(
     'cfg',
     [
         dict(type='harmoclip_mm.MislinkRegions', prob=0.5),
+        dict(type='harmoclip_mm.MislinkRegions', prob=0.5, scored=True),
         dict(type='harmoclip_mm.KeepRegionsOfSome', share=0.5),
     ],
 )
@@ -109,6 +135,8 @@ def test_detached_phrases_are_texts_of_their_own(harmoclip_scope):
 def test_senseless_arguments_are_refused(harmoclip_scope):
     with pytest.raises(ValueError, match='prob must be'):
         TRANSFORMS.build(dict(type='MislinkRegions', prob=1.5))
+    with pytest.raises(ValueError, match='need no scores'):
+        TRANSFORMS.build(dict(type='MislinkRegions', prob=1, scored=True))
     with pytest.raises(ValueError, match='share must be'):
         TRANSFORMS.build(dict(type='KeepRegionsOfSome', share=-0.1))
     transform = TRANSFORMS.build(dict(type='MislinkRegions', prob=0.5))

@@ -53,6 +53,31 @@ def test_small_regions_are_dropped_and_counted():
     assert transform.counters.totals() == {'small_boxes': 3}
 
 
+def test_doubtful_regions_are_dropped_and_counted():
+    transform = SampleRegions(max_regions=3, min_score=0.5, random=False)
+    results = dict(sample(4), gt_scores=np.float32([0.4, 0.5, 1, 0.1]))
+    results = transform(results)
+    assert results['gt_bboxes_labels'].tolist() == [1, 2]
+    assert results['gt_scores'].tolist() == [0.5, 1]
+    assert len(results['gt_bboxes']) == 2
+    assert transform.counters.totals()['doubtful_boxes'] == 2
+    assert len(transform(sample(4))['gt_bboxes']) == 3  # without scores
+    kept = SampleRegions()(dict(sample(2), gt_scores=np.float32([0, 1])))
+    assert kept['gt_scores'].tolist() == [0, 1]
+    with pytest.raises(ValueError, match='min_score'):
+        SampleRegions(min_score=1.5)
+
+
+def test_scores_are_packed_with_their_boxes():
+    results = dict(sample(3), img_shape=(20, 20))
+    results['gt_scores'] = np.float32([0.25, 0.5, 1])
+    packed = PackRegionTextInputs()(results)['data_samples']
+    assert packed.gt_instances.scores.tolist() == [0.25, 0.5, 1]
+    captions_only = {'img_shape': (20, 20), 'gt_scores': np.float32([1])}
+    packed = PackRegionTextInputs()(captions_only)['data_samples']
+    assert len(packed.gt_instances) == 0
+
+
 def test_plain_arrays_no_regions_and_no_boxes():
     transform = SampleRegions(max_regions=2, min_size=4)
     plain = sample(4, [1, 5, 5, 5])

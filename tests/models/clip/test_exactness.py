@@ -108,9 +108,10 @@ CASES += [(method, '4') for method in METHODS if method != 'harmoclip']
 
 @pytest.fixture(scope='module')
 def images(make_sample):
-    """Eight images; phrases equal to one another lie on different ranks."""
+    """Eight images; phrases equal to one another lie on different ranks.
+    Some have links that are less than certain."""
     box, large, low = [0.0, 0, 8, 8], [2.0, 1, 16, 15], [4.0, 7, 13, 16]
-    return [
+    samples = [
         make_sample(
             'a dog beside a red car',
             [
@@ -127,6 +128,10 @@ def images(make_sample):
         make_sample('A dog', [(box, 'A dog', True)]),
         make_sample('two birds', [(large, 'red car', False)]),
     ]
+    samples[0].gt_instances.scores = torch.tensor([0.3, 1, 0.75])
+    samples[3].gt_instances.scores = torch.tensor([0.5, 0.0])
+    samples[7].gt_instances.scores = torch.tensor([0.9])
+    return samples
 
 
 def train(method, samples, indices, wrap=lambda model: model, device='cpu'):

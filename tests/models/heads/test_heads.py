@@ -38,6 +38,7 @@ def features():
         None,
         *rows,
         phrase_keys=torch.tensor([3, 3, 4, 5, 6]),
+        weights=torch.tensor([1.0, 0.5, 0.2, 1.0, 0.9]),
     )
 
 
@@ -46,14 +47,17 @@ def contrast(name, loss, features, *temperature):
     key, left, right, groups = CONTRASTS[name]
     groups = groups and getattr(features, groups)
     left, right = getattr(features, left), getattr(features, right)
-    return {key: loss(left, right, groups, *temperature)}
+    # images and captions are not linked by anything that may err
+    weights = None if groups is None else features.weights
+    return {key: loss(left, right, groups, *temperature, weights=weights)}
 
 
 @pytest.mark.parametrize('name', CONTRASTS)
 def test_what_is_required(name):
     _, left, right, groups = CONTRASTS[name]
     head = MODELS.build(dict(type=f'harmoclip_mm.{name}'))
-    assert head.requires == {left, right, groups} - {None}
+    weights = 'weights' if groups else None
+    assert head.requires == {left, right, groups, weights} - {None}
 
 
 @pytest.mark.parametrize('name', CONTRASTS)
@@ -179,9 +183,9 @@ def test_the_default_loss_is_filled_in(name):
 @pytest.mark.parametrize(
     ('mode', 'targets'),
     [
-        ('text', {'phrases', 'phrase_keys'}),
+        ('text', {'phrases', 'phrase_keys', 'weights'}),
         ('crop', {'crops'}),
-        ('both', {'phrases', 'phrase_keys', 'crops'}),
+        ('both', {'phrases', 'phrase_keys', 'weights', 'crops'}),
     ],
 )
 @pytest.mark.parametrize('temperature', ['shared', 'own'])
@@ -204,6 +208,7 @@ def test_region_alignment_head(features, mode, targets, temperature):
             features.phrase_keys,
             torch.tensor(SCALE),
             torch.tensor(BIAS),
+            features.weights,
         )
     if mode != 'text':
         crop = CropDistanceLoss(3.0)(features.regions, features.crops)
@@ -212,7 +217,7 @@ def test_region_alignment_head(features, mode, targets, temperature):
     own = temperature == 'own' and mode != 'crop'
     assert len(list(head.parameters())) == 2 * own
     # The model computes what is required only; the rest is None.
-    absent = {'phrases', 'crops', 'phrase_keys'} - targets
+    absent = {'phrases', 'crops', 'phrase_keys', 'weights'} - targets
     features = features._replace(**dict.fromkeys(absent))
     torch.testing.assert_close(head.loss(features)['loss_gr'], expected)
 

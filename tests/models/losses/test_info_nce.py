@@ -157,3 +157,72 @@ def test_sum_over_queries_only():
         for part in (slice(0, 2), slice(2, 6))
     ]
     torch.testing.assert_close(sum(parts), whole)
+
+
+def weighted(left, right, groups, scale, weights, chunk_size=1024):
+    return symmetric_info_nce(left, right, groups, scale, chunk_size, weights)
+
+
+@pytest.mark.parametrize('gather_size', [3, 100])
+@pytest.mark.parametrize('chunk_size', [1, 3, 100])
+def test_a_weight_counts_as_so_many_equal_pairs(
+    monkeypatch, chunk_size, gather_size
+):
+    """Value and all gradients; the fourth pair is not there at all."""
+    monkeypatch.setattr(info_nce, 'GATHER_SIZE', gather_size)
+    groups = torch.tensor([0, 1, 0, 1, 4])
+    weights = torch.tensor([2, 1, 3, 0, 1])
+    scale = torch.tensor(5.0, dtype=torch.float64, requires_grad=True)
+    leaves = [
+        unit(5, 6).requires_grad_(),
+        unit(5, 6, seed=1).requires_grad_(),
+        scale,
+    ]
+    found = weighted(*leaves[:2], groups, scale, weights.double(), chunk_size)
+    copies = torch.arange(5).repeat_interleave(weights)
+    expected = symmetric_info_nce(
+        leaves[0][copies], leaves[1][copies], groups[copies], scale
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, leaves),
+        torch.autograd.grad(expected, leaves),
+        rtol=1e-11,
+        atol=1e-13,
+    )
+
+
+def test_weights_by_hand():
+    # Two orthogonal pairs, scale 1, weights 1 and 1/2. Row 0: similarities
+    # (1, 0): log(e + 1/2) - 1; row 1: log(1 + e / 2) - 1. Their weighted mean
+    # is the same in both directions.
+    eye = torch.eye(2, dtype=torch.float64)
+    weights = torch.tensor([1, 0.5])
+    scale = torch.tensor(1.0, dtype=torch.float64)
+    loss = weighted(eye, eye, torch.arange(2), scale, weights)
+    rows = math.log(math.e + 0.5) - 1, math.log(1 + math.e / 2) - 1
+    expected = (rows[0] + rows[1] / 2) / 1.5
+    assert loss.item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize('chunk_size', [3, 100])
+def test_weights_of_one_change_no_bit(chunk_size):
+    results = []
+    for weights in (None, torch.ones(40)):
+        left = unit(40, 16, dtype=torch.float32).requires_grad_()
+        right = unit(40, 16, seed=1, dtype=torch.float32).requires_grad_()
+        scale = torch.tensor(30.0, requires_grad=True)
+        loss = weighted(
+            left, right, torch.arange(40) % 13, scale, weights, chunk_size
+        )
+        grads = torch.autograd.grad(loss, (left, right, scale))
+        results.append((loss, *grads))
+    assert all(torch.equal(*pair) for pair in zip(*results))
+
+
+def test_without_any_weight_there_is_no_loss():
+    left = unit(4, 8).requires_grad_()
+    scale = torch.tensor(100.0, dtype=torch.float64)
+    loss = weighted(left, left, torch.arange(4), scale, torch.zeros(4))
+    loss.backward()
+    assert loss == 0 and (left.grad == 0).all()

@@ -152,3 +152,51 @@ def test_gradcheck():
         ),
         inputs,
     )
+
+
+@pytest.mark.parametrize('gather_size', [2, 100])
+@pytest.mark.parametrize('chunk_size', [1, 100])
+def test_a_weight_counts_as_so_many_equal_pairs(
+    monkeypatch, chunk_size, gather_size
+):
+    """Value and all gradients; the fourth pair is not there at all."""
+    monkeypatch.setattr(info_nce, 'GATHER_SIZE', gather_size)
+    groups = torch.tensor([0, 1, 0, 1, 4])
+    weights = torch.tensor([2, 1, 3, 0, 1])
+    leaves = [
+        unit(5, 6).requires_grad_(),
+        unit(5, 6, seed=1).requires_grad_(),
+        scalar(7.0),
+        scalar(-3.0),
+    ]
+    found = pairwise_sigmoid(
+        *leaves[:2], groups, *leaves[2:], chunk_size, weights
+    )
+    copies = torch.arange(5).repeat_interleave(weights)
+    expected = pairwise_sigmoid(
+        leaves[0][copies], leaves[1][copies], groups[copies], *leaves[2:]
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, leaves),
+        torch.autograd.grad(expected, leaves),
+        rtol=1e-11,
+        atol=1e-13,
+    )
+
+
+def test_weights_of_one_change_no_bit():
+    results = []
+    for weights in (None, torch.ones(40)):
+        left = unit(40, 16, dtype=torch.float32).requires_grad_()
+        right = unit(40, 16, seed=1, dtype=torch.float32).requires_grad_()
+        loss = pairwise_sigmoid(
+            left,
+            right,
+            torch.arange(40) % 13,
+            torch.tensor(10.0),
+            torch.tensor(-10.0),
+            weights=weights,
+        )
+        results.append((loss, *torch.autograd.grad(loss, (left, right))))
+    assert all(torch.equal(*pair) for pair in zip(*results))
