@@ -82,8 +82,8 @@ def test_tars(convert, tmp_path):
     (tmp_path / 'grit/00001.parquet').write_text('beside each tar')
     lines, tally = convert('grit', tmp_path / 'grit')
     assert lines == [
-        line('00000.tar/000000000.jpg'),
-        line('00001.tar/000010000.jpg'),
+        line('00000/000000000.jpg'),
+        line('00001/000010000.jpg'),
     ]
     assert tally.dropped == {
         **{why: 2 * number for why, number in DROPPED.items()},
@@ -95,7 +95,7 @@ def test_noun_chunks(convert, tmp_path):
     path = write_tar(tmp_path / '00000.tar', ('1', SAMPLE))
     lines, _ = convert('grit', path, '--chunks', 'noun_chunks')
     regions = [([20, 20, 100, 60], 'A red car', [0, 9], 0.9)]
-    assert lines == [line('00000.tar/1.jpg', regions)]
+    assert lines == [line('00000/1.jpg', regions)]
 
 
 def test_a_cut_tar_and_going_on_behind_the_whole_ones(
@@ -121,9 +121,7 @@ def test_a_cut_tar_and_going_on_behind_the_whole_ones(
     path.write_bytes(whole)
     lines, tally = convert('grit', folder)
     names = [line['filename'] for line in lines]
-    assert names == [
-        f'0000{n}.tar/{n}{i}.jpg' for n in (0, 1, 2) for i in (0, 1)
-    ]
+    assert names == [f'0000{n}/{n}{i}.jpg' for n in (0, 1, 2) for i in (0, 1)]
     assert tally.written['lines'] == 6
     assert tally.dropped == {why: 6 * n for why, n in DROPPED.items()}
 

@@ -3,11 +3,11 @@
 SOURCE is a folder of img2dataset's output, or one file of it: tars (.jpg,
 .json and .txt of each image; made with --save_additional_columns
 '["noun_chunks", "ref_exps"]'), or parquet files beside folders of images. File
-names are 00000.tar/000000012.jpg or 00000/000000012.jpg. A chunk is [start,
-end, x1, y1, x2, y2, score]: characters of the caption, shares of the image's
-sides.
-Parquet needs `pip install pyarrow`. mmdet's grit2odvg wants unpacked tars and
-one JSON for each, takes the first two of them, and drops scores.
+names are 00000/000000012.jpg: SHARD/NAME where images are read in tars, or
+those of the folders. A chunk is [start, end, x1, y1, x2, y2, score]:
+characters of the caption, shares of the image's sides. Parquet needs
+`pip install pyarrow`. mmdet's grit2odvg wants unpacked tars and one JSON for
+each, takes the first two of them, and drops scores.
 """
 
 import json
@@ -50,12 +50,12 @@ def list_parts(args) -> List[Path]:
 
 def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     """A line for each image of a shard."""
-    root = args.source if args.source.is_dir() else args.source.parent
-    name = part.relative_to(root)
     if part.suffix == '.tar':
-        folder, rows = name, _read_tar(part, tally)
+        folder, rows = Path(part.stem), _read_tar(part, tally)
     else:
-        folder, rows = name.with_suffix(''), _read_parquet(part, args, tally)
+        root = args.source if args.source.is_dir() else args.source.parent
+        folder = part.relative_to(root).with_suffix('')
+        rows = _read_parquet(part, args, tally)
     for file, row in rows:
         tally.where = f'{part}: {file}'
         caption, chunks = row.get('caption'), row.get(args.chunks)
@@ -94,7 +94,9 @@ def _read_tar(file: Path, tally: Tally) -> Iterator[Tuple[str, dict]]:
                 tally.where = f'{file}: {member.name}'
                 if member.offset_data + member.size > size:
                     raise tarfile.ReadError(f'{member.name} is cut off')
-                stem, _, suffix = member.name.partition('.')
+                folder, _, base = member.name.rpartition('/')
+                stem, _, suffix = base.partition('.')
+                stem = f'{folder}/{stem}'
                 if stem != key:
                     yield from _sample(image, row, tally)
                     key, image, row = stem, None, None
