@@ -114,6 +114,20 @@ def test_page(config, tiny_data, run_tool, capsys):
     assert '100 % of the regions have the phrase' in said
 
 
+def test_page_of_joined_sets(config, tiny_data, run_tool):
+    text = config.read_text() + (
+        "step = dict(type='CLIPResize', clip='ViT-B-16')\n"
+        "train_dataloader['dataset']['pipeline'][3] = step\n"
+        "each = train_dataloader['dataset']\n"
+        'train_dataloader = dict(dataset=dict(\n'
+        "    type='mmengine.ConcatDataset', datasets=[each, each]))\n"
+    )
+    config.write_text(text)
+    run_tool(TOOL, config, '--output-dir', tiny_data.root / 'out', '--page')
+    text = (tiny_data.root / 'out' / 'index.html').read_text(encoding='utf-8')
+    assert '6 samples of' in text and 'at 224 x 224 px' in text
+
+
 def test_page_of_some_samples(config, tiny_data, run_tool):
     args = ('--page', '--page-samples', 2, '--number', 1)
     run_tool(TOOL, config, '--output-dir', tiny_data.root / 'out', *args)

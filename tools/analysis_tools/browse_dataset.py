@@ -170,9 +170,13 @@ def write_report(dataset, args: argparse.Namespace) -> None:
         write_page,
     )
 
-    pipeline = getattr(dataset, 'pipeline', None)
+    inner = dataset
+    while not hasattr(inner, 'pipeline'):  # joined or repeated
+        inner = (
+            inner.datasets[0] if hasattr(inner, 'datasets') else inner.dataset
+        )
+    seen = ModelInput.of_pipeline(inner.pipeline.transforms)
     classes = dataset.metainfo.get('classes', ())
-    seen = ModelInput.of_pipeline(getattr(pipeline, 'transforms', ()))
     figures = DatasetFigures(seen, classes)
     total = len(dataset)
     for index in track(spread(total, args.page_samples), 'Counting'):

@@ -90,6 +90,27 @@ def test_spans_are_counted_without_the_brackets(entities, convert):
     assert tally.written['regions linked to the caption'] == 3
 
 
+def test_mmdet_reads_the_same(entities, convert, tmp_path):
+    from mmdet.datasets import ODVGDataset
+
+    text = b'[/EN#11/people Two men] hold [/EN#12/people a man] .'
+    convert('flickr30k-entities', entities('1', text))
+    dataset = ODVGDataset(
+        ann_file=str(tmp_path / 'out' / 'lines.jsonl'),
+        data_prefix={'img': 'images'},
+        pipeline=[],
+        return_classes=True,
+        test_mode=True,
+    )
+    info = dataset.get_data_info(0)
+    assert info['text'] == 'Two men hold a man .'
+    assert info['phrases'] == {
+        0: {'phrase': 'Two men', 'tokens_positive': [[0, 7]]},
+        1: {'phrase': 'a man', 'tokens_positive': [[13, 18]]},
+    }
+    assert [each['bbox_label'] for each in info['instances']] == [0, 0, 1]
+
+
 def test_splits(entities, convert):
     for name in ('1', '2', '3'):
         source = entities(name, b'[/EN#10/other A dog] .')

@@ -42,6 +42,8 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     # Boxes are in no order: 44 bytes of each are kept, not the dict.
     owners, labels, boxes = array('q'), array('i'), array('d')
     ids = {}
+    move = tally.on_move  # reading is about half of the work
+    tally.on_move = lambda at: move(at / 2)
     for key, item in iter_json(part, tally):
         tally.where = f'{part}: an element of {key}'
         try:
@@ -77,7 +79,8 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     order = np.argsort(np.frombuffer(owners, 'i8'), kind='stable')
     counts = np.bincount(np.frombuffer(owners, 'i8'), minlength=len(rows))
     ends = np.cumsum(counts)
-    for item in images:
+    for index, item in enumerate(images):
+        move(0.5 + index / len(images) / 2)
         row = rows[item['id']]
         tally.where = f'{part}: image {item["id"]}'
         name = item.get('file_name') or '/'.join(
