@@ -134,8 +134,20 @@ def test_nothing_left_is_an_error_with_the_reason(coco, convert, tmp_path):
     'lists, words',
     [
         ({'categories': []}, 'needs the lists'),
-        ({'images': [{'id': 5, 'width': 3, 'height': 3}]}, 'no file_name'),
-        ({'images': [{'id': 5, 'file_name': 'b.jpg'}]}, 'width and height'),
+        (
+            {'images': [{'id': 5, 'width': 3, 'height': 3}]},
+            "images is not as in a COCO file: KeyError.'coco_url'",
+        ),
+        (
+            {
+                'images': [
+                    {'id': 5, 'file_name': name, 'width': 9, 'height': 9}
+                    for name in 'ab'
+                ]
+            },
+            'image id 5 stands for a and b',
+        ),
+        ({'images': [{'id': 5, 'file_name': 'b.jpg'}]}, 'width'),
         ({'categories': [{'id': 1, 'name': 'x'}]}, 'category 2'),
         ({'annotations': [{'id': 8, 'image_id': 5}]}, 'annotation 8.*bbox'),
     ],
@@ -145,6 +157,12 @@ def test_files_that_are_none(coco, convert, lists, words):
     with pytest.raises(DataError, match=words) as caught:
         convert('coco', source)
     assert 'instances.json' in str(caught.value)
+
+
+def test_images_without_boxes_stay(coco, convert):
+    lines, tally = convert('coco', coco([]))
+    assert [line['detection'] for line in lines] == [instances()] * 2
+    assert not tally.dropped
 
 
 def test_lines_without_their_image_are_dropped(coco, convert, image, tmp_path):

@@ -133,6 +133,10 @@ def test_what_is_no_grit(convert, tmp_path):
     path = write_tar(tmp_path / 'a.tar', ('1', bare))
     with pytest.raises(DataError, match=r'lacks ref_exps.*save_additional'):
         convert('grit', path)
+    for chunks in ([7], [[0, 'x', 0, 0, 1, 1]], 'no list'):
+        write_tar(path, ('1', {**SAMPLE, 'ref_exps': chunks}))
+        with pytest.raises(DataError, match=r'a\.tar: 1\.jpg is not as in GR'):
+            convert('grit', path)
     with pytest.raises(UsageError, match='these images are in tars'):
         convert('grit', tmp_path, '--images', tmp_path)
     path.write_bytes(b'no tar' * 99)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from odvg_formats import NAMES
-from odvg_formats.lines import Line
+from odvg_formats.lines import Line, Tally
 from odvg_formats.writing import convert
 from to_odvg import parse_args
 
@@ -116,6 +116,17 @@ def test_lone_surrogates_keep_their_places(made):
     convert(made.module, made.args)
     record = json.loads(made.args.out.read_text().splitlines()[0])
     assert record['grounding']['regions'][0]['tokens_positive'] == [[4, 7]]
+
+
+@pytest.mark.parametrize('score', [float('nan'), 1.5, -0.1, 'high', [1]])
+def test_scores_that_are_none_are_left_out(score):
+    tally = Tally()
+    line = Line(tally, 'a', 9, 9)
+    line.add([[1, 1, 5, 5]], 'dog', score=score)
+    line.add([[1, 1, 5, 5]], 'dog', score=1)
+    first, second = line.grounding()['grounding']['regions']
+    assert 'score' not in first and second['score'] == 1
+    assert tally.dropped == {'scores that are not in 0..1': 1}
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -32,68 +32,84 @@ def list_parts(args) -> List[Path]:
     return [require(args.source, 'it should be a JSON in COCO format')]
 
 
+class _Lists:
+    """The lists of a file. Boxes are in no order: 44 bytes of each are kept,
+    not the dict."""
+
+    def __init__(self, part: Path, tally: Tally) -> None:
+        self.images, self.names = {}, {}
+        self.rows, self.labels = {}, {}  # of ids of images and categories
+        self.row_of, self.label_of = array('q'), array('q')
+        self.boxes = array('d')
+        for key, item in iter_json(part, tally):
+            tally.where = f'{part}: an element of {key}'
+            with tally.expect('a COCO file'):
+                if key == 'images':
+                    self._add_image(item, part)
+                elif key == 'categories':
+                    self.names[item['id']] = item['name']
+                elif key == 'annotations':
+                    tally.where = f'{part}: annotation {item.get("id")}'
+                    self._add_box(item, tally)
+        if not self.images or not self.names:
+            raise DataError(
+                f'{part} needs the lists images, annotations and categories; '
+                'are these captions, or another format?'
+            )
+        for id_ in set(self.labels) - set(self.names):
+            raise DataError(f'{part}: category {id_!r} is in no list of them')
+
+    def _add_image(self, item: dict, part: Path) -> None:
+        name = item.get('file_name') or '/'.join(
+            item['coco_url'].split('/')[-2:]
+        )
+        found = name, item['width'], item['height']
+        known = self.images.setdefault(item['id'], found)
+        if known != found:
+            raise DataError(
+                f'{part}: image id {item["id"]} stands for {known[0]} and '
+                f'{name}, whose boxes cannot be told apart'
+            )
+
+    def _add_box(self, item: dict, tally: Tally) -> None:
+        if item.get('iscrowd') or item.get('ignore'):
+            return tally.drop('boxes of crowds or to be ignored')
+        x, y, u, v = item['bbox']
+        row = self.rows.setdefault(item['image_id'], len(self.rows))
+        label = self.labels.setdefault(item['category_id'], len(self.labels))
+        self.boxes.extend((x, y, u, v))
+        self.row_of.append(row)
+        self.label_of.append(label)
+        return None
+
+
 def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     """A detection line for each image, in the order of the file."""
     import numpy as np
 
     from harmoclip_mm.text import class_to_prompt
 
-    images, names, rows = [], {}, {}
-    # Boxes are in no order: 44 bytes of each are kept, not the dict.
-    owners, labels, boxes = array('q'), array('i'), array('d')
-    ids = {}
     move = tally.on_move  # reading is about half of the work
     tally.on_move = lambda at: move(at / 2)
-    for key, item in iter_json(part, tally):
-        tally.where = f'{part}: an element of {key}'
-        try:
-            if key == 'images':
-                rows.setdefault(item['id'], len(rows))
-                images.append(item)
-            elif key == 'categories':
-                names[item['id']] = class_to_prompt(item['name'])
-            elif key == 'annotations':
-                tally.where = f'{part}: annotation {item.get("id")}'
-                if item.get('iscrowd') or item.get('ignore'):
-                    tally.drop('boxes of crowds or to be ignored')
-                    continue
-                x, y, u, v = item['bbox']
-                owner = rows.setdefault(item['image_id'], len(rows))
-                label = ids.setdefault(item['category_id'], len(ids))
-                boxes.extend((x, y, u, v))
-                owners.append(owner)
-                labels.append(label)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f'{tally.where} is not as in a COCO file: {error!r} in '
-                f'{item!r:.200}'
-            ) from error
-    if not images or not names:
-        raise DataError(
-            f'{part} needs the lists images, annotations and categories; '
-            'are these captions, or another format?'
-        )
-    for id_ in set(ids) - set(names):
-        raise DataError(f'{part}: category {id_!r} is in no list of them')
-    words = [names[id_] for id_ in ids]
-    order = np.argsort(np.frombuffer(owners, 'i8'), kind='stable')
-    counts = np.bincount(np.frombuffer(owners, 'i8'), minlength=len(rows))
-    ends = np.cumsum(counts)
-    for index, item in enumerate(images):
-        move(0.5 + index / len(images) / 2)
-        row = rows[item['id']]
-        tally.where = f'{part}: image {item["id"]}'
-        name = item.get('file_name') or '/'.join(
-            item.get('coco_url', '').split('/')[-2:]
-        )
-        if not name:
-            raise DataError(f'{tally.where} has no file_name')
-        line = Line(tally, name, item.get('width'), item.get('height'))
-        for i in order[ends[row] - counts[row] : ends[row]].tolist():
-            box = boxes[4 * i : 4 * i + 4]
-            line.add([box], words[labels[i]], layout=args.boxes)
+    lists = _Lists(part, tally)
+    words = [class_to_prompt(lists.names[id_]) for id_ in lists.labels]
+    rows = np.asarray(lists.row_of, dtype='i8')
+    order = np.argsort(rows, kind='stable')
+    ends = np.cumsum(np.bincount(rows, minlength=len(lists.rows)))
+    starts = np.append(0, ends)
+    written = 0
+    for index, (id_, image) in enumerate(lists.images.items()):
+        move(0.5 + index / len(lists.images) / 2)
+        tally.where = f'{part}: image {id_}'
+        line = Line(tally, *image)
+        row = lists.rows.get(id_)
+        mine = () if row is None else order[starts[row] : ends[row]].tolist()
+        for i in mine:
+            box = lists.boxes[4 * i : 4 * i + 4]
+            line.add([box], words[lists.label_of[i]], layout=args.boxes)
+        written += len(mine)
         yield line.detection()
-    lost = len(owners) - sum(counts[rows[item['id']]] for item in images)
-    if lost:
+    if written < len(rows):
         tally.where = str(part)
-        tally.drop('boxes of images that are not listed', int(lost))
+        why = 'boxes of images that are not listed'
+        tally.drop(why, len(rows) - written)

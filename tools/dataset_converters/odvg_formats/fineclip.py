@@ -60,11 +60,14 @@ def _read_regions(part: Path, args, tally: Tally) -> Iterator[Tuple]:
 
 def _read_captions(path) -> dict:
     images, captions = {}, defaultdict(list)
-    for key, item in iter_json(path, Tally()) if path else ():
-        if key == 'images':
-            images[item['id']] = item['file_name']
-        elif key == 'annotations':
-            captions[item['image_id']].append(item['caption'])
+    tally = Tally()
+    for key, item in iter_json(path, tally) if path else ():
+        tally.where = f'{path}: an element of {key}'
+        with tally.expect('COCO captions'):
+            if key == 'images':
+                images[item['id']] = item['file_name']
+            elif key == 'annotations':
+                captions[item['image_id']].append(item['caption'])
     return {name: captions[id_] for id_, name in images.items()}
 
 

@@ -56,7 +56,7 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     keys['both'] = keys['long'] + keys['short']
     for index, item in iter_json(part, tally):
         tally.where = f'{part}: element {index}'
-        try:
+        with tally.expect('FineHARD'):
             name, regions = item['f_path'], item.get('bbox_info') or []
             captions = [item[key] for key in keys[args.caption]]
             size = image_size(args.images / name, tally)
@@ -77,8 +77,3 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
                 negatives = each.get('short_expr_negs') or ()
                 if negatives:
                     tally.drop('hard negatives', len(negatives))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(
-                f'{tally.where} is not as in FineHARD: {error!r} in '
-                f'{item!r:.200}'
-            ) from error

@@ -3,7 +3,8 @@
 import math
 import re
 from collections import Counter
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from contextlib import contextmanager
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 from harmoclip_mm.errors import DataError
 
@@ -41,6 +42,23 @@ class Tally:
         """Count things that are not written."""
         self.dropped[why] += number
         self.first.setdefault(why, self.where)
+
+    @contextmanager
+    def expect(self, layout: str) -> Iterator[None]:
+        """Tell that something is not as in a layout, rather than how that
+        broke the code.
+
+        Raises:
+            DataError: Saying where.
+        """
+        try:
+            yield
+        except DataError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f'{self.where} is not as in {layout}: {error!r}'
+            ) from error
 
     def state(self) -> dict:
         """What a resumed conversion needs."""
@@ -130,7 +148,10 @@ class Line:
             region = {'bbox': kept[0] if len(kept) == 1 else kept}
             region.update(phrase=phrase, tokens_positive=span)
             if score is not None:
-                region['score'] = round(float(score), 4)
+                if isinstance(score, (int, float)) and 0 <= score <= 1:
+                    region['score'] = round(score, 4)
+                else:
+                    tally.drop('scores that are not in 0..1')
             self.regions.append(region)
         return None
 

@@ -73,12 +73,15 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
             raise DataError(f'{part} has no split {args.split}, but {splits}')
     wanted = {ref['ann_id'] for ref in refs}
     images, boxes = {}, {}
-    for key, item in iter_json(part.with_name('instances.json'), tally):
-        if key == 'images':
-            size = item['width'], item['height']
-            images[item['id']] = (item['file_name'], *size)
-        elif key == 'annotations' and item['id'] in wanted:
-            boxes[item['id']] = item['bbox']
+    instances = part.with_name('instances.json')
+    for key, item in iter_json(instances, tally):
+        tally.where = f'{instances}: an element of {key}'
+        with tally.expect('a COCO file'):
+            if key == 'images':
+                size = item['width'], item['height']
+                images[item['id']] = (item['file_name'], *size)
+            elif key == 'annotations' and item['id'] in wanted:
+                boxes[item['id']] = item['bbox']
     by_image = {}
     for ref in refs:
         by_image.setdefault(ref['image_id'], []).append(ref)
@@ -87,11 +90,15 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
         if image_id not in images:
             tally.drop('images that instances.json does not list')
             continue
-        texts = [
-            [(ref, each.get('sent', each.get('raw'))) for each in sentences]
-            for ref in found
-            for sentences in [ref['sentences']]
-        ]
+        with tally.expect('RefCOCO'):
+            texts = [
+                [
+                    (ref, each.get('sent', each.get('raw')))
+                    for each in sentences
+                ]
+                for ref in found
+                for sentences in [ref['sentences']]
+            ]
         for row in zip_longest(*texts):
             line = Line(tally, *images[image_id])
             for ref, text in filter(None, row):

@@ -8,8 +8,6 @@ VG_100K/ID.jpg or VG_100K_2/ID.jpg, as the address of the image has them.
 from pathlib import Path
 from typing import Iterator, List
 
-from harmoclip_mm.errors import DataError
-
 from .lines import Line, Tally
 from .reading import iter_json, require
 
@@ -29,19 +27,16 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     """A line for each image."""
     data = part.with_name('image_data.json')
     images = {}
-    for index, item in iter_json(data, Tally()):
-        try:
+    own = Tally()
+    for index, item in iter_json(data, own):
+        own.where = f'{data}: element {index}'
+        with own.expect('Visual Genome'):
             name = '/'.join(item['url'].split('/')[-2:])
             key = item.get('image_id', item.get('id'))
             images[key] = name, item['width'], item['height']
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f'{data}: element {index} is not as in Visual Genome: '
-                f'{error!r}'
-            ) from error
     for index, item in iter_json(part, tally):
         tally.where = f'{part}: element {index}'
-        try:
+        with tally.expect('Visual Genome'):
             regions = item['regions']
             key = item.get('id', item.get('image_id'))
             if key is None and regions:
@@ -54,8 +49,4 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
             for each in regions:
                 box = [each[side] for side in ('x', 'y', 'width', 'height')]
                 line.add([box], each['phrase'], layout='xywh')
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f'{tally.where} is not as in Visual Genome: {error!r}'
-            ) from error
         yield line.grounding()
