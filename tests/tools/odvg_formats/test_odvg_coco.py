@@ -136,7 +136,7 @@ def test_nothing_left_is_an_error_with_the_reason(coco, convert, tmp_path):
         ({'categories': []}, 'needs the lists'),
         (
             {'images': [{'id': 5, 'width': 3, 'height': 3}]},
-            "images is not as in a COCO file: KeyError.'coco_url'",
+            "images is not as in a COCO file: 'coco_url' is missing",
         ),
         (
             {

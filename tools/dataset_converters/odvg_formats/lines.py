@@ -56,8 +56,9 @@ class Tally:
         except DataError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
+            why = f'{error} is missing' if type(error) is KeyError else error
             raise DataError(
-                f'{self.where} is not as in {layout}: {error!r}'
+                f'{self.where} is not as in {layout}: {why}'
             ) from error
 
     def state(self) -> dict:
