@@ -99,3 +99,38 @@ def test_real_photos_of_mmdets_coco(coco_photos, tmp_path, run_tool):
         args = ('--split', 'test', '--mode', mode, '--number', 2)
         run_tool(TOOL, config, '--output-dir', out_dir, *args)
         assert len(list(out_dir.iterdir())) == 2
+
+
+def test_page(config, tiny_data, run_tool, capsys):
+    (tiny_data.root / 'images' / '1.png').unlink()
+    out_dir = tiny_data.root / 'out'
+    run_tool(TOOL, config, '--output-dir', out_dir, '--page')
+    assert [path.name for path in out_dir.iterdir()] == ['index.html']
+    text = (out_dir / 'index.html').read_text(encoding='utf-8')
+    assert text.count('data:image/jpeg') == 2
+    said = capsys.readouterr().out
+    assert '3 boxes of 3 samples' in said
+    assert '1 of the 3 images below cannot be read' in said
+    assert '100 % of the regions have the phrase' in said
+
+
+def test_page_of_joined_sets(config, tiny_data, run_tool):
+    text = config.read_text() + (
+        "step = dict(type='CLIPResize', clip='ViT-B-16')\n"
+        "train_dataloader['dataset']['pipeline'][3] = step\n"
+        "each = train_dataloader['dataset']\n"
+        'train_dataloader = dict(dataset=dict(\n'
+        "    type='mmengine.ConcatDataset', datasets=[each, each]))\n"
+    )
+    config.write_text(text)
+    run_tool(TOOL, config, '--output-dir', tiny_data.root / 'out', '--page')
+    text = (tiny_data.root / 'out' / 'index.html').read_text(encoding='utf-8')
+    assert '6 samples of' in text and 'at 224 x 224 px' in text
+
+
+def test_page_of_some_samples(config, tiny_data, run_tool):
+    args = ('--page', '--page-samples', 2, '--number', 1)
+    run_tool(TOOL, config, '--output-dir', tiny_data.root / 'out', *args)
+    text = (tiny_data.root / 'out' / 'index.html').read_text(encoding='utf-8')
+    assert 'figures are of 2 of them' in text
+    assert text.count('data:image/jpeg') == 1

@@ -4,11 +4,13 @@
 
 saves pictures as the annotations have them; ``--mode pipeline`` shows what
 the model gets instead, after resizing, flips and the choice of regions.
+``--page`` writes one HTML page about the data set instead: counts, lengths and
+sizes, frequent phrases, what looks wrong, and samples.
 """
 
 import argparse
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Any, List, Mapping, Optional, Tuple
 
 try:
     from harmoclip_mm.errors import UsageError, run_command
@@ -52,17 +54,32 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--number',
         type=int,
-        default=20,
-        help='samples to draw, from the first on; 0 draws all '
-        '(default: %(default)s)',
+        help='samples to draw, from the first on (default: 20), or to show '
+        'on the page, evenly spread (default: 50); 0 takes all',
+    )
+    parser.add_argument(
+        '--page',
+        action='store_true',
+        help='write OUTPUT_DIR/index.html, a page about the data set, '
+        'instead of pictures',
+    )
+    parser.add_argument(
+        '--page-samples',
+        type=int,
+        default=100000,
+        metavar='N',
+        help='samples that figures of the page are of, evenly spread; 0 '
+        'takes all (default: %(default)s)',
     )
     parser.add_argument(
         '--seed', type=int, default=0, help='seed of the pipeline'
     )
     add_config_option(parser, 'train_dataloader.dataset.indices=9')
     args = parser.parse_args()
-    if args.number < 0:
-        parser.error('--number must not be negative')
+    if args.number is None:
+        args.number = 50 if args.page else 20
+    if min(args.number, args.page_samples) < 0:
+        parser.error('--number and --page-samples must not be negative')
     return args
 
 
@@ -81,17 +98,22 @@ def build_dataset(config: Config, split: str):
     return DATASETS.build(loader['dataset'])
 
 
-def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
-    """Draw a sample as its annotations have it."""
+def load_image(info: Mapping[str, Any]) -> np.ndarray:
+    """The image of a sample as it is stored, RGB uint8 (H, W, 3)."""
     import mmcv
 
-    info = dataset.get_data_info(index)
-    image = mmcv.imread(
+    return mmcv.imread(
         info['img_path'],
         flag='color_ignore_orientation',
         channel_order='rgb',
         backend='pillow',
     )
+
+
+def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
+    """Draw a sample as its annotations have it."""
+    info = dataset.get_data_info(index)
+    image = load_image(info)
     phrases = info.get('phrases', {}).values()
     instances = info.get('instances', [])
     return visualizer.draw_region_text(
@@ -134,6 +156,48 @@ def draw(
         return None, name
 
 
+def spread(total: int, number: int) -> List[int]:
+    """So many of all indices, evenly spread; 0 gives all."""
+    number = min(number or total, total)
+    return [index * total // number for index in range(number)]
+
+
+def write_report(dataset, args: argparse.Namespace) -> None:
+    """Write the page about a data set."""
+    from harmoclip_mm.visualization.dataset_report import (
+        DatasetFigures,
+        ModelInput,
+        write_page,
+    )
+
+    inner = dataset
+    while not hasattr(inner, 'pipeline'):  # joined or repeated
+        inner = (
+            inner.datasets[0] if hasattr(inner, 'datasets') else inner.dataset
+        )
+    seen = ModelInput.of_pipeline(inner.pipeline.transforms)
+    classes = dataset.metainfo.get('classes', ())
+    figures = DatasetFigures(seen, classes)
+    total = len(dataset)
+    for index in track(spread(total, args.page_samples), 'Counting'):
+        figures.add(dataset.get_data_info(index))
+    out_file = args.output_dir / 'index.html'
+    warnings = write_page(
+        out_file,
+        figures,
+        [dataset.get_data_info(i) for i in spread(total, args.number)],
+        load_image,
+        f'{args.split}_dataloader of {args.config}',
+        total,
+        classes,
+    )
+    for warning in warnings:
+        print(warning)
+    print(
+        f'{figures.boxes} boxes of {figures.samples} samples: open {out_file}'
+    )
+
+
 def main() -> None:
     args = parse_args()
     import mmcv
@@ -142,6 +206,9 @@ def main() -> None:
     init_default_scope(config.get('default_scope', 'harmoclip_mm'))
     np.random.seed(args.seed)
     dataset = build_dataset(config, args.split)
+    if args.page:
+        write_report(dataset, args)
+        return
     visualizer = VISUALIZERS.build(
         {'type': 'harmoclip_mm.RegionTextVisualizer', 'name': 'browse'}
     )

@@ -1,7 +1,5 @@
 """Pictures of the page as ``data:`` URIs: charts, and boxes cut out."""
 
-import base64
-import io
 from typing import Optional, Sequence, Tuple
 
 import matplotlib as mpl
@@ -13,18 +11,12 @@ from PIL import Image, ImageOps
 from harmoclip_mm.evaluation.functional import Calibration
 
 from ..drawing import WRONG_COLOR, draw_regions
+from ..pages import CHART_STYLE, jpeg_uri, svg_uri
 from .figures import Share
 
 __all__ = ['box_thumbnail', 'reliability_chart', 'size_chart']
 
 _BLUE, _DARK_BLUE, _ORANGE, _GREY = '#9cc7e4', '#0072b2', '#d55e00', '#56606b'
-# Without random ids, so that equal results give equal pages.
-_STYLE = {'svg.hashsalt': 'harmoclip_mm', 'font.size': 9}
-
-
-def _data_uri(data: io.BytesIO, kind: str) -> str:
-    code = base64.b64encode(data.getvalue()).decode()
-    return f'data:image/{kind};base64,{code}'
 
 
 def _axes(width: float) -> Tuple[Axes, Axes]:
@@ -47,14 +39,10 @@ def _save(upper: Axes, lower: Axes) -> str:
     upper.legend(
         loc='lower left', bbox_to_anchor=(0, 1), ncols=2, frameon=False
     )
-    data = io.BytesIO()
-    upper.figure.savefig(
-        data, format='svg', transparent=True, metadata={'Date': None}
-    )
-    return _data_uri(data, 'svg+xml')
+    return svg_uri(upper.figure)
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(CHART_STYLE)
 def reliability_chart(bins: Calibration) -> str:
     """Reliability diagram: accuracy against probability, counts below.
 
@@ -86,7 +74,7 @@ def reliability_chart(bins: Calibration) -> str:
     return _save(upper, lower)
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(CHART_STYLE)
 def size_chart(sizes: Sequence[Share]) -> str:
     """Accuracy by size of the box, with 95 % intervals.
 
@@ -150,6 +138,4 @@ def box_thumbnail(
         [WRONG_COLOR],
         max(picture.size) / max(cut.size),
     )
-    data = io.BytesIO()
-    Image.fromarray(drawn).save(data, 'JPEG', quality=78, optimize=True)
-    return _data_uri(data, 'jpeg')
+    return jpeg_uri(drawn)

@@ -1,13 +1,9 @@
 """The page: one HTML file that loads nothing."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Union
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from harmoclip_mm.version import __version__
-
+from ..pages import write_html
 from .charts import box_thumbnail, reliability_chart, size_chart
 from .figures import BoxClsFigures
 
@@ -47,19 +43,12 @@ def write_page(
     """
     min_boxes = min(min_boxes, max(c.boxes for c in figures.classes.values()))
     run = figures.records[0]['run']
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    page = environment.get_template('page.html.j2').render(
-        title=title,
-        source=source,
+    write_html(
+        out_file,
+        Path(__file__).parent,
+        title,
+        source,
         origin={_ORIGIN[key]: run[key] for key in _ORIGIN if run.get(key)},
-        written=datetime.now().isoformat(' ', timespec='minutes'),
-        version=__version__,
         figures=figures,
         size_chart=size_chart(figures.fine_sizes()),
         reliability_chart=reliability_chart(figures.calibration),
@@ -69,6 +58,3 @@ def write_page(
         num_pairs=num_pairs,
         num_pictures=num_pictures,
     )
-    out_file = Path(out_file)
-    out_file.parent.mkdir(parents=True, exist_ok=True)
-    out_file.write_text(page, encoding='utf-8')

@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import pytest
 
@@ -11,33 +10,6 @@ from harmoclip_mm.visualization.box_cls_report import (
     BoxClsFigures,
     write_page,
 )
-
-VOID = {'meta', 'link', 'img', 'input', 'br'}
-# What a browser asks for by itself, and what a reader clicks.
-LOADING = ('src', 'href', 'srcset', 'poster', 'data', 'action')
-
-
-class Reader(HTMLParser):
-    """Collects elements; complains about what does not close."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.elements, self.texts = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        assert len(dict(attrs)) == len(attrs), f'{tag} repeats an attribute'
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open.pop() == tag, f'</{tag}> closes nothing'
-
-    def handle_data(self, data):
-        self.texts.append(data)
 
 
 @pytest.fixture
@@ -52,38 +24,13 @@ def page(records, tmp_path):
 
 
 @pytest.fixture
-def read(page):
-    reader = Reader()
-    reader.feed(page.read_text(encoding='utf-8'))
-    reader.close()
-    assert reader.open == []
-    return reader
+def read(page, read_html):
+    return read_html(page)
 
 
-def test_it_loads_nothing(read):
-    for tag, attributes in read.elements:
-        for name in LOADING:
-            if name in attributes:
-                assert attributes[name].startswith(('#', 'data:')), (tag, name)
-    assert 'http:' not in ''.join(read.texts)
-    assert 'url(' not in ''.join(read.texts)
-    (policy,) = (a['content'] for _, a in read.elements if 'http-equiv' in a)
-    assert policy.startswith("default-src 'none'")
-
-
-def test_it_can_be_read_aloud(read):
-    by_tag = {}
-    for tag, attributes in read.elements:
-        by_tag.setdefault(tag, []).append(attributes)
-    assert by_tag['html'][0]['lang'] == 'en'
-    assert all(a['alt'] for a in by_tag['img'])
-    alts = [a['alt'] for a in by_tag['img']]
+def test_what_pictures_show_is_told(read):
+    alts = [a['alt'] for tag, a in read.elements if tag == 'img']
     assert 'cat in its box, taken for dog' in alts
-    assert all(a['scope'] in ('col', 'row') for a in by_tag['th'])
-    assert len(by_tag['caption']) == len(by_tag['table'])
-    ids = {a['id'] for _, a in read.elements if 'id' in a}
-    links = {a['href'][1:] for a in by_tag['a']}
-    assert links <= ids
 
 
 def rows_of(page, caption):

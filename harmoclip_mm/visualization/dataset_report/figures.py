@@ -1,0 +1,235 @@
+"""What a page about a data set tells, as numbers."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from harmoclip_mm.text import captions_of, normalise_phrase, phrases_of
+
+__all__ = ['DatasetFigures', 'ModelInput']
+
+_LONGEST = 12  # phrases that are listed
+
+
+@dataclass
+class ModelInput:
+    """What becomes of a sample before the model sees it.
+
+    Attributes:
+        size (Tuple[int, int]): Height and width of the input in px.
+        keeps_ratio (bool): Whether images fit into the size, rather than
+            being squashed to it.
+        cell (int, optional): Side of a cell of the dense map in px of the
+            input.
+        is_cut (Callable, optional): Tells whether a caption is longer than
+            the context.
+        context_length (int, optional): In tokens.
+    """
+
+    size: Tuple[int, int]
+    keeps_ratio: bool = False
+    cell: Optional[int] = None
+    is_cut: Optional[Callable[[str], bool]] = None
+    context_length: Optional[int] = None
+
+    @classmethod
+    def of_pipeline(cls, transforms: Sequence[Any]) -> Optional['ModelInput']:
+        """Read it from the steps of a data set.
+
+        Args:
+            transforms (Sequence): The transforms.
+
+        Returns:
+            ModelInput: None if none of them resizes to a CLIP's size.
+        """
+        found = {type(each).__name__: each for each in transforms}
+        resize = found.get('CLIPResize')
+        if resize is None:
+            return None
+        made = cls(
+            resize.size, resize.mode != 'squash', resize.spec.patch_size
+        )
+        tokenize = found.get('TokenizeRegionText')
+        if tokenize is not None:
+            tokenizer = tokenize.tokenizer
+            made.is_cut = lambda text: tokenizer.encode(text).truncated
+            made.context_length = tokenizer.context_length
+        return made
+
+    def scale(self, width: int, height: int) -> np.ndarray:
+        """Factors from px of an image to px of the input, for x and y."""
+        factors = np.divide(self.size[::-1], (width, height))
+        return np.full(2, factors.min()) if self.keeps_ratio else factors
+
+
+class DatasetFigures:
+    """Figures of a data set, gathered sample by sample.
+
+    Args:
+        model_input (ModelInput, optional): Judges boxes and captions.
+        classes (Sequence[str]): Names of labels where samples have no
+            phrases. Defaults to none.
+
+    Attributes:
+        samples (int): Samples that were added.
+        captions (int): Captions of them.
+        cut_captions (int): Captions that are longer than the context.
+        boxes_each (List[int]): Boxes of each sample.
+        caption_words (Counter): Captions by their number of words.
+        phrase_words (Counter): Regions by the number of words of theirs.
+        phrases (Counter): Regions by the normal form of their phrase.
+        linked (int): Regions whose phrase is a span of the caption.
+        sides (List[float]): Of each box the geometric mean of its sides, in
+            px of the input, or of the image without ``model_input``.
+        below_cell (int): Boxes of less than a cell of the dense map.
+        whole (int): Boxes of 90 % of their image or more.
+        reaching (int): Boxes that reach out of their image.
+        longest (List[Tuple[int, str]]): Words and text of the longest
+            phrases.
+    """
+
+    def __init__(
+        self,
+        model_input: Optional[ModelInput] = None,
+        classes: Sequence[str] = (),
+    ) -> None:
+        self.model_input, self._classes = model_input, classes
+        self.samples = self.captions = self.cut_captions = 0
+        self.linked = self.below_cell = self.whole = self.reaching = 0
+        self.boxes_each: List[int] = []
+        self.sides: List[float] = []
+        self.caption_words: Counter = Counter()
+        self.phrase_words: Counter = Counter()
+        self.phrases: Counter = Counter()
+        self.longest: List[Tuple[int, str]] = []
+
+    def add(self, sample: Mapping[str, Any]) -> None:
+        """Count a sample.
+
+        Args:
+            sample (Mapping): Of ``get_data_info``.
+        """
+        self.samples += 1
+        for caption in captions_of(sample):
+            self.captions += 1
+            self.caption_words[len(caption.split())] += 1
+            if self.model_input and self.model_input.is_cut:
+                self.cut_captions += self.model_input.is_cut(caption)
+        spans = [
+            p['tokens_positive'] for p in sample.get('phrases', {}).values()
+        ]
+        names = phrases_of(sample) or self._classes
+        instances = sample.get('instances', [])
+        self.boxes_each.append(len(instances))
+        for instance in instances:
+            label = instance['bbox_label']
+            self._add_phrase(names[label])
+            self.linked += bool(spans and spans[label])
+        if instances:
+            self._add_boxes(sample, [each['bbox'] for each in instances])
+
+    def _add_phrase(self, phrase: str) -> None:
+        words = len(phrase.split())
+        self.phrase_words[words] += 1
+        normal = normalise_phrase(phrase)
+        if normal not in self.phrases:
+            self.longest.append((words, phrase))
+            self.longest.sort(key=lambda pair: -pair[0])
+            del self.longest[_LONGEST:]
+        self.phrases[normal] += 1
+
+    def _add_boxes(self, sample: Mapping[str, Any], bboxes: list) -> None:
+        boxes = np.array(bboxes, dtype=float).reshape(-1, 2, 2)
+        size = sample.get('width'), sample.get('height')
+        lengths = (boxes[:, 1] - boxes[:, 0]).clip(min=0)
+        if all(size):
+            outside = (boxes < -1) | (boxes > np.add(size, 1))
+            self.reaching += int(outside.any(axis=(1, 2)).sum())
+            whole = lengths.prod(axis=1) >= 0.9 * np.prod(size)
+            self.whole += int(whole.sum())
+            if self.model_input:
+                lengths = lengths * self.model_input.scale(*size)
+        self.sides += np.sqrt(lengths.prod(axis=1)).tolist()
+        if self.model_input and self.model_input.cell:
+            areas = lengths.prod(axis=1)
+            small = areas < self.model_input.cell**2
+            self.below_cell += int(small.sum())
+
+    @property
+    def boxes(self) -> int:
+        """All boxes."""
+        return len(self.sides)
+
+    def warnings(self) -> List[str]:
+        """What a person would say of these figures, one sentence each."""
+        told = []
+
+        def tell(number: int, total: int, above: float, text: str) -> None:
+            if total and number / total > above:
+                share = f'{100 * number / total:.0f} %'
+                told.append(text.format(share=share, number=f'{number:,}'))
+
+        seen = self.model_input
+        if not self.boxes:
+            told.append('No sample has a box: only the global loss trains.')
+        if not self.captions:
+            told.append('No sample has a caption: the global loss is silent.')
+        if seen and seen.cell:
+            height, width = seen.size
+            tell(
+                self.below_cell,
+                self.boxes,
+                0.2,
+                f'{{share}} of the boxes are below one cell of the dense map '
+                f'({seen.cell} x {seen.cell} px) at the input size of {width} '
+                f'x {height} px: take a larger size, or drop them by min_size '
+                'of SampleRegions.',
+            )
+        if self.phrases:
+            phrase, number = self.phrases.most_common(1)[0]
+            tell(
+                number,
+                self.boxes,
+                0.4,
+                f'{{share}} of the regions have the phrase "{phrase}": most '
+                'pairs of a batch tell the model nothing.',
+            )
+        if seen and seen.is_cut:
+            tell(
+                self.cut_captions,
+                self.captions,
+                0.01,
+                '{share} of the captions ({number}) are cut: they are longer '
+                f'than the {seen.context_length} tokens of the text encoder.',
+            )
+        if self.captions and not self._classes:
+            tell(
+                self.boxes - self.linked,
+                self.boxes,
+                0.9,
+                '{share} of the regions are not linked to the caption: their '
+                'phrases are texts of their own.',
+            )
+        tell(
+            self.boxes_each.count(0),
+            self.samples,
+            0.2,
+            '{share} of the samples have no box.',
+        )
+        tell(
+            self.whole,
+            self.boxes,
+            0.3,
+            '{share} of the boxes cover their whole image: they say no more '
+            'than a caption.',
+        )
+        tell(
+            self.reaching,
+            self.boxes,
+            0.05,
+            '{share} of the boxes reach out of their images: is it xywh where '
+            'xyxy is expected?',
+        )
+        return told

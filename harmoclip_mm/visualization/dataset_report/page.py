@@ -1,0 +1,194 @@
+"""The page: figures, warnings, and samples to look at."""
+
+from pathlib import Path
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Union,
+)
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image, ImageOps
+
+from harmoclip_mm.text import captions_of, phrases_of
+
+from ..drawing import PALETTE, draw_regions
+from ..pages import CHART_STYLE, jpeg_uri, svg_uri, write_html
+from .figures import DatasetFigures
+
+__all__ = ['histogram', 'write_page']
+
+_SIDE = 360  # px, longer side of a picture
+
+
+@mpl.rc_context(CHART_STYLE)
+def histogram(values: Sequence[float], label: str, mark: float = 0) -> str:
+    """Bars of how often values are, those above the 99 % quantile together.
+
+    Args:
+        values (Sequence[float]): The values, not negative.
+        label (str): What they are.
+        mark (float): A value to mark by a line. Defaults to 0: none.
+
+    Returns:
+        str: ``data:`` URI of an SVG.
+    """
+    values = np.asarray(values, dtype=float)
+    end = max(np.quantile(values, 0.99), mark * 1.1, 1)
+    whole = bool((values == values.round()).all())
+    step = max(1, int(np.ceil(end / 40))) if whole else end / 40
+    edges = np.arange(0, end + 1.5 * step, step) - (0.5 if whole else 0)
+    figure = Figure((4.2, 2.5), layout='constrained')
+    axes = figure.subplots()
+    axes.hist(
+        values.clip(max=edges[-1] - step / 2),
+        edges,
+        color='#9cc7e4',
+        edgecolor='white',
+        linewidth=0.6,
+    )
+    if mark:
+        axes.axvline(mark, color='#d55e00', linewidth=1.5)
+    axes.set_axisbelow(True)
+    axes.grid(axis='y', alpha=0.3)
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=whole))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.set_xlabel(label)
+    return svg_uri(figure)
+
+
+def _mark_caption(caption: str, spans: Sequence[tuple]) -> List[dict]:
+    """Pieces of a caption with their colours; where spans overlap the later
+    one is seen."""
+    marks: List[Optional[str]] = [None] * len(caption)
+    for start, end, color in spans:
+        marks[start:end] = [color] * len(marks[start:end])
+    pieces: List[dict] = []
+    for letter, color in zip(caption, marks):
+        if not pieces or pieces[-1]['color'] != color:
+            pieces.append({'text': '', 'color': color})
+        pieces[-1]['text'] += letter
+    return pieces
+
+
+def _show(
+    sample: Mapping[str, Any],
+    load_image: Callable[[Mapping[str, Any]], np.ndarray],
+    classes: Sequence[str],
+) -> Dict[str, Any]:
+    """Picture, captions in pieces and texts of their own of a sample."""
+    instances = sample.get('instances', [])
+    labels = [int(each['bbox_label']) for each in instances]
+    colors = {
+        label: PALETTE[i % len(PALETTE)]
+        for i, label in enumerate(dict.fromkeys(labels))
+    }
+    names = phrases_of(sample) or classes
+    phrases = list(sample.get('phrases', {}).values())
+    spans, others = [], []
+    for label, color in colors.items():
+        color = '#{:02x}{:02x}{:02x}'.format(*color)
+        own = phrases[label]['tokens_positive'] if phrases else ()
+        spans += [(start, end, color) for start, end in own]
+        if not own:
+            others.append({'text': names[label], 'color': color})
+    shown = {
+        'name': Path(sample['img_path']).name,
+        'captions': [_mark_caption(c, spans) for c in captions_of(sample)],
+        'others': others,
+        'boxes': len(instances),
+        'picture': None,
+        'error': '',
+    }
+    try:
+        image = load_image(sample)
+    except Exception as error:  # each decoder has its own
+        shown['error'] = str(error)
+        return shown
+    picture = np.asarray(
+        ImageOps.contain(Image.fromarray(image), (_SIDE,) * 2)
+    )
+    shown['picture'] = jpeg_uri(
+        draw_regions(
+            picture,
+            [each['bbox'] for each in instances],
+            [''] * len(instances),
+            [colors[label] for label in labels],
+            max(picture.shape[:2]) / max(image.shape[:2]),
+        )
+    )
+    return shown
+
+
+def write_page(
+    out_file: Union[str, Path],
+    figures: DatasetFigures,
+    samples: Sequence[Mapping[str, Any]],
+    load_image: Callable[[Mapping[str, Any]], np.ndarray],
+    source: str,
+    total: int,
+    classes: Sequence[str] = (),
+    title: str = 'Data set',
+) -> List[str]:
+    """Write the page.
+
+    Args:
+        out_file (str | Path): The file; its folder is made.
+        figures (DatasetFigures): What it tells.
+        samples (Sequence[Mapping]): Of ``get_data_info``, to show.
+        load_image (Callable): Gives the image of a sample as RGB uint8
+            (H, W, 3); what it raises is told in the picture's place.
+        source (str): Where the data come from, told on the page.
+        total (int): Samples of the data set, of which figures may be fewer.
+        classes (Sequence[str]): Names of labels where samples have no
+            phrases. Defaults to none.
+        title (str): Heading. Defaults to 'Data set'.
+
+    Returns:
+        list[str]: The warnings that stand on it.
+    """
+    shown = [_show(sample, load_image, classes) for sample in samples]
+    bad = [each for each in shown if each['error']]
+    warnings = figures.warnings()
+    if bad:
+        warnings.insert(
+            0,
+            f'{len(bad)} of the {len(shown)} images below cannot be read; the '
+            f'first: {bad[0]["error"]}',
+        )
+    seen, charts = figures.model_input, []
+    where = 'input' if seen else 'image'
+    for values, label, mark in (
+        (figures.boxes_each, 'boxes an image', 0),
+        ([*figures.caption_words.elements()], 'words a caption', 0),
+        ([*figures.phrase_words.elements()], 'words a phrase', 0),
+        (
+            figures.sides,
+            f'side of a box, px of the {where}',
+            (seen.cell or 0) if seen else 0,
+        ),
+    ):
+        if len(values):
+            charts.append((label, histogram(values, label, mark)))
+    write_html(
+        out_file,
+        Path(__file__).parent,
+        title,
+        source,
+        figures=figures,
+        total=total,
+        warnings=warnings,
+        charts=charts,
+        frequent=figures.phrases.most_common(20),
+        samples=shown,
+    )
+    return warnings

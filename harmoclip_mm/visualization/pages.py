@@ -1,0 +1,91 @@
+"""Pages in the style of the house: one HTML file each, which loads nothing."""
+
+import base64
+import io
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+from PIL import Image
+
+from harmoclip_mm.files import replacing
+from harmoclip_mm.version import __version__
+
+__all__ = ['CHART_STYLE', 'jpeg_uri', 'svg_uri', 'write_html']
+
+# Without random ids, so that equal results give equal pages.
+CHART_STYLE = {'svg.hashsalt': 'harmoclip_mm', 'font.size': 9}
+
+
+def svg_uri(figure: Figure) -> str:
+    """A chart as ``data:`` URI of an SVG.
+
+    Args:
+        figure (Figure): Made within ``rc_context(CHART_STYLE)``.
+
+    Returns:
+        str: The URI.
+    """
+    data = io.BytesIO()
+    figure.savefig(
+        data, format='svg', transparent=True, metadata={'Date': None}
+    )
+    return _data_uri(data, 'svg+xml')
+
+
+def jpeg_uri(picture: np.ndarray) -> str:
+    """A picture as ``data:`` URI of a JPEG.
+
+    Args:
+        picture (np.ndarray): RGB uint8 (H, W, 3).
+
+    Returns:
+        str: The URI.
+    """
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, 'JPEG', quality=78, optimize=True)
+    return _data_uri(data, 'jpeg')
+
+
+def _data_uri(data: io.BytesIO, kind: str) -> str:
+    code = base64.b64encode(data.getvalue()).decode()
+    return f'data:image/{kind};base64,{code}'
+
+
+def write_html(
+    out_file: Union[str, Path],
+    folder: Union[str, Path],
+    title: str,
+    source: str,
+    **content: Any,
+) -> None:
+    """Render the ``page.html.j2`` of a folder, which extends
+    ``base.html.j2`` and may import from ``macros.html.j2``.
+
+    Args:
+        out_file (str | Path): The page, written whole or not; its folder is
+            made.
+        folder (str | Path): Where the template lies.
+        title (str): Heading.
+        source (str): What the page was made from, told at its end.
+        **content (Any): What the template shows.
+    """
+    environment = Environment(
+        loader=FileSystemLoader([folder, Path(__file__).parent / 'templates']),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    page = environment.get_template('page.html.j2').render(
+        title=title,
+        source=source,
+        written=datetime.now().isoformat(' ', timespec='minutes'),
+        version=__version__,
+        **content,
+    )
+    with replacing(out_file) as part:
+        Path(part).write_text(page, encoding='utf-8')

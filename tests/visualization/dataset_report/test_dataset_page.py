@@ -1,0 +1,111 @@
+import re
+
+import numpy as np
+import pytest
+
+from harmoclip_mm.visualization.dataset_report import (
+    DatasetFigures,
+    ModelInput,
+    write_page,
+)
+from harmoclip_mm.visualization.dataset_report.page import histogram
+
+SAMPLES = [
+    {
+        'img_path': 'folder/a<1>.jpg',
+        'text': 'A <dog> & a red car',
+        'width': 200,
+        'height': 100,
+        'phrases': {
+            0: {'phrase': '<dog>', 'tokens_positive': [[2, 7]]},
+            1: {'phrase': 'wheel & tyre', 'tokens_positive': []},
+        },
+        'instances': [
+            {'bbox': [0, 0, 100, 50], 'bbox_label': label}
+            for label in (1, 0, 1)
+        ],
+    },
+    {'img_path': 'gone.jpg', 'text': '', 'phrases': {}, 'instances': []},
+]
+
+
+def load_image(sample):
+    if sample['img_path'] == 'gone.jpg':
+        raise OSError('gone.jpg: no such file')
+    return np.zeros((100, 200, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def page(tmp_path):
+    figures = DatasetFigures(
+        ModelInput((64, 64), False, 16, lambda text: True, 77)
+    )
+    for sample in SAMPLES:
+        figures.add(sample)
+    path = tmp_path / 'folder' / 'index.html'
+    write_page(path, figures, SAMPLES, load_image, 'x <config>.py', total=9)
+    assert [each.name for each in path.parent.iterdir()] == ['index.html']
+    return path
+
+
+def test_what_it_says(page, read_html):
+    reader = read_html(page)
+    text = ' '.join(''.join(reader.texts).split())
+    for words in (
+        '9 samples of x <config>.py; figures are of 2 of them',
+        'The model sees them at 64 x 64 px.',
+        '1 of the 2 images below cannot be read; the first: gone.jpg: no such',
+        '67 % of the regions have the phrase "wheel & tyre"',
+        '100 % of the captions (1) are cut',
+        'gone.jpg, no caption, no box',
+    ):
+        assert words in text, words
+    assert 'nan' not in text.lower() and '{{' not in text
+
+
+def test_spans_have_the_colours_of_their_boxes(page):
+    """Colours go by first use: the wheel is first, the dog second."""
+    text = page.read_text(encoding='utf-8')
+    assert re.findall(r'<mark style="--c:(.*?)">(.*?)</mark>', text) == [
+        ('#1d78d8', '&lt;dog&gt;'),
+        ('#e63946', 'wheel &amp; tyre'),
+    ]
+    assert 'A <mark' in text and '</mark> &amp; a red car</p>' in text
+    assert text.count('data:image/jpeg') == 1
+
+
+def test_its_figures(page):
+    text = page.read_text(encoding='utf-8')
+    tiles = dict(re.findall(r'<dt>(.*?)</dt><dd>(.*?)</dd></div>', text))
+    assert tiles == {
+        'samples': '2',
+        'captions': '1',
+        'boxes': '3',
+        'distinct phrases': '2',
+        'regions linked to a caption, %': '33.3',
+        'boxes below a cell, %': '0.0',
+        'captions cut, %': '100.0',
+        'samples without a box': '1',
+    }
+    assert text.count('class="chart"') == 4
+
+
+def test_a_set_without_boxes_and_captions(tmp_path, read_html):
+    figures = DatasetFigures()
+    figures.add(SAMPLES[1])
+    path = tmp_path / 'a.html'
+    write_page(path, figures, SAMPLES[1:], load_image, 'x', total=1)
+    text = ' '.join(''.join(read_html(path).texts).split())
+    assert 'No sample has a box' in text and 'There are none.' in text
+
+
+@pytest.mark.parametrize(
+    'values', [[0], [1, 1, 1], [3.5], list(range(500)), [0.0, 1e4]]
+)
+def test_every_value_is_in_the_histogram(monkeypatch, values):
+    from harmoclip_mm.visualization.dataset_report import page
+
+    monkeypatch.setattr(page, 'svg_uri', lambda figure: figure)
+    (axes,) = histogram(values, 'x', mark=16).axes
+    assert sum(bar.get_height() for bar in axes.patches) == len(values)
+    assert axes.get_xlabel() == 'x' and len(axes.lines) == 1

@@ -1,0 +1,85 @@
+"""Region captions of FineCLIP and CLIPSelf: one text for each box of an image.
+
+SOURCE is a JSON object whose keys are IMAGE_x_y_w_h in px, with or without
+.jpg behind, where IMAGE is a file name or an id (--name makes a file name of
+it), and whose values are the captions of the boxes. --images is the folder of
+the images, for their sizes. --captions, a COCO captions JSON of the same
+images, gives each of its captions a line with all boxes; without it the
+regions have no caption.
+"""
+
+import re
+from collections import defaultdict
+from itertools import groupby
+from pathlib import Path
+from typing import Iterator, List, Tuple
+
+from harmoclip_mm.errors import DataError, UsageError
+
+from .lines import Line, Tally
+from .reading import image_size, iter_json, require
+
+_KEY = re.compile(
+    r'(.+)_(-?[\d.]+)_(-?[\d.]+)_(-?[\d.]+)_(-?\d+(?:\.\d+)?)(\.jpe?g|\.png)?$'
+)
+
+
+def add_arguments(parser) -> None:
+    """What this format can be told."""
+    parser.add_argument(
+        '--name',
+        default='{:0>12}.jpg',
+        help="file name of an image id (default: %(default)s, COCO's)",
+    )
+    parser.add_argument(
+        '--captions', type=Path, help='COCO captions JSON of the images'
+    )
+
+
+def list_parts(args) -> List[Path]:
+    """The one file."""
+    if args.images is None:
+        raise UsageError('fineclip needs --images, for the sizes of images')
+    return [require(args.source, 'it should be a JSON of region captions')]
+
+
+def _read_regions(part: Path, args, tally: Tally) -> Iterator[Tuple]:
+    for key, text in iter_json(part, tally):
+        tally.where = f'{part}: {key}'
+        match = _KEY.match(str(key))
+        if not match:
+            raise DataError(
+                f'{part}: the key {key!r:.80} is not IMAGE_x_y_w_h, as in '
+                'region captions of FineCLIP'
+            )
+        image, *box = match.groups()[:5]
+        if Path(image).suffix.lower() not in ('.jpg', '.jpeg', '.png'):
+            image = args.name.format(image)
+        yield image, [float(side) for side in box], text
+
+
+def _read_captions(path) -> dict:
+    images, captions = {}, defaultdict(list)
+    tally = Tally()
+    for key, item in iter_json(path, tally) if path else ():
+        tally.where = f'{path}: an element of {key}'
+        with tally.expect('COCO captions'):
+            if key == 'images':
+                images[item['id']] = item['file_name']
+            elif key == 'annotations':
+                captions[item['image_id']].append(item['caption'])
+    return {name: captions[id_] for id_, name in images.items()}
+
+
+def read(part: Path, args, tally: Tally) -> Iterator[dict]:
+    """Lines for each run of keys of one image."""
+    captions = _read_captions(args.captions)
+    regions = _read_regions(part, args, tally)
+    for image, group in groupby(regions, key=lambda region: region[0]):
+        found = list(group)
+        size = image_size(args.images / image, tally)
+        for caption in captions.get(image) or [''] if size else ():
+            line = Line(tally, image, *size, caption)
+            for _, box, text in found:
+                line.add([box], text, layout='xywh')
+            yield line.grounding()

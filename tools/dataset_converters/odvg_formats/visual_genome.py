@@ -1,0 +1,52 @@
+"""Visual Genome: region descriptions, several dozen boxes an image.
+
+SOURCE is a folder with region_descriptions.json and image_data.json. Each
+description is a text of its own; there is no caption. File names are
+VG_100K/ID.jpg or VG_100K_2/ID.jpg, as the address of the image has them.
+"""
+
+from pathlib import Path
+from typing import Iterator, List
+
+from .lines import Line, Tally
+from .reading import iter_json, require
+
+
+def add_arguments(parser) -> None:
+    """Nothing more."""
+
+
+def list_parts(args) -> List[Path]:
+    """The descriptions."""
+    for name in ('region_descriptions.json', 'image_data.json'):
+        require(args.source / name, 'SOURCE should be a folder that has it')
+    return [args.source / 'region_descriptions.json']
+
+
+def read(part: Path, args, tally: Tally) -> Iterator[dict]:
+    """A line for each image."""
+    data = part.with_name('image_data.json')
+    images = {}
+    own = Tally()
+    for index, item in iter_json(data, own):
+        own.where = f'{data}: element {index}'
+        with own.expect('Visual Genome'):
+            name = '/'.join(item['url'].split('/')[-2:])
+            key = item.get('image_id', item.get('id'))
+            images[key] = name, item['width'], item['height']
+    for index, item in iter_json(part, tally):
+        tally.where = f'{part}: element {index}'
+        with tally.expect('Visual Genome'):
+            regions = item['regions']
+            key = item.get('id', item.get('image_id'))
+            if key is None and regions:
+                key = regions[0]['image_id']
+            tally.where = f'{part}: image {key}'
+            if key not in images:
+                tally.drop('images that image_data.json does not list')
+                continue
+            line = Line(tally, *images[key])
+            for each in regions:
+                box = [each[side] for side in ('x', 'y', 'width', 'height')]
+                line.add([box], each['phrase'], layout='xywh')
+        yield line.grounding()

@@ -1,0 +1,143 @@
+"""YOLO folders: a text file of boxes for each image.
+
+SOURCE is a folder with data.yaml (path, train, val, test, names), or its
+data.yaml, or without one a folder with classes.txt, images/ and labels/. A
+line of labels/NAME.txt is "class cx cy w h" in shares of the image's sides,
+maybe with a confidence, or "class x1 y1 x2 y2 x3 y3 ...", a polygon, whose box
+is taken. Class names become the phrases. File names are written relative to
+the folder that "path" of data.yaml or SOURCE is.
+"""
+
+import os
+from pathlib import Path
+from typing import Dict, Iterator, List, Tuple
+
+from harmoclip_mm.errors import DataError
+
+from .lines import Line, Tally
+from .reading import image_size, read_lines, require
+
+_SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
+
+
+def add_arguments(parser) -> None:
+    """What this format can be told."""
+    parser.add_argument(
+        '--split',
+        default='train',
+        help='key of data.yaml, or folder of images/ (default: %(default)s)',
+    )
+
+
+def list_parts(args) -> List[Tuple[Path, Path, Dict[int, str]]]:
+    """Root, folder of images and class names, of each folder of the split."""
+    source = require(args.source, 'it should be a YOLO folder or data.yaml')
+    file = source / 'data.yaml' if source.is_dir() else source
+    if file.exists():
+        root, folders, names = _read_yaml(file, args.split)
+    else:
+        root, folder = source, source / 'images' / args.split
+        folders = [folder if folder.is_dir() else source / 'images']
+        places = (source / 'classes.txt', source / 'labels' / 'classes.txt')
+        listed = [place for place in places if place.exists()]
+        if not listed:
+            raise DataError(
+                f'{source} has neither data.yaml nor classes.txt: the classes '
+                'have no names'
+            )
+        names = dict(enumerate(name for _, name in read_lines(listed[0])))
+    for folder in folders:
+        require(folder, f'it should hold the images of {args.split}')
+    return [(args.images or root, folder, names) for folder in folders]
+
+
+def _read_yaml(file: Path, split: str) -> Tuple[Path, List[Path], dict]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding='utf-8-sig'))
+        names, found = content['names'], content[split]
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f'{file}: not a YAML file ({error})') from error
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f'{file} needs "names" and "{split}" (--split); {error} is missing'
+        ) from error
+    names = dict(names if isinstance(names, dict) else enumerate(names))
+    names = {int(label): str(name) for label, name in names.items()}
+    root = Path(os.path.normpath(file.parent / (content.get('path') or '.')))
+    root = root if root.is_dir() else file.parent
+    folders = []
+    for each in found if isinstance(found, list) else [found]:
+        # Exports of Roboflow say ../train/images for train/images.
+        places = [root / each, root / each.replace('../', '')]
+        places = [Path(os.path.normpath(place)) for place in places]
+        folders += [p for p in places if p.exists()][:1] or places[:1]
+    return root, folders, names
+
+
+def _label_file(image: Path) -> Path:
+    """``images`` becomes ``labels`` in the last place of the path."""
+    parts = list(image.with_suffix('.txt').parts)
+    at = len(parts) - 1 - parts[::-1].index('images')
+    return Path(*parts[:at], 'labels', *parts[at + 1 :])
+
+
+def read(part, args, tally: Tally) -> Iterator[dict]:
+    """A detection line for each image, in order of their names."""
+    root, folder, names = part
+    if folder.is_file():
+        given = [Path(name) for _, name in read_lines(folder)]
+        files = [root / name for name in given]
+    else:
+        files = sorted(
+            f for f in folder.rglob('*') if f.suffix.lower() in _SUFFIXES
+        )
+    for index, image in enumerate(files):
+        tally.on_move(index / len(files))
+        tally.where = str(image)
+        if 'images' not in image.parts:
+            raise DataError(
+                f'{image}: no folder of its path is called images, beside '
+                'which labels could be'
+            )
+        # Boxes are of the picture as it is seen, pixels as they are stored.
+        size = image_size(image, tally, turned=False)
+        if size is None:
+            continue
+        name = os.path.relpath(image, root).replace(os.sep, '/')
+        line = Line(tally, name, *size)
+        labels = _label_file(image)
+        if labels.exists():
+            _add_boxes(line, labels, names, tally)
+        else:
+            tally.read['images without a label file'] += 1
+        yield line.detection()
+
+
+def _add_boxes(line: Line, file: Path, names: dict, tally: Tally) -> None:
+    for number, text in read_lines(file):
+        tally.where = f'{file}:{number}'
+        try:
+            label, *values = map(float, text.split())
+            name = names[int(label)]
+        except ValueError as error:
+            raise DataError(f'{tally.where}: {error}') from error
+        except KeyError:
+            raise DataError(
+                f'{tally.where}: class {int(label)} is none of the '
+                f'{len(names)} names'
+            ) from None
+        if len(values) in (4, 5):
+            score = values[4] if len(values) == 5 else None
+            box, layout = values[:4], 'relative-cxcywh'
+        elif len(values) >= 6 and len(values) % 2 == 0:
+            x, y, score = values[::2], values[1::2], None
+            box = (min(x), min(y), max(x), max(y))
+            layout = 'relative-xyxy'
+        else:
+            raise DataError(
+                f'{tally.where}: a line is "class cx cy w h" or "class x1 y1 '
+                f'x2 y2 x3 y3 ...", not {text!r:.80}'
+            )
+        line.add([box], name, score=score, layout=layout)
