@@ -8,9 +8,12 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import exists
 from mmengine.logging import print_log
 
+from harmoclip_mm.errors import UsageError
+
 from .counters import SharedCounters
 from .seeding import seed_for_sample
-from .transforms.loading import BadImageError
+from .transforms.clip_resize import CLIPResize
+from .transforms.loading import BadImageError, LoadCheckedImage
 
 __all__ = ['BaseImageTextDataset']
 
@@ -46,6 +49,7 @@ class BaseImageTextDataset(BaseDataset):
         self._warned: Set[str] = set()
         self._last_error = 'the pipeline returned no sample'
         super().__init__(*args, max_refetch=max_refetch, **kwargs)
+        self._say_least_size()
 
     def prepare_data(self, idx: int) -> Optional[dict]:
         """Run the pipeline on one sample.
@@ -101,6 +105,20 @@ class BaseImageTextDataset(BaseDataset):
             f'the last one: {self._last_error}. Check data_root='
             f'{self.data_root!r} and data_prefix={dict(self.data_prefix)!r}'
         )
+
+    def _say_least_size(self) -> None:
+        """Tell a loader that reduces images what they become later on."""
+        steps = self.pipeline.transforms
+        sizes = [step.size for step in steps if isinstance(step, CLIPResize)]
+        for step in steps:
+            if isinstance(step, LoadCheckedImage) and step.reduced:
+                if not sizes:
+                    raise UsageError(
+                        'LoadCheckedImage(reduced=True) reduces images as far '
+                        'as a CLIPResize behind it allows, and this pipeline '
+                        'has none: add one, or set reduced=False'
+                    )
+                step.least_size = sizes[0]
 
     def _require_ann_file(
         self,
