@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harmoclip_mm.datasets import odvg_file
+from harmoclip_mm.datasets import kept_index, odvg_file
 from harmoclip_mm.datasets.odvg_file import OdvgFile
 
 
@@ -221,7 +221,7 @@ def test_where_nothing_is_writable_the_index_stays_in_memory(
     monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
     logger = logging.getLogger('index')
     monkeypatch.setattr(
-        odvg_file,
+        kept_index,
         'print_log',
         lambda text, **_: logger.warning(text),
     )
@@ -237,13 +237,13 @@ def test_a_full_disk_costs_the_index_and_nothing_else(
     path = write(tmp_path, line_of('a', BOX))
     logger = logging.getLogger('index')
     monkeypatch.setattr(
-        odvg_file, 'print_log', lambda text, **_: logger.warning(text)
+        kept_index, 'print_log', lambda text, **_: logger.warning(text)
     )
 
     def full(file, index):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(odvg_file.np, 'save', full)
+    monkeypatch.setattr(kept_index.np, 'save', full)
     assert len(OdvgFile(path).rows) == 1
     assert 'No space left on device' in caplog.text
     assert [p.name for p in tmp_path.rglob('*.*')] == ['odvg.jsonl']
