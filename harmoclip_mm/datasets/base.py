@@ -12,6 +12,7 @@ from harmoclip_mm.errors import UsageError
 
 from .counters import SharedCounters
 from .seeding import seed_for_sample
+from .shards import open_shards
 from .transforms.clip_resize import CLIPResize
 from .transforms.loading import BadImageError, LoadCheckedImage
 
@@ -50,6 +51,16 @@ class BaseImageTextDataset(BaseDataset):
         self._last_error = 'the pipeline returned no sample'
         super().__init__(*args, max_refetch=max_refetch, **kwargs)
         self._say_least_size()
+
+    def full_init(self) -> None:
+        """Load the annotations, and open the tars where images are in tars."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        for step in self.pipeline.transforms:
+            if isinstance(step, LoadCheckedImage):
+                for prefix in self.data_prefix.values():
+                    open_shards(prefix, step.backend_args)
 
     def prepare_data(self, idx: int) -> Optional[dict]:
         """Run the pipeline on one sample.

@@ -85,9 +85,11 @@ def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
     """Draw a sample as its annotations have it."""
     import mmcv
 
+    from harmoclip_mm.datasets.shards import read_image
+
     info = dataset.get_data_info(index)
-    image = mmcv.imread(
-        info['img_path'],
+    image = mmcv.imfrombytes(
+        read_image(info['img_path']),
         flag='color_ignore_orientation',
         channel_order='rgb',
         backend='pillow',

@@ -14,6 +14,8 @@ from PIL import Image, UnidentifiedImageError
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import TRANSFORMS
 
+from ..shards import read_image
+
 __all__ = ['BadImageError', 'LoadCaptions', 'LoadCheckedImage']
 
 
@@ -32,7 +34,9 @@ class LoadCheckedImage(LoadImageFromFile):
     annotated for. Of one that is cut off, some versions of OpenCV decode the
     upper part; Pillow refuses it.
 
-    Required keys: ``img_path``; ``height`` and ``width`` (px) where known.
+    Required keys: ``img_path``, which may name an image in tars, see
+    :mod:`harmoclip_mm.datasets.shards`; ``height`` and ``width`` (px) where
+    known.
     Added keys: ``img`` (uint8 BGR (H, W, 3)), ``img_shape``, ``ori_shape``;
     of an image that was reduced ``scale_factor`` too.
 
@@ -83,7 +87,7 @@ class LoadCheckedImage(LoadImageFromFile):
         """
         path = results['img_path']
         try:
-            content = fileio.get(path, backend_args=self.backend_args)
+            content = read_image(path, self.backend_args)
         except OSError as error:
             raise BadImageError(
                 f'{path}: the image cannot be read '
