@@ -35,6 +35,8 @@ class BaseImageTextDataset(BaseDataset):
         *args: Arguments of :class:`mmengine.dataset.BaseDataset`.
         backend_args (dict, optional): File backend of the annotation file.
         max_refetch (int): Bad samples in a row before training gives up.
+        source (str): Name of the data in a mixture, by which the log tells
+            its share and losses. Defaults to none.
         **kwargs: Keyword arguments of :class:`mmengine.dataset.BaseDataset`.
     """
 
@@ -43,9 +45,11 @@ class BaseImageTextDataset(BaseDataset):
         *args,
         backend_args: Optional[dict] = None,
         max_refetch: int = 100,
+        source: str = '',
         **kwargs,
     ) -> None:
         self.backend_args = backend_args
+        self.source = source
         self.counters = SharedCounters(bad_images='bad images replaced')
         self._warned: Set[str] = set()
         self._last_error = 'the pipeline returned no sample'
@@ -76,7 +80,10 @@ class BaseImageTextDataset(BaseDataset):
             BadImageError: In ``test_mode``, naming the path and the remedy.
         """
         try:
-            return super().prepare_data(idx)
+            sample = self.get_data_info(idx)
+            if self.source:
+                sample['source'] = self.source
+            return self.pipeline(sample)
         except BadImageError as error:
             if self.test_mode:
                 raise

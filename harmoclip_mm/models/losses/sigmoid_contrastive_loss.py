@@ -12,6 +12,7 @@ from harmoclip_mm.registry import MODELS
 from ..utils import RowExchange, global_mean
 from . import info_nce
 from .contrastive_loss import ContrastiveLoss
+from .row_record import record_rows
 
 
 class _PairwiseSigmoid(torch.autograd.Function):
@@ -36,7 +37,7 @@ class _PairwiseSigmoid(torch.autograd.Function):
     ) -> Tensor:
         width = max(chunk_size, chunk_size**2 // max(len(left), 1))
         scaled = left * scale
-        total, grad_bias = torch.zeros_like(scale), torch.zeros_like(bias)
+        rows, grad_bias = left.new_zeros(len(left)), torch.zeros_like(bias)
         grad_scaled = torch.zeros_like(left)
         grad_right = torch.empty_like(right)
         for span in exchange.spans(info_nce.GATHER_SIZE):
@@ -52,7 +53,7 @@ class _PairwiseSigmoid(torch.autograd.Function):
                 # Logits that are the larger the more wrong they are.
                 sign = 1 - 2 * positive.to(left.dtype)
                 wrong = torch.addmm(bias, scaled, part.t()).mul_(sign)
-                total -= F.logsigmoid(-wrong).sum()
+                rows -= F.logsigmoid(-wrong).sum(1)
                 grad = wrong.sigmoid_().mul_(sign)
                 grad_bias += grad.sum()
                 grad_scaled.addmm_(grad, part)
@@ -62,7 +63,8 @@ class _PairwiseSigmoid(torch.autograd.Function):
         ctx.save_for_backward(
             grad_scaled.mul_(scale), grad_right, grad_scale, grad_bias
         )
-        return total
+        record_rows(rows)
+        return rows.sum()
 
     @staticmethod
     @once_differentiable
