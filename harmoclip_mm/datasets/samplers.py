@@ -33,16 +33,20 @@ class Mixture:
         counts (List[int]): Samples that an epoch has of each.
 
     Raises:
-        UsageError: If there is not one weight above 0 for each.
+        UsageError: If there is not one weight above 0 for each, or one of them
+            is empty.
     """
 
     def __init__(self, dataset: Any, weights: Sequence[float]) -> None:
         self.sizes = [len(each) for each in getattr(dataset, 'datasets', ())]
-        if len(weights) != len(self.sizes) or not all(w > 0 for w in weights):
+        if len(weights) != len(self.sizes) or not all(
+            number > 0 for number in (*weights, *self.sizes)
+        ):
             raise UsageError(
                 f'weights={list(weights)} of the sampler must be a number '
                 f'above 0 for each of the {len(self.sizes)} data sets of a '
-                f'ConcatDataset, and the data are a {type(dataset).__name__}'
+                'ConcatDataset, none of which is empty; the data are a '
+                f'{type(dataset).__name__}'
             )
         total = sum(self.sizes)
         wanted = np.multiply(weights, total / sum(weights))
@@ -64,12 +68,12 @@ class Mixture:
         """
         indices, passes, before = [], [], 0
         for source, (size, number) in enumerate(zip(self.sizes, self.counts)):
-            places = torch.arange(epoch * number, (epoch + 1) * number)
-            passes.append(places // max(size, 1))
-            for each in passes[-1].unique().tolist():
-                inside = places[passes[-1] == each] - each * size
+            start, stop = epoch * number, (epoch + 1) * number
+            for each in range(start // size, -(-stop // size)):
                 order = _permutation(size, seed, 0, source, each)
-                indices.append(before + order[inside])
+                part = order[max(start - each * size, 0) : stop - each * size]
+                indices.append(before + part)
+                passes.append(torch.full_like(part, each))
             before += size
         mixed = _permutation(before, seed, 1, epoch)
         return torch.cat(indices)[mixed], torch.cat(passes)[mixed]
