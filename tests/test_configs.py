@@ -127,10 +127,13 @@ def test_model_has_the_size_it_is_named_for(config, runner):
 
 def training_size(config: Config, model) -> tuple:
     """Height and width of the images that a config trains on."""
+    dataset = config.train_dataloader.dataset
+    while 'pipeline' not in dataset:  # SeededDataset
+        dataset = dataset.dataset
     (resize,) = (
         step
-        for step in config.train_dataloader.dataset.pipeline
-        if step.type == 'CLIPResize'
+        for step in dataset.pipeline
+        if step.type in ('CLIPResize', 'CaptionMosaic')
     )
     if 'map_cells' in resize:  # CLIPSelf's are larger than the crops
         return (resize.map_cells * model.backbone.patch_size,) * 2

@@ -1,11 +1,15 @@
 """What the documentation names exists, and its examples run."""
 
+import json
 import re
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.datasets import RegionPhraseDataset
@@ -32,7 +36,11 @@ def examples() -> dict:
     registries = (DATASETS, METRICS, MODELS, TRANSFORMS)
     before = [dict(registry.module_dict) for registry in registries]
     namespace = {}
-    pages = [*blocks(DOCS / 'add_data.md', 'python')]
+    pages = [
+        code
+        for code in blocks(DOCS / 'add_data.md', 'python')
+        if '.register_module()' in code
+    ]
     pages += [
         code
         for code in blocks(DOCS / 'add_a_method.md', 'python')
@@ -131,6 +139,57 @@ def test_example_of_a_data_set(examples, tiny_data):
     assert sample.gt_instances.labels.tolist() == [0, 1]
     assert sample.gt_instances.bboxes.tensor.tolist()[1] == [5, 5, 60, 40]
     assert sample.caption_ids.shape == (0, 77)
+
+
+def test_configs_of_data(tiny_data, tmp_path):
+    """Tars, and a mixture with them, as the page shows them."""
+    tars, mixture = (
+        code
+        for code in blocks(DOCS / 'add_data.md', 'python')
+        if '.register_module()' not in code
+    )
+    members = [tiny_data.image(f'{name}.jpg') for name in 'abcd']
+    for place, folder in enumerate(('coco', 'grit')):
+        root = tmp_path / 'data' / folder
+        (root / 'shards').mkdir(parents=True)
+        (root / 'annotations').mkdir()
+        (root / 'train2017').symlink_to(tiny_data.root / 'images')
+        lines = [
+            json.dumps(tiny_data.grounding(path.name, 'A dog.'))
+            for path in members[2 * place :]
+        ]
+        for name in ('phrases', 'annotations/phrases_train2017'):
+            (root / f'{name}.jsonl').write_text('\n'.join(lines))
+    for number in range(2):
+        shard = root / 'shards' / f'{number:05d}.tar'
+        with tarfile.open(shard, 'w') as tar:
+            tar.add(members[2 + number], members[2 + number].name)
+    few = [each.replace('00831', '00001') for each in (tars, mixture)]
+    few[1] = few[1].replace("'data/", f"'{tmp_path}/data/")
+    (tmp_path / 'mixture.py').write_text(
+        f"_base_ = '{ROOT}/configs/harmoclip_vitb16_coco.py'\n{few[1]}"
+    )
+    init_default_scope('harmoclip_mm')
+    config = load_config(str(tmp_path / 'mixture.py'))
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    assert [len(each) for each in dataset.datasets] == [4, 2]
+    samples = [dataset[index]['data_samples'] for index in range(6)]
+    assert [each.source for each in samples] == ['coco'] * 4 + ['grit'] * 2
+    assert samples[5].img_path.endswith('{00000..00001}.tar/d.jpg')
+    sampler = Runner.build_dataloader(
+        dict(
+            config.train_dataloader,
+            dataset=dataset,
+            num_workers=0,
+            persistent_workers=False,
+        ),
+        seed=0,
+    ).sampler
+    assert sampler.mixture.counts == [5, 1]  # 3 in 4 of 6 is 4.5
+    alone = {}
+    exec(few[0], alone)
+    alone = dict(alone['data'], data_root=str(root), pipeline=[])
+    assert len(DATASETS.build(alone)) == 2
 
 
 def test_example_of_a_transform(examples):

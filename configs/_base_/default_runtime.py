@@ -20,7 +20,13 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 randomness = dict(seed=0)
-log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
+log_processor = dict(
+    type='LogProcessor',
+    window_size=50,
+    by_epoch=True,
+    # share: of the data sets of a mixture
+    mean_pattern=r'.*(loss|share|time|data_time|grad_norm).*',
+)
 log_level = 'INFO'
 load_from = None
 resume = False

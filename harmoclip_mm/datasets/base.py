@@ -8,9 +8,13 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import exists
 from mmengine.logging import print_log
 
+from harmoclip_mm.errors import UsageError
+
 from .counters import SharedCounters
 from .seeding import seed_for_sample
-from .transforms.loading import BadImageError
+from .shards import open_shards
+from .transforms.clip_resize import CLIPResize
+from .transforms.loading import BadImageError, LoadCheckedImage
 
 __all__ = ['BaseImageTextDataset']
 
@@ -31,6 +35,8 @@ class BaseImageTextDataset(BaseDataset):
         *args: Arguments of :class:`mmengine.dataset.BaseDataset`.
         backend_args (dict, optional): File backend of the annotation file.
         max_refetch (int): Bad samples in a row before training gives up.
+        source (str): Name of the data in a mixture, by which the log tells
+            its share and losses. Defaults to none.
         **kwargs: Keyword arguments of :class:`mmengine.dataset.BaseDataset`.
     """
 
@@ -39,13 +45,26 @@ class BaseImageTextDataset(BaseDataset):
         *args,
         backend_args: Optional[dict] = None,
         max_refetch: int = 100,
+        source: str = '',
         **kwargs,
     ) -> None:
         self.backend_args = backend_args
+        self.source = source
         self.counters = SharedCounters(bad_images='bad images replaced')
         self._warned: Set[str] = set()
         self._last_error = 'the pipeline returned no sample'
         super().__init__(*args, max_refetch=max_refetch, **kwargs)
+        self._say_least_size()
+
+    def full_init(self) -> None:
+        """Load the annotations, and open the tars where images are in tars."""
+        if self._fully_initialized:
+            return
+        super().full_init()
+        for step in self.pipeline.transforms:
+            if isinstance(step, LoadCheckedImage):
+                for prefix in self.data_prefix.values():
+                    open_shards(prefix, step.backend_args)
 
     def prepare_data(self, idx: int) -> Optional[dict]:
         """Run the pipeline on one sample.
@@ -61,7 +80,10 @@ class BaseImageTextDataset(BaseDataset):
             BadImageError: In ``test_mode``, naming the path and the remedy.
         """
         try:
-            return super().prepare_data(idx)
+            sample = self.get_data_info(idx)
+            if self.source:
+                sample['source'] = self.source
+            return self.pipeline(sample)
         except BadImageError as error:
             if self.test_mode:
                 raise
@@ -101,6 +123,20 @@ class BaseImageTextDataset(BaseDataset):
             f'the last one: {self._last_error}. Check data_root='
             f'{self.data_root!r} and data_prefix={dict(self.data_prefix)!r}'
         )
+
+    def _say_least_size(self) -> None:
+        """Tell a loader that reduces images what they become later on."""
+        steps = self.pipeline.transforms
+        sizes = [step.size for step in steps if isinstance(step, CLIPResize)]
+        for step in steps:
+            if isinstance(step, LoadCheckedImage) and step.reduced:
+                if not sizes:
+                    raise UsageError(
+                        'LoadCheckedImage(reduced=True) reduces images as far '
+                        'as a CLIPResize behind it allows, and this pipeline '
+                        'has none: add one, or set reduced=False'
+                    )
+                step.least_size = sizes[0]
 
     def _require_ann_file(
         self,

@@ -5,26 +5,20 @@ when a sample needs it. So a million lines open at once, and no process holds
 them.
 """
 
-import hashlib
 import io
 import os
 import os.path as osp
 import struct
 import tempfile
-import time
-import uuid
 from collections import Counter
-from pathlib import Path
 from typing import Dict, Optional
 
 import mmengine.fileio as fileio
 import numpy as np
-from filelock import FileLock
 from mmengine.fileio import LocalBackend
-from mmengine.logging import print_log
 from rich import progress
-from rich.console import Console
 
+from .kept_index import CONSOLE, QUIET, file_state, open_index
 from .odvg import parse_odvg_line
 
 __all__ = ['OdvgFile']
@@ -42,17 +36,15 @@ ROW_DTYPE = np.dtype(
         ('dropped', '<u4'),  # boxes of which nothing was left
     ]
 )
-_QUIET = 16 << 20  # bytes that are indexed without a progress bar
 
 
 class OdvgFile:
     """An ODVG file whose lines are read and parsed when asked for.
 
     The file stays open and is read in place; forked workers share it. The
-    index of a local file lies beside it, or in the user's cache
-    (``$XDG_CACHE_HOME`` or ``~/.cache``) where that is read-only, or in memory
-    where both are. A file of another backend is fetched to a temporary one
-    and indexed at each start, and again in each spawned worker.
+    index of a local file is kept, see :func:`open_index`. A file of another
+    backend is fetched to a temporary one and indexed at each start, and again
+    in each spawned worker.
 
     Args:
         path (str): The jsonl file.
@@ -83,12 +75,16 @@ class OdvgFile:
             self._file = tempfile.NamedTemporaryFile()  # noqa: SIM115
             self._file.write(backend.get(self.path))
             self._file.flush()
-        stat = os.fstat(self._file.fileno())
-        self._state = stat.st_size, is_local and stat.st_mtime_ns
+        state = file_state([self._file.fileno()])
+        self._state = state.tolist() if is_local else state[0, 0]
+
+        def build() -> np.ndarray:
+            return _index_lines(self._file.name, self.path)
+
         if is_local:
-            self.rows = _open_index(self.path)
+            self.rows = open_index(self.path, state, ROW_DTYPE, build, 'lines')
         else:
-            self.rows = _index_lines(self._file.name, self.path)
+            self.rows = build()
 
     def read(self, row: int) -> dict:
         """Read one line.
@@ -120,53 +116,6 @@ class OdvgFile:
             )
 
 
-def _open_index(path: str) -> np.ndarray:
-    """Map the index of a local file; make it if there is none or a stale one.
-    It lies beside the file, or in the user's cache where that is read-only,
-    and has the file's time. Of several processes that start at once on a
-    machine one makes it."""
-    key = hashlib.sha256(path.encode()).hexdigest()[:16]
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
-    name = f'{osp.basename(path)}.{key}.index'
-    places = Path(f'{path}.index'), cache / 'harmoclip_mm' / 'indices' / name
-    changed = os.stat(path).st_mtime_ns
-    lock = f'harmoclip_mm.{os.geteuid()}.{key}.lock'
-    with FileLock(osp.join(tempfile.gettempdir(), lock)):
-        for place in places:
-            try:
-                index = np.load(place, mmap_mode='r')
-                is_fresh = os.stat(place).st_mtime_ns == changed and _ends_at(
-                    path, index
-                )
-            except (OSError, ValueError):  # none, or no array
-                continue
-            if is_fresh and index.dtype == ROW_DTYPE:
-                return index
-        begin, index = time.perf_counter(), _index_lines(path, path)
-        for place in places:
-            try:
-                _save(index, place, changed)
-                index = np.load(place, mmap_mode='r')  # shared memory
-                where = f'kept in {place}'
-                break
-            except OSError as error:
-                where = f'not kept for the next start ({error})'
-    print_log(
-        f'Indexed {len(index)} lines of {path} in '
-        f'{time.perf_counter() - begin:.1f} s; {where}',
-        logger='current',
-    )
-    return index
-
-
-def _ends_at(path: str, index: np.ndarray) -> bool:
-    """Whether nothing follows the last line of an index in its file."""
-    end = sum(index[-1].tolist()[:2]) if len(index) else 0
-    with open(path, 'rb') as file:
-        file.seek(end)
-        return os.stat(path).st_size >= end and not file.read(4096).strip()
-
-
 def _index_lines(path: str, name: str) -> np.ndarray:
     """Read every line once, check it and note where it lies."""
     images: Dict[str, int] = {}  # name -> ordinal
@@ -175,8 +124,8 @@ def _index_lines(path: str, name: str) -> np.ndarray:
         path,
         'rb',
         description=f'Indexing {osp.basename(name)}',
-        console=Console(stderr=True),
-        disable=osp.getsize(path) < _QUIET,
+        console=CONSOLE,
+        disable=osp.getsize(path) < QUIET,
     ) as file:
         for number, line in enumerate(io.BufferedReader(file), 1):
             if line.strip():
@@ -191,16 +140,3 @@ def _index_lines(path: str, name: str) -> np.ndarray:
                 )
             start += len(line)
     return np.frombuffer(rows, dtype=ROW_DTYPE)
-
-
-def _save(index: np.ndarray, place: Path, changed: int) -> None:
-    """Write an index so that it appears whole or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f'{place.name}.{uuid.uuid4().hex}')
-    try:
-        with open(part, 'wb') as file:
-            np.save(file, index)
-        os.utime(part, ns=(changed, changed))
-        os.replace(part, place)
-    finally:
-        part.unlink(missing_ok=True)

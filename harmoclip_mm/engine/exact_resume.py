@@ -143,9 +143,9 @@ class ExactResumeHook(Hook):
             return
         now, batches = _data_order(runner), saved['batches']
         changed = '; '.join(
-            f'{name.replace("_", " ")} {saved[name]} then, {now[name]} now'
-            for name in ('data_set_size', 'global_batch')
-            if saved[name] != now[name]
+            f'{name.replace("_", " ")} {saved.get(name)} then, {now[name]} now'
+            for name in ('data_set_size', 'global_batch', 'shares')
+            if saved.get(name) != now[name]  # older checkpoints have no shares
         )
         epochs = isinstance(runner.train_loop, ResumableEpochTrainLoop)
         finished = batches >= saved['iters_per_epoch']
@@ -218,7 +218,9 @@ def _data_order(runner: Runner) -> Dict[str, Any]:
     """What the order of the data depends on."""
     loader = runner.train_dataloader
     batch_size = getattr(loader.batch_sampler, 'batch_size', 1)
+    mixture = _sampler(loader).mixture
     return dict(
+        shares=mixture and mixture.counts,
         seed=_sampler(loader).seed,
         data_set_size=len(loader.dataset),
         global_batch=batch_size * get_world_size(),

@@ -20,6 +20,7 @@ METHODS = {
     'regionclip': 'baselines/regionclip_vitb16_8xb32-10e_coco.py',
     'clipself': 'baselines/clipself_vitb16_8xb2-6e_coco.py',
     'fineclip': 'baselines/fineclip_vitb16_8xb32-10e_coco.py',
+    'clim': 'baselines/clim_vitb16_8xb32-10e_coco.py',
     'harmoclip': 'harmoclip_vitb16_coco.py',
 }
 STEPS = int(os.environ.get('HARMOCLIP_PHOTO_STEPS', 3))

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harmoclip_mm.datasets import odvg_file
+from harmoclip_mm.datasets import kept_index, odvg_file
 from harmoclip_mm.datasets.odvg_file import OdvgFile
+from harmoclip_mm.errors import DataError
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +70,19 @@ def test_a_last_line_without_an_end_is_read(tmp_path):
     path = tmp_path / 'odvg.jsonl'
     path.write_bytes(line_of('a') + b'\n' + line_of('b'))
     assert OdvgFile(str(path)).rows['size'][1] == len(line_of('b'))
+
+
+def test_lines_as_windows_writes_them(tmp_path):
+    """A byte order mark and CRLF are no part of a line."""
+    path = tmp_path / 'odvg.jsonl'
+    lines = [b'\xef\xbb\xbf' + line_of('a', BOX), b'', line_of('b'), b'']
+    path.write_bytes(b'\r\n'.join(lines))
+    file = OdvgFile(str(path))
+    assert file.rows['line'].tolist() == [1, 3]
+    assert [file.read(row)['filename'] for row in (0, 1)] == ['a', 'b']
+    path.write_text('{"filename": "a"}', encoding='utf-16')
+    with pytest.raises(DataError, match=r'odvg\.jsonl:1: '):
+        OdvgFile(str(path))
 
 
 def test_the_second_opening_maps_and_parses_nothing(tmp_path, monkeypatch):
@@ -221,7 +235,7 @@ def test_where_nothing_is_writable_the_index_stays_in_memory(
     monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
     logger = logging.getLogger('index')
     monkeypatch.setattr(
-        odvg_file,
+        kept_index,
         'print_log',
         lambda text, **_: logger.warning(text),
     )
@@ -237,13 +251,13 @@ def test_a_full_disk_costs_the_index_and_nothing_else(
     path = write(tmp_path, line_of('a', BOX))
     logger = logging.getLogger('index')
     monkeypatch.setattr(
-        odvg_file, 'print_log', lambda text, **_: logger.warning(text)
+        kept_index, 'print_log', lambda text, **_: logger.warning(text)
     )
 
     def full(file, index):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(odvg_file.np, 'save', full)
+    monkeypatch.setattr(kept_index.np, 'save', full)
     assert len(OdvgFile(path).rows) == 1
     assert 'No space left on device' in caplog.text
     assert [p.name for p in tmp_path.rglob('*.*')] == ['odvg.jsonl']

@@ -6,10 +6,12 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from harmoclip_mm.datasets import RegionPhraseDataset
 from harmoclip_mm.datasets.transforms import BadImageError
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import DATASETS
 
 PIPELINE = [
@@ -72,6 +74,40 @@ def test_sample_contract(build, tiny_data):
     assert sample.ori_shape == (48, 64) and sample.img_shape == (32, 32)
     assert sample.text == 'A dog.' and sample.phrases == info['phrases']
     assert sample.caption_ids.shape == (1, 77)
+
+
+def test_boxes_of_a_reduced_photo_are_those_of_the_whole_one(build, tiny_data):
+    """The loader knows from the pipeline how far it may go."""
+    path = tiny_data.root / 'images' / 'a.jpg'
+    shades = np.add.outer(np.arange(480), np.arange(640)) // 5
+    Image.fromarray(shades.astype(np.uint8)).save(path, quality=95)
+    dog = {**DOG, 'bbox': [100, 60, 500, 400]}
+    size = {'width': 640, 'height': 480}
+    line = tiny_data.grounding('a.jpg', 'A dog.', dog, **size)
+
+    def load(reduced, **resize):
+        load = {'type': 'LoadCheckedImage', 'reduced': reduced}
+        steps = [load, PIPELINE[1]]
+        if resize:
+            steps.append({'type': 'CLIPResize', 'clip': 'ViT-B-16', **resize})
+        return build(line, pipeline=[*steps, PIPELINE[-1]])
+
+    packed = {}
+    for reduced in (False, True):
+        dataset = load(reduced, mode='longest', size=(96, 160))
+        loaded = dataset.pipeline.transforms[0](dataset.get_data_info(0))
+        assert loaded['img_shape'] == ((120, 160) if reduced else (480, 640))
+        packed[reduced] = dataset[0]
+    whole, half = (packed[key]['data_samples'] for key in (False, True))
+    boxes = [each.gt_instances.bboxes.tensor for each in (whole, half)]
+    assert torch.allclose(*boxes) and boxes[0].tolist() == [[20, 12, 100, 80]]
+    for key in ('ori_shape', 'img_shape', 'scale_factor'):
+        assert getattr(whole, key) == getattr(half, key)
+    assert whole.scale_factor == (0.2, 0.2)
+    pixels = [packed[key]['inputs'].int() for key in (False, True)]
+    assert (pixels[0] - pixels[1]).abs().max() <= 4
+    with pytest.raises(UsageError, match=r'CLIPResize .*reduced=False'):
+        load(True)
 
 
 def test_it_is_in_the_registry(tiny_data):

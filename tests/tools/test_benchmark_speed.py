@@ -207,8 +207,10 @@ def test_a_synthetic_file_is_indexed_opened_and_read(bench, tmp_path, capsys):
     folder = tmp_path / 'big'
     found = bench(
         *('data', '--lines', 500, '--reads', 50, '--workers', 2),
-        *('--folder', folder),
+        *('--folder', folder, '--tars', 3),
     )['file']
+    assert 0 <= 1e6 * found['tars_index_mb'] - 500 * 20 < 4096
+    assert 0 < found['tars_open_s'] < found['tars_build_s']
     assert found['lines'] == 500 and found['workers'] == 2
     assert 0 <= 1e6 * found['index_mb'] - 500 * 36 < 4096  # and a header
     assert 0 < found['open_s'] < found['build_s']

@@ -61,12 +61,15 @@ def speed_data(option: Callable[..., Any]) -> None:
 
     --lines N writes an ODVG file of N synthetic lines, and measures how
     long it takes to index and to open, and what random access costs worker
-    processes. --config measures each transform of a config's pipeline on
-    its own images, or on --photos N that are made up, the way of a batch
-    from a worker to the main process, and the data loader as a whole.
+    processes. --tars puts an image of 1 px for each line, and its caption,
+    into so many tars, and workers read images too. --config measures each
+    transform of a config's pipeline on its own images, or on --photos N that
+    are made up, the way of a batch from a worker to the main process, and
+    the data loader as a whole.
     """
     option('lines', 0, 'lines of an ODVG file to write and read', 0)
-    option('folder', '', 'where to write it, 0.5 GB a million lines')
+    option('tars', 0, 'tars with an image of each line, 2 GB a million', 0)
+    option('folder', '', 'where to write them, 0.5 GB a million lines')
     option('reads', 20000, 'lines that each worker reads at random')
     option('workers', 4, 'processes that read the file, or load images')
     option('config', '', 'config of the pipeline to measure')

@@ -102,8 +102,10 @@ def load_image(info: Mapping[str, Any]) -> np.ndarray:
     """The image of a sample as it is stored, RGB uint8 (H, W, 3)."""
     import mmcv
 
-    return mmcv.imread(
-        info['img_path'],
+    from harmoclip_mm.datasets.shards import read_image
+
+    return mmcv.imfrombytes(
+        read_image(info['img_path']),
         flag='color_ignore_orientation',
         channel_order='rgb',
         backend='pillow',

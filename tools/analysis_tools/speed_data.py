@@ -2,11 +2,13 @@
 
 import argparse
 import copy
+import io
 import json
 import multiprocessing
 import os
 import re
 import statistics
+import tarfile
 import tempfile
 import time
 from functools import partial
@@ -21,11 +23,13 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import FUNCTIONS, init_default_scope
 from mmengine.runner import Runner
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.datasets import RegionPhraseDataset
+from harmoclip_mm.datasets.shards import TarShards, read_image
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import DATASETS
 
@@ -100,6 +104,44 @@ def write_photos(folder: Path, count: int, regions: int) -> Dict[str, Any]:
     return dict(root, ann_file='photos.jsonl')
 
 
+def write_tars(folder: Path, images: int, tars: int) -> str:
+    """Writes an image of 1 px and a caption for each line to tars, in order.
+
+    Returns:
+        str: Pattern of the tars.
+    """
+    image = io.BytesIO()
+    Image.new('L', (1, 1)).save(image, 'JPEG')
+    contents = {'jpg': image.getvalue(), 'txt': b'A caption of a photo.'}
+    (folder / 'tars').mkdir()
+    for tar in in_turn(range(tars), 'Writing tars', tars):
+        with open(folder / 'tars' / f'{tar:05d}.tar', 'wb') as file:
+            for number in range(
+                tar * images // tars, (tar + 1) * images // tars
+            ):
+                for end, content in contents.items():
+                    header = tarfile.TarInfo(f'{number:09d}.{end}')
+                    header.size = len(content)
+                    file.write(header.tobuf(tarfile.USTAR_FORMAT))
+                    file.write(content + bytes(-len(content) % 512))
+            file.write(bytes(1024))
+    return f'{folder}/tars/{{00000..{tars - 1:05d}}}.tar'
+
+
+def measure_tars(pattern: str) -> Dict[str, float]:
+    """Index and open tars."""
+    build, cpu = partial(TarShards, pattern), time.process_time()
+    build_s = seconds_of(build)
+    cpu = time.process_time() - cpu
+    index = Path(f'{pattern}.index').stat().st_size / MB
+    return dict(
+        tars_index_mb=index,
+        tars_build_s=build_s,
+        tars_build_cpu_s=cpu,
+        tars_open_s=seconds_of(build),
+    )
+
+
 def seconds_of(function: Callable[[], Any]) -> float:
     """Seconds of a call, with the work that it queues on a GPU."""
     if torch.cuda.is_available():
@@ -133,7 +175,9 @@ def read_at_random(dataset, reads: int, seed: int, barrier, queue) -> None:
     indices = np.random.default_rng(seed).integers(len(dataset), size=reads)
     before, begin = memory_mb(), time.thread_time()
     for index in indices.tolist():
-        dataset.get_data_info(index)
+        sample = dataset.get_data_info(index)
+        if dataset.data_prefix['img']:  # of the tars
+            read_image(sample['img_path'])
     took = time.thread_time() - begin
     barrier.wait()  # memory is shared as long as all workers live
     found = memory_mb()
@@ -143,12 +187,20 @@ def read_at_random(dataset, reads: int, seed: int, barrier, queue) -> None:
 
 
 def measure_file(args: argparse.Namespace, folder: Path) -> Dict[str, float]:
-    """Index, open and read a synthetic file."""
+    """Index, open and read a synthetic file, and tars."""
     path = folder / 'lines.jsonl'
     with open(path, 'w') as file:
-        lines = make_lines(args.lines)
+        lines = make_lines(args.lines, lines_an_image=1 if args.tars else 2)
         file.writelines(in_turn(lines, 'Writing lines', args.lines))
-    build = partial(RegionPhraseDataset, ann_file=str(path))
+    build, tars = partial(RegionPhraseDataset, ann_file=str(path)), {}
+    if args.tars:
+        pattern = write_tars(folder, args.lines, args.tars)
+        tars = measure_tars(pattern)
+        build = partial(
+            build,
+            data_prefix=dict(img=pattern),
+            pipeline=[dict(type='harmoclip_mm.LoadCheckedImage')],
+        )
     cpu = time.process_time()
     build_s = seconds_of(build)
     cpu = time.process_time() - cpu
@@ -172,6 +224,7 @@ def measure_file(args: argparse.Namespace, folder: Path) -> Dict[str, float]:
         open_s=open_s,
         read_us=1e6 * statistics.median(times),
         workers=args.workers,
+        **tars,
         **{
             f'worker_{kind}_mb': max(each[kind] for each in memories)
             for kind in memories[0]

@@ -7,7 +7,8 @@ phrases_file = '{{$COCO_PHRASES:annotations/phrases_train2017.jsonl}}'
 max_regions = 20
 
 train_pipeline = [
-    dict(type='LoadCheckedImage'),
+    # reduced=False decodes JPEGs at their full size
+    dict(type='LoadCheckedImage', reduced=True),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='TextAwareRandomFlip', prob=0.5),
     dict(type='CLIPResize', clip=None),

@@ -1,6 +1,7 @@
 """Transforms of images with regions and texts."""
 
 from .candidates import LoadCandidateBoxes, TokenizeCandidates
+from .caption_mosaic import CaptionMosaic
 from .clip_resize import CLIPResize
 from .flip import TextAwareRandomFlip
 from .formatting import PackRegionTextInputs
@@ -13,6 +14,7 @@ from .tokenize import TokenizeRegionText
 __all__ = [
     'BadImageError',
     'CLIPResize',
+    'CaptionMosaic',
     'FilterRegions',
     'LoadCandidateBoxes',
     'LoadCaptions',

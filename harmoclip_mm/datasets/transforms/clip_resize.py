@@ -21,7 +21,8 @@ class CLIPResize(BaseTransform):
     Boxes, masks and segmentation maps follow as in mmdet's ``Resize``. An
     image of the right size is left as it is.
 
-    Required key: ``img``.
+    Required key: ``img``; ``scale_factor`` where the image was resized before,
+    which becomes that of both together.
     Modified and added keys: those of mmdet's ``Resize``, and ``pad_shape``
     where the mode pads or crops.
 
@@ -94,12 +95,15 @@ class CLIPResize(BaseTransform):
                 "boxes do not follow: use mode='squash' or 'longest'"
             )
         height, width = self._resized(shape, mode)
+        before = results.get('scale_factor', (1.0, 1.0))
         results = Resize(
             scale=(width, height),
             keep_ratio=False,
             backend='pillow',
             interpolation=self.spec.interpolation,
         )(results)
+        ratios = zip(before, results['scale_factor'])
+        results['scale_factor'] = tuple(x * y for x, y in ratios)
         if mode == 'shortest':
             return CenterCrop(self.size[::-1])(results)
         if (height, width) == self.size:

@@ -42,6 +42,7 @@ class PackRegionTextInputs(PackDetInputs):
             'text',
             'captions',
             'phrases',
+            'source',
         ),
     ) -> None:
         super().__init__(meta_keys=meta_keys)

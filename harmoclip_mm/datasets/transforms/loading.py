@@ -1,16 +1,20 @@
 """Loading of images, with errors that say what to do, and of captions."""
 
+import io
 import os.path as osp
 from functools import lru_cache
 from typing import Any, Dict, List, Optional, Tuple
 
 import mmcv
 import mmengine.fileio as fileio
+import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import TRANSFORMS
+
+from ..shards import read_image
 
 __all__ = ['BadImageError', 'LoadCaptions', 'LoadCheckedImage']
 
@@ -30,24 +34,47 @@ class LoadCheckedImage(LoadImageFromFile):
     annotated for. Of one that is cut off, some versions of OpenCV decode the
     upper part; Pillow refuses it.
 
-    Required keys: ``img_path``; ``height`` and ``width`` (px) where known.
-    Added keys: ``img`` (uint8 BGR (H, W, 3)), ``img_shape``, ``ori_shape``.
+    Required keys: ``img_path``, which may name an image in tars, see
+    :mod:`harmoclip_mm.datasets.shards`; ``height`` and ``width`` (px) where
+    known.
+    Added keys: ``img`` (uint8 BGR (H, W, 3)), ``img_shape``, ``ori_shape``;
+    of an image that was reduced ``scale_factor`` too.
 
     Args:
         color_type (str): As in mmcv. Defaults to
             ``'color_ignore_orientation'``.
+        reduced (bool): Decode JPEGs at the smallest scale of 1, 1/2, 1/4 and
+            1/8, which libjpeg decodes without computing the rest, that leaves
+            both sides at least as long as the ``CLIPResize`` of the pipeline
+            makes them. The boxes of ``instances`` follow. Our data sets say
+            how long that is; between the two transforms nothing may measure
+            pixels. Defaults to False.
         **kwargs: Other arguments of mmcv's.
+
+    Attributes:
+        least_size (Tuple[int, int], optional): Height and width in px that a
+            reduced image keeps at least; None decodes all of it.
 
     Raises:
         BadImageError: For an image that cannot be used.
+        ValueError: If ``reduced`` meets another ``color_type``.
     """
 
     def __init__(
-        self, color_type: str = 'color_ignore_orientation', **kwargs: Any
+        self,
+        color_type: str = 'color_ignore_orientation',
+        reduced: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             color_type=color_type, imdecode_backend='pillow', **kwargs
         )
+        if reduced and color_type != 'color_ignore_orientation':
+            raise ValueError(
+                f'reduced=True decodes no images of color_type={color_type!r}'
+            )
+        self.reduced = reduced
+        self.least_size: Optional[Tuple[int, int]] = None
 
     def transform(self, results: dict) -> dict:
         """Load the image.
@@ -60,7 +87,7 @@ class LoadCheckedImage(LoadImageFromFile):
         """
         path = results['img_path']
         try:
-            content = fileio.get(path, backend_args=self.backend_args)
+            content = read_image(path, self.backend_args)
         except OSError as error:
             raise BadImageError(
                 f'{path}: the image cannot be read '
@@ -68,7 +95,7 @@ class LoadCheckedImage(LoadImageFromFile):
                 'data_prefix, or delete its lines from the annotations'
             ) from error
         try:
-            img = mmcv.imfrombytes(content, self.color_type, backend='pillow')
+            img, shape = self._decode(content)
         except Exception as error:  # each decoder has its own exceptions
             unknown = isinstance(error, UnidentifiedImageError)
             reason = 'unknown format' if unknown else error
@@ -82,16 +109,31 @@ class LoadCheckedImage(LoadImageFromFile):
         if not img.flags.c_contiguous:
             img = mmcv.rgb2bgr(img[..., ::-1])  # faster than NumPy
         results['img'] = img
-        results['img_shape'] = results['img'].shape[:2]
-        results['ori_shape'] = results['img_shape']
+        results['img_shape'] = img.shape[:2]
+        results['ori_shape'] = shape
         self._check_size(results)
+        if img.shape[:2] != shape:
+            _scale_boxes(results)
         if self.to_float32:
             results['img'] = results['img'].astype('float32')
         return results
 
+    def _decode(self, content: bytes) -> Tuple[np.ndarray, Tuple[int, int]]:
+        """Pixels, and height and width of the image as it is stored."""
+        if self.least_size is not None:
+            image = Image.open(io.BytesIO(content))
+            width, height = image.size
+            image.draft(None, self.least_size[::-1])  # of JPEGs alone
+            if image.size != (width, height):
+                if image.mode != 'RGB':
+                    image = image.convert('RGB')
+                return mmcv.rgb2bgr(np.asarray(image)), (height, width)
+        img = mmcv.imfrombytes(content, self.color_type, backend='pillow')
+        return img, img.shape[:2]
+
     @staticmethod
     def _check_size(results: dict) -> None:
-        height, width = results['img_shape']
+        height, width = results['ori_shape']
         annotated = (
             results.get('height', height),
             results.get('width', width),
@@ -103,6 +145,18 @@ class LoadCheckedImage(LoadImageFromFile):
                 'px, so its boxes would be wrong. Use the original image, or '
                 "color_type='color' if its EXIF data turns it as annotated"
             )
+
+
+def _scale_boxes(results: dict) -> None:
+    """Let annotated boxes follow an image that was reduced."""
+    sides = zip(results['img_shape'], results['ori_shape'])
+    vertical, horizontal = (side / whole for side, whole in sides)
+    results['scale_factor'] = ratios = horizontal, vertical
+    if 'instances' in results:
+        results['instances'] = [
+            dict(each, bbox=[x * y for x, y in zip(each['bbox'], 2 * ratios)])
+            for each in results['instances']
+        ]
 
 
 @TRANSFORMS.register_module()

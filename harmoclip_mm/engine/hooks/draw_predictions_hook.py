@@ -5,12 +5,12 @@ from collections import Counter
 from typing import Any, Optional, Sequence
 
 import mmcv
-import mmengine.fileio as fileio
 from mmcv.transforms import LoadImageFromFile
 from mmdet.structures import DetDataSample
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from harmoclip_mm.datasets.shards import read_image
 from harmoclip_mm.registry import HOOKS
 
 __all__ = ['DrawPredictionsHook']
@@ -60,7 +60,7 @@ class DrawPredictionsHook(Hook):
         """
         flag = _color_type(runner.test_dataloader.dataset)
         for sample in outputs:
-            content = fileio.get(sample.img_path, self.backend_args)
+            content = read_image(sample.img_path, self.backend_args)
             image = mmcv.imfrombytes(content, flag=flag, channel_order='rgb')
             name = osp.basename(sample.img_path)
             self._written[name] += 1

@@ -13,6 +13,7 @@ from harmoclip_mm.registry import MODELS
 
 from ..checkpoints import init_from_checkpoint, pretrained_cfg
 from ..layers import LogitScale
+from ..losses.row_record import recorded_rows
 from ..predictors import VisualFeatures
 from ..towers import CLIPName
 from ..utils import (
@@ -25,6 +26,7 @@ from .freezing import freeze
 from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
 from .phrase_features import phrase_features, text_facts
+from .source_log import log_sources
 
 # Fields of CLIPFeatures by what they are made of.
 CROP_FEATURES = {'crops', 'online_crops', 'teacher_crops'}
@@ -250,9 +252,11 @@ class HarmoCLIP(BaseModel):
             self._needs,
             self.micro_batch_size or len(inputs),
         )
-        losses = {}
-        for head in self.heads.values():
-            losses.update(head.loss(features))
+        losses, rows = {}, {}
+        for name, head in self.heads.items():
+            with recorded_rows() as rows[name]:
+                losses.update(head.loss(features))
+        log_sources(data_samples, self.heads, rows)
         return losses
 
     def extract_features(

@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..utils import RowExchange, global_mean
+from .row_record import record_rows
 
 # Most keys of all ranks held at once: 64 MiB of 512 float32 each. Small enough
 # to be no burden, large enough that collectives are few.
@@ -89,7 +90,9 @@ class _InfoNCE(torch.autograd.Function):
         ctx.save_for_backward(
             queries, keys, scale, query_groups, key_groups, log_sum, target
         )
-        return log_sum - positive_sum * target
+        rows = log_sum - positive_sum * target
+        record_rows(rows[:, 0])
+        return rows
 
     @staticmethod
     @once_differentiable

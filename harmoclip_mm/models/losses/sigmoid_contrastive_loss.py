@@ -12,6 +12,7 @@ from harmoclip_mm.registry import MODELS
 from ..utils import RowExchange, global_mean
 from . import info_nce
 from .contrastive_loss import ContrastiveLoss
+from .row_record import record_rows
 
 
 class _PairwiseSigmoid(torch.autograd.Function):
@@ -38,7 +39,7 @@ class _PairwiseSigmoid(torch.autograd.Function):
     ) -> Tensor:
         width = max(chunk_size, chunk_size**2 // max(len(left), 1))
         scaled = left * scale
-        total, grad_bias = torch.zeros_like(scale), torch.zeros_like(bias)
+        rows, grad_bias = left.new_zeros(len(left)), torch.zeros_like(bias)
         grad_scaled = torch.zeros_like(left)
         grad_right = torch.empty_like(right)
         for span in exchange.spans(info_nce.GATHER_SIZE):
@@ -63,7 +64,7 @@ class _PairwiseSigmoid(torch.autograd.Function):
                     pair_weights = left_weights[:, None] * part_weights
                     losses.mul_(pair_weights)
                     sign.mul_(pair_weights)
-                total -= losses.sum()
+                rows -= losses.sum(1)
                 grad = wrong.sigmoid_().mul_(sign)
                 grad_bias += grad.sum()
                 grad_scaled.addmm_(grad, part)
@@ -73,7 +74,8 @@ class _PairwiseSigmoid(torch.autograd.Function):
         ctx.save_for_backward(
             grad_scaled.mul_(scale), grad_right, grad_scale, grad_bias
         )
-        return total
+        record_rows(rows)
+        return rows.sum()
 
     @staticmethod
     @once_differentiable

@@ -71,6 +71,75 @@ def test_a_photo_that_exif_data_turns(tiny_data):
     assert load(dict(sample))['img_shape'] == (64, 48)
 
 
+@pytest.fixture
+def shaded(tmp_path):
+    """A smooth picture of 640 x 480 px, in the format of its name."""
+
+    def write(name, mode='RGB'):
+        rows, columns = np.mgrid[0:480, 0:640]
+        pixels = np.stack([rows // 2, columns // 3, (rows + columns) // 5], -1)
+        image = Image.fromarray(pixels.astype(np.uint8)).convert(mode)
+        image.save(tmp_path / name, quality=95)
+        return str(tmp_path / name)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    'least, shape',
+    [
+        ((224, 224), (240, 320)),
+        ((240, 320), (240, 320)),
+        ((241, 224), (480, 640)),
+        ((100, 160), (120, 160)),
+        ((10, 10), (60, 80)),
+    ],
+)
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_suffices(
+    shaded, least, shape, mode
+):
+    sample = {
+        'img_path': shaded('a.jpg', mode),
+        'height': 480,
+        'width': 640,
+        'instances': [{'bbox': [64, 48, 320, 240], 'bbox_label': 3}],
+    }
+    full = LoadCheckedImage()(dict(sample))['img']
+    load = LoadCheckedImage(reduced=True)
+    load.least_size = least
+    results = load(dict(sample))
+    assert results['img'].shape == (*shape, 3)
+    assert results['img_shape'] == shape
+    assert results['ori_shape'] == (480, 640)
+    ratio = shape[0] / 480
+    box = np.multiply([64, 48, 320, 240], ratio).tolist()
+    assert results['instances'] == [{'bbox': box, 'bbox_label': 3}]
+    if ratio < 1:
+        assert results['scale_factor'] == (ratio, ratio)
+    # the same picture, in the same order of channels
+    small = cv2.resize(full, shape[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(small.astype(int) - results['img']).max() <= 4
+
+
+def test_what_cannot_be_reduced_is_decoded_whole(shaded, tiny_data):
+    load = LoadCheckedImage(reduced=True)
+    load.least_size = 32, 32
+    for path in (shaded('a.png'), str(tiny_data.image('b.jpg', 63, 63))):
+        results = load({'img_path': path})
+        assert np.array_equal(
+            results['img'], LoadCheckedImage()({'img_path': path})['img']
+        )
+        assert 'scale_factor' not in results
+    with pytest.raises(ValueError, match=r'reduced=True .*grayscale'):
+        LoadCheckedImage(reduced=True, color_type='grayscale')
+    path = shaded('cut.jpg')
+    with open(path, 'rb+') as file:
+        file.truncate(9000)
+    with pytest.raises(BadImageError, match=r'cut\.jpg.*cannot be decoded'):
+        load({'img_path': path})
+
+
 def test_the_error_travels_between_processes():
     error = pickle.loads(pickle.dumps(BadImageError('a.jpg: missing')))
     assert isinstance(error, BadImageError) and 'a.jpg' in str(error)

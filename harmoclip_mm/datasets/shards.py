@@ -1,0 +1,315 @@
+"""Images in tars, read where they lie.
+
+A path names the tars and, behind them, the image:
+``shards/{00000..00831}.tar`` as the prefix of a data set and ``000000123.jpg``
+as the name of a file join to ``shards/{00000..00831}.tar/000000123.jpg``, for
+whatever data set joins them. Tars are those of webdataset, as img2dataset
+writes them: not compressed.
+"""
+
+import hashlib
+import os
+import os.path as osp
+import re
+import struct
+import tarfile
+import tempfile
+from bisect import bisect_left
+from typing import Dict, Iterator, List, Optional, Tuple
+
+import mmengine.fileio as fileio
+import numpy as np
+from mmengine.fileio import LocalBackend
+from mmengine.logging import print_log
+from PIL import Image
+from rich.progress import track
+
+from harmoclip_mm.errors import DataError
+
+from .kept_index import CONSOLE, QUIET, file_state, open_index
+
+__all__ = ['TarShards', 'expand_braces', 'open_shards', 'read_image']
+
+_IN_SHARDS = re.compile(r'(.+?\.tar)(?:[/\\](.*))?', re.DOTALL)
+_ROW = struct.Struct('<Q3I')
+ROW_DTYPE = np.dtype(
+    [
+        ('hash', '<u8'),  # of the member's name; rows are sorted by it
+        ('block', '<u4'),  # of 512 bytes, where the image begins
+        ('size', '<u4'),  # bytes
+        ('shard', '<u4'),  # which of the tars
+    ]
+)
+_BLOCK = tarfile.BLOCKSIZE
+
+
+class TarShards:
+    """The images of tars by their names, through one index.
+
+    Members that have an extension of Pillow's are images; a name that comes
+    twice in one tar is the last of them, as unpacking leaves it. One that is
+    in several tars has to be asked for as ``SHARD/NAME``, SHARD being the name
+    of a tar without its folder and ``.tar``.
+
+    The index takes 20 bytes an image and is kept, see :func:`open_index`.
+    No backend of mmengine reads a part of a file: tars of another one than the
+    local disk are fetched to temporary files and indexed at each start, and
+    again in each spawned worker. Where they do not fit, mount the store.
+
+    Args:
+        pattern (str): Path of the tars, see :func:`expand_braces`.
+        backend_args (dict, optional): File backend of the tars.
+
+    Attributes:
+        paths (List[str]): The tars.
+
+    Raises:
+        DataError: If a tar is missing, cut off, damaged or compressed.
+    """
+
+    def __init__(
+        self, pattern: str, backend_args: Optional[dict] = None
+    ) -> None:
+        shards = expand_braces(pattern)
+        backend = fileio.get_file_backend(shards[0], backend_args=backend_args)
+        is_local = isinstance(backend, LocalBackend)
+        try:
+            if is_local:
+                self.paths = [osp.abspath(each) for each in shards]
+            else:
+                self._folder = tempfile.TemporaryDirectory()
+                self.paths = _fetch(shards, self._folder.name, backend)
+            state = file_state(self.paths)
+        except OSError as error:
+            raise DataError(
+                f'{error.filename or pattern}: the tar cannot be read '
+                f'({error.strerror or error}), one of {len(shards)} that '
+                f'{pattern} names. Fetch it, or correct the pattern in '
+                'data_prefix'
+            ) from error
+
+        def build() -> np.ndarray:
+            return _index_shards(self.paths, quiet=state[:, 0].sum() < QUIET)
+
+        rows = (
+            open_index(_index_name(pattern), state, ROW_DTYPE, build, 'images')
+            if is_local
+            else build()
+        )
+        self._pattern, self._state = pattern, state.tolist()
+        # A plain view: np.memmap takes ten times as long to give a number.
+        self._rows = np.asarray(rows)
+        self._hashes = self._rows['hash']
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self, name: str) -> bytes:
+        """Read an image.
+
+        Args:
+            name (str): Name of the member, or SHARD/NAME.
+
+        Returns:
+            bytes: Its file.
+
+        Raises:
+            OSError: If there is none, more than one, or its tar was changed
+                after it was indexed. The message names the tar.
+        """
+        found = self._find(name)
+        if not found and '/' in name:
+            shard, rest = name.split('/', 1)
+            found = {
+                number: place
+                for number, place in self._find(rest).items()
+                if osp.basename(self.paths[number]) == f'{shard}.tar'
+            }
+        if not found:
+            raise FileNotFoundError(
+                f'it is in none of the {len(self.paths)} tars'
+            )
+        paths = [self.paths[number] for number in found]
+        if len(paths) > 1:
+            raise OSError(
+                f'it is in {len(paths)} tars, {paths[0]} and {paths[1]} among '
+                'them: name it SHARD/NAME in the annotations'
+            )
+        ((number, (start, size)),) = found.items()
+        with open(paths[0], 'rb') as file:
+            if file_state([file.fileno()]).tolist()[0] != self._state[number]:
+                raise OSError(
+                    f'{paths[0]} was changed while it was in use; start again'
+                )
+            return os.pread(file.fileno(), size, start)
+
+    def _find(self, name: str) -> Dict[int, Tuple[int, int]]:
+        """First byte and size of a member by the numbers of its tars."""
+        key, found = np.uint64(_hash(name)), {}
+        place = bisect_left(self._hashes, key)
+        while place < len(self._rows) and self._hashes[place] == key:
+            _, block, size, shard = self._rows[place].tolist()
+            found[shard] = block * _BLOCK, size
+            place += 1
+        return found
+
+
+_opened: Dict[Tuple[str, str], TarShards] = {}
+
+
+def open_shards(
+    pattern: str, backend_args: Optional[dict] = None
+) -> Optional[TarShards]:
+    """Open tars before their images are read, which makes their index.
+
+    Args:
+        pattern (str): Prefix of a data set.
+        backend_args (dict, optional): File backend of the tars.
+
+    Returns:
+        TarShards or None: The tars, which this process keeps open; None if
+        the prefix names none.
+    """
+    inside = _IN_SHARDS.fullmatch(pattern)
+    if inside is None:
+        return None
+    shards = TarShards(inside[1], backend_args)
+    _opened[inside[1], repr(backend_args)] = shards
+    return shards
+
+
+def read_image(path: str, backend_args: Optional[dict] = None) -> bytes:
+    """mmengine's ``fileio.get``, which also reads images in tars.
+
+    Args:
+        path (str): Path of a file, or of tars and an image in one of them.
+        backend_args (dict, optional): File backend of the file or the tars.
+
+    Returns:
+        bytes: The image's file.
+
+    Raises:
+        OSError: If it cannot be read.
+        DataError: See :class:`TarShards`.
+    """
+    inside = _IN_SHARDS.fullmatch(path)
+    if inside is None or not inside[2]:
+        return fileio.get(path, backend_args=backend_args)
+    shards = _opened.get((inside[1], repr(backend_args)))
+    if shards is None:  # in a spawned worker
+        shards = open_shards(inside[1], backend_args)
+    return shards.read(inside[2].replace('\\', '/'))
+
+
+def expand_braces(pattern: str) -> List[str]:
+    """Expand braces as a shell does.
+
+    Args:
+        pattern (str): ``{first..last}`` stands for numbers, filled with zeros
+            where the first or last one is, ``{one,two}`` for words.
+
+    Returns:
+        List[str]: What it stands for, in order.
+
+    Examples:
+        >>> expand_braces('{a,b}/{08..10}.tar')[:4]
+        ['a/08.tar', 'a/09.tar', 'a/10.tar', 'b/08.tar']
+    """
+    found = re.search(r'\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}', pattern)
+    if found is None:
+        return [pattern]
+    first, last, words = found.groups()
+    if words is None:
+        zeros = max(len(x) if x[0] == '0' else 0 for x in (first, last))
+        numbers = range(int(first), int(last) + 1)
+        parts = [f'{number:0{zeros}d}' for number in numbers]
+    else:
+        parts = words.split(',')
+    before, behind = (
+        pattern[: found.start()],
+        expand_braces(pattern[found.end() :]),
+    )
+    return [before + part + each for part in parts for each in behind]
+
+
+def _hash(name: str) -> int:
+    """64 bits of a name. Among n names two have the same with a probability
+    of n^2 / 2^65, for 20 million 1e-5; they are then asked to be told apart
+    as those that are in several tars."""
+    name = name[2:] if name.startswith('./') else name
+    content = name.encode('utf-8', 'surrogateescape')
+    digest = hashlib.blake2b(content, digest_size=8).digest()
+    return int.from_bytes(digest, 'little')
+
+
+def _index_name(pattern: str) -> str:
+    """The pattern as the name of a file in the folder that it begins with."""
+    path = osp.abspath(pattern)
+    folder = osp.dirname(path.split('{')[0])
+    return osp.join(folder, osp.relpath(path, folder).replace(os.sep, '_'))
+
+
+def _index_shards(paths: List[str], quiet: bool) -> np.ndarray:
+    """Walk through all tars from header to header."""
+    images, rows = Image.registered_extensions(), bytearray()
+    numbered = track(
+        enumerate(paths),
+        f'Indexing {len(paths)} tars',
+        len(paths),
+        console=CONSOLE,
+        disable=quiet,
+    )
+    for number, path in numbered:
+        for member in _members(path):
+            if osp.splitext(member.name)[1].lower() in images:
+                block = member.offset_data // _BLOCK
+                rows += _ROW.pack(
+                    _hash(member.name), block, member.size, number
+                )
+    index = np.frombuffer(rows, dtype=ROW_DTYPE)
+    return index[np.argsort(index['hash'], kind='stable')]
+
+
+def _members(path: str) -> Iterator[tarfile.TarInfo]:
+    """The files in a tar, which has to be whole."""
+    try:
+        with open(path, 'rb') as file, tarfile.open(
+            fileobj=file, mode='r:'
+        ) as tar:
+            member = tar.next()
+            while member is not None:
+                if member.isreg():
+                    yield member
+                tar.members.clear()  # it would keep all of them
+                member = tar.next()
+            # tarfile ends without a word at whatever is no header.
+            file.seek(tar.offset)
+            if file.read(_BLOCK) != bytes(_BLOCK):
+                raise tarfile.ReadError('the mark of its end is missing')
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(
+            f'{path}: the tar is cut off, damaged or compressed ({error}). '
+            'Fetch it again and do not compress it, or leave it out of '
+            'data_prefix with its lines of the annotations'
+        ) from error
+
+
+def _fetch(shards: List[str], folder: str, backend: object) -> List[str]:
+    """Copy tars of a store to a folder."""
+    print_log(
+        f'Fetching {len(shards)} tars to {folder}: their file backend reads '
+        'no part of a file. TMPDIR chooses the place',
+        logger='current',
+    )
+    paths = []
+    description = f'Fetching {len(shards)} tars'
+    for number, shard in enumerate(
+        track(shards, description, console=CONSOLE)
+    ):
+        # of the same name, since SHARD/NAME asks for it
+        place = osp.join(folder, str(number), osp.basename(shard))
+        os.makedirs(osp.dirname(place))
+        with open(place, 'wb') as file:
+            file.write(backend.get(shard))
+        paths.append(place)
+    return paths
