@@ -58,7 +58,8 @@ def load_weights_only(
         kwargs.update(weights_only=False, pickle_module=unpickling)
         return torch.load(path, **kwargs)
     except Exception as error:  # torch reports damage by half a dozen kinds
-        name = re.search(r'(?:GLOBAL|class|function) (\w+(?:\.\w+)+)', str(error))
+        pattern = r'(?:GLOBAL|class|function) (\w+(?:\.\w+)+)'
+        name = re.search(pattern, str(error))
         if not name or not isinstance(error, pickle.UnpicklingError):
             raise unreadable(path, error) from error
         raise CheckpointError(
