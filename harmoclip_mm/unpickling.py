@@ -6,6 +6,7 @@ mmengine's Runner and ``tools/test.py --out`` save. Torch's own reader, which
 from 2.6 on can be told these names, is stricter and goes first.
 """
 
+import codecs
 import io
 import pickle
 from functools import lru_cache
@@ -44,6 +45,7 @@ def load(file: Any, **kwargs) -> Any:
 def _found() -> Dict[str, Any]:
     """What names in a file stand for."""
     return {
+        '_codecs.encode': codecs.encode,  # torch's own list had none at first
         **torch._weights_only_unpickler._get_allowed_globals(),
         'torch.storage._load_from_bytes': _storage_from_bytes,
         **beside_weights(),
