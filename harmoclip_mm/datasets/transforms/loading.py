@@ -84,13 +84,21 @@ class LoadCheckedImage(LoadImageFromFile):
         results['img'] = img
         results['img_shape'] = results['img'].shape[:2]
         results['ori_shape'] = results['img_shape']
-        self._check_size(results)
+        self.check_size(results)
         if self.to_float32:
             results['img'] = results['img'].astype('float32')
         return results
 
     @staticmethod
-    def _check_size(results: dict) -> None:
+    def check_size(results: dict) -> None:
+        """Refuse an image that its annotations are not of.
+
+        Args:
+            results (dict): A loaded sample.
+
+        Raises:
+            BadImageError: If its size is not the annotated one.
+        """
         height, width = results['img_shape']
         annotated = (
             results.get('height', height),
