@@ -4,10 +4,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Union
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from harmoclip_mm.version import __version__
 
+from ..pages import page_templates
 from .charts import box_thumbnail, reliability_chart, size_chart
 from .figures import BoxClsFigures
 
@@ -47,14 +46,8 @@ def write_page(
     """
     min_boxes = min(min_boxes, max(c.boxes for c in figures.classes.values()))
     run = figures.records[0]['run']
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    page = environment.get_template('page.html.j2').render(
+    templates = page_templates(Path(__file__).parent)
+    page = templates.get_template('page.html.j2').render(
         title=title,
         source=source,
         origin={_ORIGIN[key]: run[key] for key in _ORIGIN if run.get(key)},
