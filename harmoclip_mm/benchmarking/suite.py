@@ -1,10 +1,20 @@
 """Protocols for checkpoints: what will run, the run, and its rows."""
 
 import math
+import os.path as osp
 import time
-from contextlib import ExitStack
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Union,
+)
 
 import torch
 from mmengine.device import get_device
@@ -90,18 +100,14 @@ def benchmark(
     """
     if limit is not None and limit < 1:
         raise UsageError(f'limit must be at least 1, not {limit}')
-    init_default_scope('harmoclip_mm')
     several = isinstance(model, (list, tuple))
     sources = list(model) if several else [model]
-    protocols = choose_protocols(suite)
     console = Console(quiet=get_rank() != 0)
-    missing = _say_plan(console, protocols)
-    results = Results(out, get_rank() == 0)
-    rows = []
-    with ExitStack() as stack:
-        if not MMLogger._instance_dict:  # metrics print tables
-            MMLogger.get_instance('benchmark', log_level='WARNING')
-            stack.callback(MMLogger._instance_dict.pop, 'benchmark')
+    results, rows = Results(out, get_rank() == 0), []
+    with _warnings_alone():
+        init_default_scope('harmoclip_mm')
+        protocols = choose_protocols(suite)
+        missing = _say_plan(console, protocols)
         for source in sources:
             rows += _measure_one(
                 *(source, protocols, missing, results, console),
@@ -110,16 +116,46 @@ def benchmark(
                 num_workers=num_workers,
             )
             if out is not None and get_rank() == 0:
-                write_report(out, rows, protocols, results)
+                write_report(out, [*rows, *_earlier(rows, results)], results)
     show_results(console, rows, protocols)
     return rows
+
+
+@contextmanager
+def _warnings_alone() -> Iterator[None]:
+    """Keep tables of metrics and what data sets say off the terminal."""
+    name = 'harmoclip_mm.benchmarking'
+    MMLogger.get_instance(name, log_level='WARNING')
+    try:
+        yield
+    finally:
+        MMLogger._instance_dict.pop(name, None)
+
+
+def _earlier(
+    rows: Sequence[Mapping[str, Any]], results: Results
+) -> List[Dict[str, Any]]:
+    """What the folder has besides, as far as it compares with the rows."""
+    known = {(row['checkpoint_hash'], row['protocol']) for row in rows}
+    data = {row['protocol']: row.get('data_hash') for row in rows}
+    found = []
+    for row in results.rows:
+        name = row['protocol']
+        if (
+            (row['checkpoint_hash'], name) not in known
+            and all(row[key] == rows[0][key] for key in ('limit', 'amp'))
+            and data.setdefault(name, row['data_hash']) == row['data_hash']
+        ):
+            found.append(row)
+    return found
 
 
 def _say_plan(
     console: Console, protocols: Sequence[Protocol]
 ) -> Dict[str, str]:
     """Tell what will run; gives why others will not."""
-    table = Table('protocol', 'measures', 'data', box=None)
+    table = Table('protocol', 'measures', box=None)
+    table.add_column('data', overflow='fold')
     missing = {}
     for each in protocols:
         paths = each.missing()
@@ -209,7 +245,7 @@ def _measure_one(
         classifiers: Dict[str, Any] = {}
         with _progress(console) as progress:
             task = progress.add_task(
-                name,
+                osp.basename(name) or name,
                 total=sum(
                     len({i for each in group for i in tests[each].images})
                     for group in groups

@@ -17,9 +17,9 @@ from harmoclip_mm.files import replacing
 from harmoclip_mm.version import __version__
 from harmoclip_mm.visualization.pages import page_templates
 
-from ..protocols import Protocol
+from ..protocols import Protocol, choose_protocols
 from ..results_file import Results
-from .tables import Change, make_tables, pareto_points
+from .tables import Change, ProtocolTable, make_tables, pareto_points
 
 __all__ = ['show_results', 'write_report']
 
@@ -65,15 +65,7 @@ def show_results(
                 for line in table.lines
             ]
             if sources:
-                cells.append(
-                    '\n'.join(
-                        escape(f'{line.name} {line.values[heading]:.1f} ')
-                        + escape(f'[{sources.index(source) + 1}]')
-                        for source, own in table.published.items()
-                        for line in own
-                        if heading in line.values
-                    )
-                )
+                cells.append(_say_published(table, heading, sources))
             last = heading == table.headings[-1]
             shown.add_row(name, heading, *cells, end_section=last)
             name = ''
@@ -89,20 +81,33 @@ def show_results(
                 )
 
 
+def _say_published(
+    table: ProtocolTable, heading: str, sources: Sequence[str]
+) -> str:
+    """Lowest and highest of each source; the page has all."""
+    lines = []
+    for source, own in table.published.items():
+        found = [x.values[heading] for x in own if heading in x.values]
+        if found:
+            ends = dict.fromkeys(f'{f(found):.1f}' for f in (min, max))
+            number = f'[{sources.index(source) + 1}]'
+            lines.append(f'{" to ".join(ends)} {number}')
+    return escape('\n'.join(lines))
+
+
 def write_report(
-    folder: str,
-    rows: Sequence[Mapping[str, Any]],
-    protocols: Sequence[Protocol],
-    results: Results,
+    folder: str, rows: Sequence[Mapping[str, Any]], results: Results
 ) -> None:
     """Write ``report.md`` and ``report.html``.
 
     Args:
         folder (str): Where to; it is made.
-        rows (Sequence[Mapping]): Of :func:`benchmark`.
-        protocols (Sequence[Protocol]): What they are of.
+        rows (Sequence[Mapping]): Of :func:`benchmark`, the first checkpoint
+            first.
         results (Results): Where what the figures are means of is kept.
     """
+    names = {row['protocol'] for row in rows}
+    protocols = [x for x in choose_protocols('full') if x.name in names]
     tables = make_tables(rows, protocols, results)
     pareto = pareto_points(tables)
     measured = [row for row in rows if 'skipped' not in row]
