@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import (
     Any,
     Dict,
-    Iterator,
     List,
     Mapping,
     Optional,
@@ -48,7 +47,8 @@ class Protocol:
         score (Tuple[str]): Headings whose mean stands for the protocol in a
             picture.
         data (str): Where its data come from.
-        paths (Tuple[str]): Files and folders that it reads.
+        annotations (Tuple[str]): Files, or folders of files, that it reads.
+        folders (Tuple[str]): Folders of images.
     """
 
     name: str
@@ -59,7 +59,8 @@ class Protocol:
     figures: Mapping[str, str]
     score: Sequence[str]
     data: str
-    paths: Sequence[str]
+    annotations: Sequence[str]
+    folders: Sequence[str]
 
     @classmethod
     def read(cls, path: Path) -> Optional['Protocol']:
@@ -68,6 +69,9 @@ class Protocol:
         entry = cfg.get('benchmark')
         if entry is None:
             return None
+        annotations: List[str] = []
+        folders: List[str] = []
+        _find_data(cfg.test_dataloader.dataset, annotations, folders)
         return cls(
             name=path.stem,
             path=str(path),
@@ -77,9 +81,8 @@ class Protocol:
             figures=dict(entry['figures']),
             score=tuple(entry.get('score', list(entry['figures'])[:1])),
             data=entry['data'],
-            paths=tuple(
-                dict.fromkeys(_data_paths(cfg.test_dataloader.dataset))
-            ),
+            annotations=tuple(dict.fromkeys(annotations)),
+            folders=tuple(dict.fromkeys(folders)),
         )
 
     def config(self, clip: Any) -> Config:
@@ -88,7 +91,8 @@ class Protocol:
 
     def missing(self) -> List[str]:
         """Files and folders that are not there."""
-        return [path for path in self.paths if not osp.exists(path)]
+        paths = [*self.annotations, *self.folders]
+        return [path for path in paths if not osp.exists(path)]
 
     def headline(self, figures: Mapping[str, float]) -> Dict[str, float]:
         """The figures of its tables in percent, by their headings.
@@ -164,19 +168,20 @@ def _folder() -> Path:
     )
 
 
-def _data_paths(part: Any) -> Iterator[str]:
-    """What a data set reads: annotations, proposals, folders of images."""
+def _find_data(part: Any, annotations: List[str], folders: List[str]) -> None:
+    """Collect what a data set reads."""
     if isinstance(part, (list, tuple)):
         for each in part:
-            yield from _data_paths(each)
+            _find_data(each, annotations, folders)
     if not isinstance(part, Mapping):
         return
     root = part.get('data_root') or ''
-    files = [part.get('ann_file'), part.get('proposal_file')]
-    if not files[0]:  # ImageNet's folder
-        files.append(part.get('split'))
-    yield from (osp.join(root, each) for each in files if each)
-    for folder in (part.get('data_prefix') or {}).values():
-        yield osp.join(root, folder)
+    for key in ('ann_file', 'proposal_file'):
+        if part.get(key):
+            annotations.append(osp.join(root, part[key]))
+    images = list((part.get('data_prefix') or {}).values())
+    if not part.get('ann_file') and part.get('split'):  # ImageNet's
+        images.append(part['split'])
+    folders += [osp.join(root, each) for each in images]
     for key in ('dataset', 'datasets', 'pipeline', 'transforms'):
-        yield from _data_paths(part.get(key))
+        _find_data(part.get(key), annotations, folders)

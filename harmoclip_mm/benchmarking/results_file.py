@@ -5,6 +5,7 @@ import json
 import os
 import os.path as osp
 import platform
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
@@ -163,18 +164,18 @@ def hash_of_data(files: Sequence[str], images: Iterable[str]) -> str:
     """SHA-256 of annotations, and of names and sizes of images.
 
     Args:
-        files (Sequence[str]): Files that are read whole, and folders, whose
-            files of annotations are.
+        files (Sequence[str]): Files of annotations, or folders of them.
         images (Iterable[str]): Image files, of which name and size count.
 
     Returns:
         str: The hash, in hexadecimal digits.
     """
     digest = hashlib.sha256()
-    for path in files:
-        if osp.isfile(path):
+    for place in files:
+        inside = sorted(Path(place).glob('*.json*'))
+        for path in [place] if osp.isfile(place) else inside:
             with open(path, 'rb') as file:
-                for block in iter(lambda: file.read(_BLOCK), b''):
+                for block in iter(partial(file.read, _BLOCK), b''):
                     digest.update(block)
     for path in images:
         digest.update(f'{osp.basename(path)} {os.stat(path).st_size}'.encode())

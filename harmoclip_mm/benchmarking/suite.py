@@ -231,7 +231,7 @@ def _measure_one(
             done[each.name] = dict(about, protocol=each.name, **key)
             done[each.name]['skipped'] = reasons[0]
             continue
-        data = hash_of_data(each.paths, tests[each.name].images)
+        data = hash_of_data(each.annotations, tests[each.name].images)
         keys[each.name] = dict(key, protocol=each.name, data_hash=data)
         found = all_gather_object(results.find(keys[each.name]))[0]
         if found:
