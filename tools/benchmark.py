@@ -21,8 +21,7 @@ def parse_args() -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='checkpoint of a training or a CLIP of any format (OpenAI, '
         'open_clip, Hugging Face, EVA-CLIP ...: file, folder or hf-hub:NAME), '
-        'or "none" for random weights of --clip; others are compared with '
-        'the first',
+        'or "none" for random weights; others are compared with the first',
     )
     parser.add_argument(
         '--clip',
@@ -86,7 +85,7 @@ def main() -> None:
         if not (known or os.path.exists(each)):
             raise UsageError(
                 f'checkpoint {each} does not exist; "none" measures random '
-                'weights of --clip'
+                'weights'
             )
     setup_launcher(Config(), args.launcher)
     if args.launcher != 'none' and not is_distributed():

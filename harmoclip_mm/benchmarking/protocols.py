@@ -124,6 +124,7 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
         UsageError: If there is no such protocol.
     """
     names = suite.split(',') if isinstance(suite, str) else list(suite)
+    names = [each.strip() for each in names] or ['']
     files = {
         path.stem: path
         for path in sorted(_folder().glob('*.py'))
@@ -143,8 +144,9 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
             near = get_close_matches(name, [*SUITES, *files], 1)
             raise UsageError(
                 f'there is no protocol {name!r}'
-                + (f'; is it {near[0]}?' if near and near[0] != name else '')
-                + f' Suites are {", ".join(SUITES)}; --list tells the names'
+                + (f'; is it {near[0]}?' if near and near[0] != name else '.')
+                + f' Suites are {", ".join(SUITES)}; names are those of the '
+                f'files of {_folder()} without _proposals'
             )
         chosen.append(protocol)
     return chosen

@@ -32,7 +32,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from harmoclip_mm.apis import load_clip
+from harmoclip_mm.apis import load_clip, load_config
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models import HarmoCLIP
 from harmoclip_mm.registry import MODELS
@@ -72,11 +72,12 @@ def benchmark(
     Args:
         model (HarmoCLIP | str | Sequence): A model, a checkpoint of any
             format that :func:`load_clip` reads, ``'none'`` for random
-            weights of ``clip``, or several of them.
+            weights, or several of them.
         suite (str | Sequence[str]): ``'quick'``, ``'full'`` or names of
             protocols. Defaults to ``'quick'``.
         clip (str | Mapping, optional): The CLIP of checkpoints that do not
-            tell it, see :func:`load_clip`.
+            tell it, see :func:`load_clip`. For ``'none'`` it defaults to
+            that of the protocols' configs.
         limit (int, optional): Samples of each protocol that are measured,
             the first ones. Defaults to None: all.
         out (str, optional): Folder of ``results.jsonl``, ``report.md`` and
@@ -172,17 +173,16 @@ def _say_plan(
     return missing
 
 
-def _load(source: Source, clip: Any, device: Optional[str]) -> HarmoCLIP:
+def _load(
+    source: Source, clip: Any, device: Optional[str], protocol: Protocol
+) -> HarmoCLIP:
     if isinstance(source, HarmoCLIP):
         return source
     device = device or get_device()
     if source.lower() != 'none':
         return load_clip(source, arch=clip, device=device)
-    if clip is None:
-        raise UsageError(
-            'the checkpoint none has no CLIP of its own: name one by clip'
-        )
     torch.manual_seed(0)
+    clip = clip or load_config(protocol.path).clip
     model = MODELS.build(dict(type='harmoclip_mm.HarmoCLIP', clip=clip))
     model.init_weights()
     return model.to(device).eval()
@@ -199,7 +199,7 @@ def _measure_one(
     num_workers: Optional[int],
 ) -> List[Dict[str, Any]]:
     """Rows of one checkpoint, in the order of the protocols."""
-    model = _load(source, settings['clip'], device)
+    model = _load(source, settings['clip'], device, protocols[0])
     name = source if isinstance(source, str) else _name_of(model)
     limit, amp = settings['limit'], settings['amp']
     was_training = model.training

@@ -105,6 +105,26 @@ def test_images_of_one_input_are_encoded_once(roots, make_model, count):
     assert together == prompts + counts['texts']
 
 
+@pytest.mark.slow
+def test_all_protocols_cost_little_more_than_the_dearest(
+    roots, make_model, count
+):
+    """In images that the tower encodes, on the photos at hand; crops are
+    other images."""
+    names = [
+        each.name
+        for each in choose_protocols('full')
+        if not each.missing() and not each.name.endswith('_crops')
+    ]
+    model = make_model(layers=1)
+    counts = count(model)
+    rows = harmoclip_mm.benchmark(model, names, num_workers=0)
+    groups = {frozenset([r['protocol'], *r['together_with']]) for r in rows}
+    images = {row['protocol']: row['images'] for row in rows}
+    dearest = sum(max(images[each] for each in group) for group in groups)
+    assert counts['images'] <= 1.3 * dearest < sum(images.values()) / 2
+
+
 def test_inputs_of_a_group_are_equal(roots, make_model):
     """Pixel by pixel, whichever protocol prepares them."""
     model = make_model()

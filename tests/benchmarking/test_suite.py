@@ -141,8 +141,6 @@ def test_several_checkpoints_and_none(
 def test_words_that_are_wrong(roots, make_model, tmp_path, run_tool):
     with pytest.raises(UsageError, match='is it box-cls_fgclip_coco'):
         harmoclip_mm.benchmark(make_model(), 'box-cls_fgclip')
-    with pytest.raises(UsageError, match='name one by clip'):
-        harmoclip_mm.benchmark('none', ['fgovd'])
     with pytest.raises(UsageError, match='limit'):
         harmoclip_mm.benchmark('none', ['fgovd'], limit=0)
     with pytest.raises(UsageError, match=r'no\.pt does not exist'):

@@ -1,6 +1,8 @@
-"""Regions by phrase, long captions and FG-CLIP 2's variants on photos.
+"""Figures of protocols on photos, once more from features of the towers.
 
-Each figure is computed once more from features of the towers, in NumPy.
+A tiny CLIP of random weights is measured by the benchmark; here one image at
+a time is prepared by Pillow, its boxes are pooled by torchvision, and NumPy
+does the rest.
 """
 
 import json
@@ -19,7 +21,12 @@ import harmoclip_mm
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.models import ZeroShotClassifier
 from harmoclip_mm.registry import DATASETS, MODELS
-from harmoclip_mm.text import phrase_key
+from harmoclip_mm.text import (
+    class_to_prompt,
+    fill_templates,
+    get_templates,
+    phrase_key,
+)
 
 CONFIGS = Path(__file__).parents[2] / 'configs/evaluation'
 SIZE = 80  # of tiny_clip
@@ -46,23 +53,34 @@ def embed(model, texts):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def features(model, path, boxes):
-    """As FG-CLIP: RoIAlign of the map as it is, in pixels of the file."""
+def features(model, path, boxes, longest=None, normalise=False):
+    """RoIAlign of boxes in pixels of the file: as FG-CLIP, of the map of the
+    squashed image as it is."""
     image = Image.open(path).convert('RGB')
     width, height = image.size
-    image = image.resize((SIZE, SIZE), Image.BICUBIC)
+    if longest:
+        ratio = max(width, height) / longest
+        small = image.resize(
+            (round(width / ratio), round(height / ratio)), Image.BICUBIC
+        )
+        image = Image.new('RGB', (longest, longest))
+        image.paste(small, (0, 0))
+    else:
+        small = image = image.resize((SIZE, SIZE), Image.BICUBIC)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
     mean, std = (
         torch.tensor(each)[:, None, None]
         for each in (model.spec.mean, model.spec.std)
     )
     boxes = torch.tensor(boxes) * torch.tensor(
-        [SIZE / width, SIZE / height] * 2
+        [small.width / width, small.height / height] * 2
     )
     with torch.no_grad():
         dense = model.backbone.encode(
             ((pixels - mean) / std)[None], with_pooled=False
         ).dense
+    if normalise:
+        dense = dense / dense.norm(dim=1, keepdim=True)
     rows = roi_align(dense, [boxes], 1, 1 / 10, -1, True).flatten(1).numpy()
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -82,6 +100,103 @@ def figures_of(texts, regions, owners):
         'region_retrieval/mAP': 100 * np.mean(precisions),
         'region_retrieval/r1': 100 * np.mean(firsts),
     }
+
+
+def class_embeddings(model, names, templates):
+    """Normalised, averaged over the templates, normalised again."""
+    prompts = [
+        prompt
+        for name in names
+        for prompt in fill_templates(
+            get_templates(templates), class_to_prompt(name)
+        )
+    ]
+    rows = np.concatenate(
+        [
+            embed(model, prompts[start : start + 1000])
+            for start in range(0, len(prompts), 1000)
+        ]
+    )
+    rows = rows.reshape(len(names), -1, rows.shape[1]).mean(axis=1)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def annotated(root, panoptic):
+    """File, boxes (xyxy) and labels of each image, as the protocols score
+    them; names and kinds of the classes."""
+    kind = 'panoptic' if panoptic else 'instances'
+    content = json.loads(
+        (root / f'annotations/{kind}_val2017.json').read_text()
+    )
+    place = {each['id']: n for n, each in enumerate(content['categories'])}
+    found = defaultdict(list)
+    for each in content['annotations']:
+        rows = each['segments_info'][:100] if panoptic else [each]
+        for row in rows:
+            _, _, w, h = row['bbox']
+            fits = 64 <= w * h <= 1024**2 if panoptic else min(w, h) >= 1
+            if fits:
+                found[each['image_id']].append(row)
+    images = []
+    for image in content['images']:
+        rows = found[image['id']]
+        boxes = [(x, y, x + w, y + h) for x, y, w, h in
+                 (row['bbox'] for row in rows)]  # fmt: skip
+        labels = [place[row['category_id']] for row in rows]
+        if rows:
+            images.append(
+                (root / 'val2017' / image['file_name'], boxes, labels)
+            )
+    return images, content['categories']
+
+
+@pytest.mark.parametrize(
+    ('name', 'templates', 'panoptic', 'longest', 'normalise'),
+    [
+        ('box-cls_fgclip_coco', 'openai80', False, None, False),
+        ('box-cls_fineclip_coco-panoptic', 'vild63', True, None, True),
+        ('box-cls_clipself_coco-panoptic', 'vild63', True, 640, True),
+    ],
+    ids=['fgclip', 'fineclip', 'clipself'],
+)
+def test_boxes(
+    name, templates, panoptic, longest, normalise,
+    model, panoptic_photos, tmp_path, monkeypatch,
+):  # fmt: skip
+    monkeypatch.setenv('COCO_ROOT', str(panoptic_photos))
+    found, _ = measure(model, name, str(tmp_path))
+    images, categories = annotated(panoptic_photos, panoptic)
+    texts = class_embeddings(
+        model, [each['name'] for each in categories], templates
+    )
+    ranks, labels = [], []
+    for path, boxes, own in images:
+        scores = features(model, path, boxes, longest, normalise) @ texts.T
+        right = scores[range(len(own)), own]
+        ranks += (scores >= right[:, None]).sum(axis=1).tolist()
+        labels += own
+    ranks, labels = np.array(ranks), np.array(labels)
+    things = np.array([each.get('isthing', 1) for each in categories])[labels]
+    expected = {}
+    for k in (1, 5):
+        hits = ranks <= k
+        expected[f'box_cls/top{k}'] = hits.mean()
+        for start, chosen in (
+            ('', things >= 0),
+            *(
+                (('thing_', things == 1), ('stuff_', things == 0))
+                if panoptic
+                else ()
+            ),
+        ):
+            shares = [
+                hits[chosen & (labels == label)].mean()
+                for label in set(labels[chosen])
+            ]
+            expected[f'box_cls/{start}macro_top{k}'] = np.mean(shares)
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(100 * value), key
+    assert 0 < found['box_cls/top5'] < 50
 
 
 def test_regions_by_class_name(model, coco_photos, tmp_path, monkeypatch):
