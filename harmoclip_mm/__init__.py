@@ -6,6 +6,7 @@ scope ``harmoclip_mm`` known, so that a config of any MMEngine project finds
 ``custom_imports = dict(imports=['harmoclip_mm'])``.
 """
 
+from importlib import import_module
 from typing import Any, List
 
 from .compat import check_environment
@@ -18,16 +19,14 @@ check_environment()
 from . import registry  # noqa: E402
 
 # Loaded when first asked for: they import torch and every tower.
-_LAZY = ('load_clip', 'export_clip')
+_LAZY = dict(load_clip='apis', export_clip='apis', benchmark='benchmarking')
 
 __all__ = ['__version__', 'registry', *_LAZY]
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        from . import apis
-
-        return getattr(apis, name)
+        return getattr(import_module(f'.{_LAZY[name]}', __name__), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 

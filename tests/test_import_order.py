@@ -38,6 +38,7 @@ LAYERS: Tuple[Tuple[str, ...], ...] = (
     ('models.clip', 'models.detection'),
     ('engine', 'evaluation.metrics', 'visualization'),
     ('apis',),
+    ('benchmarking',),
 )
 # Samples connect them, code does not, in either direction.
 STRANGERS = (('models', 'datasets'),)

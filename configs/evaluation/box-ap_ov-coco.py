@@ -24,3 +24,13 @@ test_dataloader = dict(
         ]
     ),
 )
+benchmark = dict(
+    task='AP50 of given boxes, OV-COCO',
+    kind='local',
+    figures={
+        'novel AP50': 'ov_coco/novel_ap50',
+        'base AP50': 'ov_coco/base_ap50',
+    },
+    data='COCO_ROOT: val2017/ and annotations/instances_val2017.json of '
+    'COCO 2017, https://cocodataset.org',
+)

@@ -31,3 +31,16 @@ test_dataloader = dict(
         ]
     )
 )
+benchmark = dict(
+    task='boxes, protocol clipself, COCO panoptic',
+    kind='local',
+    figures={
+        'thing mAcc': 'box_cls/thing_macro_top1',
+        'thing mAcc5': 'box_cls/thing_macro_top5',
+        'stuff mAcc': 'box_cls/stuff_macro_top1',
+        'stuff mAcc5': 'box_cls/stuff_macro_top5',
+    },
+    data='COCO_ROOT: val2017/, annotations/panoptic_val2017.json and '
+    'annotations/panoptic_val2017/ of COCO 2017, '
+    'https://cocodataset.org',
+)

@@ -26,3 +26,11 @@ test_dataloader = dict(
         ]
     )
 )
+benchmark = dict(
+    task='boxes, protocol fgclip, COCO',
+    kind='local',
+    quick=True,
+    figures={'Top-1': 'box_cls/top1', 'Top-5': 'box_cls/top5'},
+    data='COCO_ROOT: val2017/ and annotations/instances_val2017.json of '
+    'COCO 2017, https://cocodataset.org',
+)

@@ -27,3 +27,11 @@ test_dataloader = dict(
         ]
     ),
 )
+benchmark = dict(
+    task='boxes, protocol fineclip, COCO panoptic',
+    kind='local',
+    figures={'mAcc': 'box_cls/macro_top1', 'mAcc5': 'box_cls/macro_top5'},
+    data='COCO_ROOT: val2017/, annotations/panoptic_val2017.json and '
+    'annotations/panoptic_val2017/ of COCO 2017, '
+    'https://cocodataset.org',
+)

@@ -28,3 +28,16 @@ test_dataloader = dict(
         ]
     )
 )
+benchmark = dict(
+    task='boxes, protocol fgclip, LVIS, and AP of given boxes',
+    kind='local',
+    figures={
+        'Top-1': 'box_cls/top1',
+        'rare Top-1': 'box_cls/rare_top1',
+        'AP': 'lvis/bbox_AP',
+        'rare AP': 'lvis/bbox_APr',
+    },
+    data='LVIS_ROOT: annotations/lvis_v1_val.json, '
+    'https://www.lvisdataset.org; COCO_ROOT: train2017/ and '
+    'val2017/ of COCO 2017; pip install lvis',
+)

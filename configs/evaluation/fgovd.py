@@ -31,3 +31,17 @@ test_dataloader = dict(
 )
 test_evaluator = [dict(type='FGOVDMetric')]
 test_cfg = dict(type='TestLoop')
+benchmark = dict(
+    task='right text of a box, FG-OVD',
+    kind='local',
+    quick=True,
+    figures={
+        'hard': 'fgovd/hard_top1',
+        'medium': 'fgovd/medium_top1',
+        'easy': 'fgovd/easy_top1',
+        'trivial': 'fgovd/trivial_top1',
+    },
+    data='COCO_ROOT: train2017/ and val2017/ of COCO 2017, and fgovd/, '
+    'which is benchmarks/ of '
+    'https://github.com/lorebianchi98/FG-OVD (or FGOVD_FILES)',
+)

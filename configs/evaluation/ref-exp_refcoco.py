@@ -47,3 +47,15 @@ test_evaluator = [
     )
 ]
 test_cfg = dict(type='TestLoop')
+benchmark = dict(
+    task='box of an expression, RefCOCO',
+    kind='local',
+    figures={
+        'RefCOCO P@1': 'refexp/refcoco_precision@1',
+        'RefCOCO+ P@1': 'refexp/refcoco+_precision@1',
+        'RefCOCOg P@1': 'refexp/refcocog_precision@1',
+    },
+    data='COCO_ROOT: train2014/ and annotations/instances_train2014.json '
+    'of COCO 2014, and mdetr_annotations/ of '
+    'https://zenodo.org/record/4729015 (or REFEXP_FILE)',
+)

@@ -10,3 +10,11 @@ test_dataloader = dict(
         data_prefix=dict(img='flickr30k-images/'),
     )
 )
+benchmark = dict(
+    task='retrieval, Flickr30k',
+    quick=True,
+    data='FLICKR30K_ROOT: flickr30k-images/ of '
+    'https://shannon.cs.illinois.edu/DenotationGraph/ and '
+    'dataset_flickr30k.json of '
+    'https://cs.stanford.edu/people/karpathy/deepimagesent/',
+)

@@ -32,3 +32,10 @@ test_dataloader = dict(
 )
 test_evaluator = [dict(type='mmpretrain.Accuracy', topk=(1, 5), thrs=None)]
 test_cfg = dict(type='TestLoop')
+benchmark = dict(
+    task='classes of images, ImageNet-1k',
+    kind='global',
+    figures={'Top-1': 'accuracy/top1', 'Top-5': 'accuracy/top5'},
+    data='IMAGENET_ROOT: val/ with 1000 folders, or val/ and '
+    'meta/val.txt, https://image-net.org',
+)

@@ -12,6 +12,7 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import DATASETS
 
 from .base import BaseImageTextDataset
+from .long_captions import LongCaption, read_dci, read_docci
 
 __all__ = ['ImageTextRetrievalDataset']
 
@@ -32,6 +33,9 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
     ``'test'`` of the latter ships with the package, so COCO's own
     ``captions_val2014.json`` does as well: the same images, and the captions
     of each in the order of their ids, which is that of Karpathy's file.
+    A folder is ``annotations/`` of DCI, a file that ends with ``.jsonlines``
+    that of DOCCI: one long caption an image, see :func:`read_dci` and
+    :func:`read_docci`.
 
     Each sample has ``img_path``, ``img_id``, ``captions`` (list[str]),
     ``instances`` (empty), and ``height`` and ``width`` in px where the file
@@ -40,8 +44,8 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
     Args:
         ann_file (str): The json file, relative to ``data_root``.
         split (str or Sequence[str], optional): Split of a Karpathy file, such
-            as ``'test'``, or ``('train', 'restval')``; of COCO captions
-            ``'test'``. None keeps all.
+            as ``'test'``, or ``('train', 'restval')``, or of DOCCI; of COCO
+            captions ``'test'``. None keeps all.
         max_captions (int, optional): Keep the first so many captions of an
             image; protocols of COCO retrieval keep 5. None keeps all.
         data_root (str): Folder of ``ann_file`` and of the images.
@@ -83,17 +87,12 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
             self._require_ann_file(_KARPATHY)
         else:
             self._require_ann_file('take annotations_trainval2017 of COCO')
-        content = fileio.load(self.ann_file, backend_args=self.backend_args)
-        try:
-            if 'annotations' in content:
-                samples = self._read_coco(content)
-            else:
-                samples = self._read_karpathy(content['images'])
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f'{self.ann_file} is neither a COCO captions file nor a '
-                f'Karpathy split ({error!r} is missing or of another type)'
-            ) from error
+        if osp.isdir(self.ann_file):
+            samples = self._read_long(read_dci(self.ann_file))
+        elif self.ann_file.endswith('.jsonlines'):
+            samples = self._read_long(read_docci(self.ann_file, self.splits))
+        else:
+            samples = self._read_json()
         for sample in samples:
             sample['captions'] = sample['captions'][: self.max_captions]
         kept = [sample for sample in samples if sample['captions']]
@@ -109,6 +108,27 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
             logger='current',
         )
         return kept
+
+    def _read_json(self) -> List[dict]:
+        content = fileio.load(self.ann_file, backend_args=self.backend_args)
+        try:
+            if 'annotations' in content:
+                return self._read_coco(content)
+            return self._read_karpathy(content['images'])
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f'{self.ann_file} is neither a COCO captions file nor a '
+                f'Karpathy split ({error!r} is missing or of another type)'
+            ) from error
+
+    def _read_long(self, read: Sequence[LongCaption]) -> List[dict]:
+        self._check_unique([each.image_id for each in read])
+        samples = []
+        for each in read:
+            sample = self._sample(each.file_name, each.image_id, {})
+            sample['captions'] = [each.caption] if each.caption else []
+            samples.append(sample)
+        return samples
 
     def _sample(self, name: str, image_id, image: dict) -> dict:
         sample = {

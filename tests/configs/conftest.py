@@ -6,26 +6,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-
-
-@pytest.fixture(scope='session')
-def tiny_clip(tmp_path_factory):
-    """Make folders that hold the tiny CLIP of the configs, for ``clip=``,
-    with other settings of its ``vision_cfg``."""
-
-    def make(**vision_cfg) -> str:
-        path = CONFIGS / '_base_' / 'models' / 'tiny_clip.py'
-        model_cfg = Config.fromfile(path).tiny_clip.to_dict()
-        model_cfg['vision_cfg'].update(vision_cfg)
-        folder = tmp_path_factory.mktemp('clip')
-        content = json.dumps(dict(model_cfg=model_cfg))
-        (folder / 'open_clip_config.json').write_text(content)
-        return str(folder)
-
-    return make
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ phrases_file = '{{$COCO_PHRASES:annotations/phrases_train2017.jsonl}}'
 max_regions = 20
 
 train_pipeline = [
-    # reduced=False decodes JPEGs at their full size
-    dict(type='LoadCheckedImage', reduced=True),
+    # reduced=True decodes JPEGs at the smallest scale that suffices
+    dict(type='LoadCheckedImage'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='TextAwareRandomFlip', prob=0.5),
     dict(type='CLIPResize', clip=None),

@@ -38,14 +38,19 @@ class TokenizeCandidates(BaseTransform):
     Args:
         clip (str | Mapping): The CLIP whose tokens are wanted: a name of
             open_clip's, a config or a folder.
+        lower (bool): Lower-case the texts, as FG-CLIP 2's evaluation does.
+            Defaults to False.
 
     Raises:
         UsageError: If there is no such CLIP.
     """
 
-    def __init__(self, clip: Union[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, clip: Union[str, Mapping[str, Any]], lower: bool = False
+    ) -> None:
         self.spec = CLIPS.get('CLIPSpec')(clip)
         self.tokenizer = self.spec.tokenizer
+        self.lower = lower
 
     def transform(self, results: dict) -> dict:
         """Tokenize the candidates of a sample.
@@ -63,6 +68,8 @@ class TokenizeCandidates(BaseTransform):
                 labels = np.zeros_like(results['gt_bboxes_labels'])
                 results['gt_bboxes_labels'] = labels
         phrases = phrases_of(results)
+        if self.lower:
+            phrases = [phrase.lower() for phrase in phrases]
         results['candidate_ids'] = self.tokenizer.ids(phrases)
         instances = results.get('instances') or []
         if any('candidates' in each for each in instances):
@@ -76,7 +83,10 @@ class TokenizeCandidates(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(clip={self.spec.name!r})'
+        return (
+            f'{type(self).__name__}(clip={self.spec.name!r}, '
+            f'lower={self.lower})'
+        )
 
 
 @TRANSFORMS.register_module()

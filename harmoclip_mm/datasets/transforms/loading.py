@@ -111,7 +111,7 @@ class LoadCheckedImage(LoadImageFromFile):
         results['img'] = img
         results['img_shape'] = img.shape[:2]
         results['ori_shape'] = shape
-        self._check_size(results)
+        self.check_size(results)
         if img.shape[:2] != shape:
             _scale_boxes(results)
         if self.to_float32:
@@ -132,7 +132,15 @@ class LoadCheckedImage(LoadImageFromFile):
         return img, img.shape[:2]
 
     @staticmethod
-    def _check_size(results: dict) -> None:
+    def check_size(results: dict) -> None:
+        """Refuse an image that its annotations are not of.
+
+        Args:
+            results (dict): A loaded sample.
+
+        Raises:
+            BadImageError: If its size is not the annotated one.
+        """
         height, width = results['ori_shape']
         annotated = (
             results.get('height', height),

@@ -22,7 +22,8 @@ class TokenizeRegionText(BaseTransform):
     This is the last step that sees text: what the model needs to know of it
     are tensors from here on. Phrases without a region are left out, and the
     region labels follow. A phrase whose span lies beyond the context length
-    in its caption is dropped with its regions and counted.
+    in its caption is dropped with its regions and counted; so are captions
+    that are cut at the context length.
 
     Required keys: ``text`` (str, the caption), ``phrases`` and
     ``gt_bboxes_labels`` as of :class:`RegionPhraseDataset`; or only
@@ -53,7 +54,8 @@ class TokenizeRegionText(BaseTransform):
         self.tokenizer = self.spec.tokenizer
         length = self.spec.context_length
         self.counters = SharedCounters(
-            cut_phrases=f'phrases beyond {length} tokens dropped'
+            cut_phrases=f'phrases beyond {length} tokens dropped',
+            cut_captions=f'captions cut at {length} tokens',
         )
 
     def transform(self, results: dict) -> dict:
@@ -67,7 +69,13 @@ class TokenizeRegionText(BaseTransform):
         """
         if 'phrases' in results:
             self._tokenize_phrases(results)
-        results['caption_ids'] = self.tokenizer.ids(captions_of(results))
+        captions = captions_of(results)
+        results['caption_ids'] = self.tokenizer.ids(captions)
+        for caption in captions:
+            # a token has at least a byte: most are told without a second look
+            if len(caption.encode()) > self.spec.context_length - 2:
+                cut = self.tokenizer.encode(caption).truncated
+                self.counters.add('cut_captions', int(cut))
         return results
 
     def _tokenize_phrases(self, results: dict) -> None:

@@ -1,6 +1,6 @@
 """Recall of image-to-text and text-to-image retrieval."""
 
-from typing import Dict, Sequence
+from typing import Dict, Sequence, Tuple
 
 import numpy as np
 
@@ -60,6 +60,37 @@ def retrieval_recall(
         >>> retrieval_recall(images, texts, np.array([0, 0, 1, 1]), (1, 2))
         {'i2t_r1': 50.0, 'i2t_r2': 100.0, 't2i_r1': 50.0, 't2i_r2': 100.0}
     """
+    found = retrieval_ranks(
+        image_embeddings, text_embeddings, text_to_image, chunk_size
+    )
+    return {
+        f'{name}_r{k}': 100 * float((ranks <= k).mean())
+        for name, (_, ranks) in found.items()
+        for k in topk
+    }
+
+
+def retrieval_ranks(
+    image_embeddings: np.ndarray,
+    text_embeddings: np.ndarray,
+    text_to_image: np.ndarray,
+    chunk_size: int = 256,
+) -> Dict[str, Tuple[np.ndarray, np.ndarray]]:
+    """Rank of the right answer of every query, see :func:`retrieval_recall`.
+
+    Args:
+        image_embeddings (np.ndarray): (N, D), L2-normalised.
+        text_embeddings (np.ndarray): (M, D), L2-normalised.
+        text_to_image (np.ndarray): (M,), row of the image of each text.
+        chunk_size (int): Queries compared at a time. Defaults to 256.
+
+    Returns:
+        dict[str, tuple[np.ndarray, np.ndarray]]: Under ``i2t`` and ``t2i``
+        the image of each query, and its rank, 1 is best.
+
+    Raises:
+        ValueError: See :func:`retrieval_recall`.
+    """
     images = np.asarray(image_embeddings, dtype=np.float64)
     texts = np.asarray(text_embeddings, dtype=np.float64)
     owners = np.asarray(text_to_image)
@@ -71,7 +102,7 @@ def retrieval_recall(
             f'text_to_image holds rows {queries[0]} to {queries[-1]}, but '
             f'there are {len(images)} images'
         )
-    recall = {}
+    found = {}
     for name, left, right, asked, answers in (
         ('i2t', images[queries], texts, queries, owners),
         ('t2i', texts, images, owners, np.arange(len(images))),
@@ -82,7 +113,5 @@ def retrieval_recall(
             similarity = (left[rows] @ right.T).astype(np.float32)
             own = asked[rows, None] == answers
             ranks.append(answer_ranks(similarity, own))
-        for k in topk:
-            hits = np.concatenate(ranks) <= k
-            recall[f'{name}_r{k}'] = 100 * float(hits.mean())
-    return recall
+        found[name] = asked, np.concatenate(ranks)
+    return found

@@ -5,6 +5,7 @@ from .candidate_metric import FGOVDMetric
 from .dump_results import DumpRegionResults
 from .lvis_metric import LVISAPMetric
 from .metrics_file import save_metrics
+from .region_retrieval_metric import RegionRetrievalMetric
 from .results_file import load_results
 from .retrieval_metric import ImageTextRetrievalMetric
 
@@ -14,6 +15,7 @@ __all__ = [
     'FGOVDMetric',
     'ImageTextRetrievalMetric',
     'LVISAPMetric',
+    'RegionRetrievalMetric',
     'load_results',
     'save_metrics',
 ]

@@ -10,7 +10,7 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 from harmoclip_mm.text import find_groups
 
-from ..functional import answer_ranks, box_classification_accuracy
+from ..functional import Units, answer_ranks, box_classification_accuracy
 from .common import check_unique, render_table, to_numpy
 
 
@@ -151,6 +151,31 @@ class BoxClassificationMetric(BaseMetric):
         title = f'Box classification, {len(ids)} images, percent'
         logger.info(f'\n{title}\n{render_table(header, rows)}')
         return accuracy
+
+    def units(self, results: List[tuple]) -> Dict[str, Units]:
+        """What the accuracies are means of.
+
+        Args:
+            results (list[tuple]): As of :meth:`compute_metrics`.
+
+        Returns:
+            dict[str, Units]: By the names of the accuracies.
+        """
+        _, labels, ranks = zip(*results)
+        images = np.repeat(np.arange(len(labels)), [len(x) for x in labels])
+        labels, ranks = np.concatenate(labels), np.concatenate(ranks)
+        groups = find_groups(self.dataset_meta, self.groups)
+        found = {}
+        for name, classes in {'': labels, **groups}.items():
+            own = np.isin(labels, list(classes))
+            start = f'{name}_' if name else ''
+            for k in self.topk if own.any() else ():
+                hits = (ranks <= k)[own]
+                micro = Units(images[own], hits)
+                found[f'{start}top{k}'] = micro
+                macro = micro._replace(kinds=labels[own])
+                found[f'{start}macro_top{k}'] = macro
+        return found
 
     def _num_classes(self) -> int:
         classes = (self.dataset_meta or {}).get('classes')

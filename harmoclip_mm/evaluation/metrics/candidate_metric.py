@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
-from ..functional import answer_ranks
+from ..functional import Units, answer_ranks
 from .common import render_table, to_numpy
 
 
@@ -110,3 +110,23 @@ class FGOVDMetric(BaseMetric):
         title = f'Right expression of a box, {len(results)} images, percent'
         logger.info(f'\n{title}\n{render_table(header, rows)}')
         return figures
+
+    def units(self, results: List[np.ndarray]) -> Dict[str, Units]:
+        """What the Top-1 of each set is a mean of.
+
+        Args:
+            results (list[np.ndarray]): As of :meth:`compute_metrics`.
+
+        Returns:
+            dict[str, Units]: By the names of the figures.
+        """
+        images = np.repeat(
+            np.arange(len(results)), [each.shape[1] for each in results]
+        )
+        subsets, ranks, _ = np.concatenate(results, axis=1)
+        found = {}
+        for index, name in enumerate(self.dataset_meta['subsets']):
+            own = subsets == index
+            if own.any():
+                found[f'{name}_top1'] = Units(images[own], ranks[own] == 1)
+        return found

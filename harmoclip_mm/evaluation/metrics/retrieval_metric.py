@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
-from ..functional import retrieval_recall
+from ..functional import Units, retrieval_ranks, retrieval_recall
 from .common import check_unique, render_table, to_numpy
 
 
@@ -109,3 +109,25 @@ class ImageTextRetrievalMetric(BaseMetric):
         logger = MMLogger.get_current_instance()
         logger.info(f'\n{title}\n{render_table(header, rows)}')
         return recall
+
+    def units(self, results: List[tuple]) -> Dict[str, Units]:
+        """What the recalls are means of: queries, each with its image.
+
+        Args:
+            results (list[tuple]): As of :meth:`compute_metrics`.
+
+        Returns:
+            dict[str, Units]: By the names of the recalls.
+        """
+        _, images, texts = zip(*results)
+        owners = np.repeat(
+            np.arange(len(images)), [len(each) for each in texts]
+        )
+        found = retrieval_ranks(
+            np.stack(images), np.concatenate(texts), owners
+        )
+        return {
+            f'{name}_r{k}': Units(asked, ranks <= k)
+            for name, (asked, ranks) in found.items()
+            for k in self.topk
+        }

@@ -47,6 +47,8 @@ class ZeroShotClassifier(nn.Module):
             tokens of the class name within the prompt, in the text token
             space; ``'both'`` the normalised sum of the two. Defaults to
             ``'eot'``.
+        lower (bool): Lower-case the filled templates, as FG-CLIP 2's
+            evaluation does. Defaults to False.
         chunk_size (int): Most prompts encoded at once. Defaults to 1024.
 
     Raises:
@@ -58,6 +60,7 @@ class ZeroShotClassifier(nn.Module):
         templates: Union[str, Sequence[str]] = 'openai80',
         prompts: Union[str, Mapping[str, str], None] = None,
         mode: str = 'eot',
+        lower: bool = False,
         chunk_size: int = 1024,
     ) -> None:
         super().__init__()
@@ -72,6 +75,7 @@ class ZeroShotClassifier(nn.Module):
             prompts = dict(zip(vocabulary.classes, vocabulary.prompts))
         self.prompts = None if prompts is None else dict(prompts)
         self.mode = mode
+        self.lower = lower
         self.chunk_size = chunk_size
         self._weight: Optional[Tensor] = None
         self._made_of: Any = None
@@ -203,6 +207,8 @@ class ZeroShotClassifier(nn.Module):
             for words in self.words(classes)
             for template in self.templates
         ]
+        if self.lower:
+            prompts = [(text.lower(), *where) for text, *where in prompts]
         if self.mode == 'eot':
             return tokenizer.ids([prompt for prompt, _, _ in prompts]), None
         ids, masks = [], []

@@ -1,5 +1,6 @@
 """HarmoCLIP: two towers, and whatever heads a method hangs on them."""
 
+import copy
 from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import torch
@@ -15,7 +16,7 @@ from ..checkpoints import init_from_checkpoint, pretrained_cfg
 from ..layers import LogitScale
 from ..losses.row_record import recorded_rows
 from ..predictors import VisualFeatures
-from ..towers import CLIPName
+from ..towers import CLIPName, VisionFeatures
 from ..utils import (
     CLIPFeatures,
     RegionBatch,
@@ -33,6 +34,11 @@ CROP_FEATURES = {'crops', 'online_crops', 'teacher_crops'}
 TEACHER_FEATURES = {'teacher_crops', 'teacher_regions'}
 CAPTION_FEATURES = {'image', 'text', 'lexemes'}
 PHRASE_FEATURES = {'lexemes', 'phrases', 'phrase_keys'}
+# Fields of VisualFeatures by where their boxes are in a sample.
+REGION_FIELDS = {
+    'gt_regions': 'gt_instances',
+    'proposal_regions': 'proposals',
+}
 
 
 @MODELS.register_module()
@@ -129,9 +135,7 @@ class HarmoCLIP(BaseModel):
             )
         spec = self.spec = self.backbone.spec
         self.logit_scale = LogitScale(spec.init_scale, spec.init_bias)
-        self.region_extractor = MODELS.build(
-            region_extractor or dict(type='harmoclip_mm.RoIFeatureExtractor')
-        )
+        self._ask(predictors, region_extractor)
         self.crop_extractor = crop_extractor and MODELS.build(crop_extractor)
         by_clip = dict(
             init_scale=spec.init_scale,
@@ -144,13 +148,6 @@ class HarmoCLIP(BaseModel):
             {
                 name: MODELS.build(head, default_args=by_clip)
                 for name, head in (heads or {}).items()
-            }
-        )
-        self.predictors = ModuleDict(
-            {
-                name: MODELS.build(predictor)
-                for name, predictor in (predictors or {}).items()
-                if predictor is not None
             }
         )
         self._needs = set().union(*(h.requires for h in self.heads.values()))
@@ -364,38 +361,95 @@ class HarmoCLIP(BaseModel):
             SampleList: The same samples with predictions, boxes in pixels
             of the original image; the ground truth is as it was.
         """
-        features = self._visual_features(
-            inputs,
-            data_samples,
-            set().union(*(p.requires for p in self.predictors.values())),
+        vision = self.backbone.encode(inputs, **self.asked_of_backbone)
+        return self.answer(vision, inputs, data_samples)
+
+    @property
+    def asked_of_backbone(self) -> Dict[str, bool]:
+        """What the predictors need of the vision tower, as arguments of
+        ``backbone.encode``."""
+        needs = self._asked()
+        return dict(
+            with_pooled='image' in needs,
+            with_dense=bool(needs & set(REGION_FIELDS))
+            and self.region_extractor.needs_dense,
         )
+
+    def _asked(self) -> Set[str]:
+        return set().union(*(p.requires for p in self.predictors.values()))
+
+    def answer(
+        self,
+        vision: VisionFeatures,
+        inputs: Tensor,
+        data_samples: SampleList,
+    ) -> SampleList:
+        """Lets every predictor answer from an encoding that is there.
+
+        Args:
+            vision (VisionFeatures): At least what :attr:`asked_of_backbone`
+                names, of the images of the samples.
+            inputs (Tensor): These images, shape (B, 3, H, W).
+            data_samples (SampleList): The samples, see :meth:`predict`.
+
+        Returns:
+            SampleList: The same samples with predictions.
+        """
+        needs, found = self._asked(), {}
+        extractor = self.region_extractor
+        if 'image' in needs:
+            found['image'] = F.normalize(vision.pooled.float(), dim=-1)
+        for key, kind in REGION_FIELDS.items():
+            if key in needs:
+                regions = collate_regions(
+                    data_samples, extractor.needs_masks, kind
+                )
+                rows = extractor(vision.dense, regions, inputs, self.backbone)
+                found[key] = regions.split(rows)
         for predictor in self.predictors.values():
             predictor.predict(
-                features, data_samples, self.text_encoder, self.logit_scale
+                VisualFeatures(**found),
+                data_samples,
+                self.text_encoder,
+                self.logit_scale,
             )
         return data_samples
 
-    def _visual_features(
-        self, inputs: Tensor, data_samples: SampleList, needs: Set[str]
-    ) -> VisualFeatures:
-        kinds = dict(gt_regions='gt_instances', proposal_regions='proposals')
-        asked = {key: kind for key, kind in kinds.items() if key in needs}
-        extractor = self.region_extractor
-        vision = self.backbone.encode(
-            inputs,
-            with_pooled='image' in needs,
-            with_dense=bool(asked) and extractor.needs_dense,
+    def sharing_towers(
+        self,
+        predictors: Dict[str, Dict],
+        region_extractor: Optional[Dict] = None,
+    ) -> 'HarmoCLIP':
+        """Asks something else of the same towers.
+
+        Args:
+            predictors (Dict[str, dict]): As of the constructor.
+            region_extractor (dict, optional): As of the constructor.
+
+        Returns:
+            HarmoCLIP: A model whose weights are those of this one, not
+            copies of them.
+        """
+        other = copy.copy(self)
+        other._modules = dict(self._modules)
+        other._ask(predictors, region_extractor)
+        return other.train(self.training)
+
+    def _ask(
+        self,
+        predictors: Optional[Dict[str, Dict]],
+        region_extractor: Optional[Dict],
+    ) -> None:
+        self.region_extractor = MODELS.build(
+            region_extractor or dict(type='harmoclip_mm.RoIFeatureExtractor')
         )
-        found = {}
-        if 'image' in needs:
-            found['image'] = F.normalize(vision.pooled.float(), dim=-1)
-        for key, kind in asked.items():
-            regions = collate_regions(
-                data_samples, extractor.needs_masks, kind
-            )
-            rows = extractor(vision.dense, regions, inputs, self.backbone)
-            found[key] = regions.split(rows)
-        return VisualFeatures(**found)
+        self.predictors = ModuleDict(
+            {
+                name: MODELS.build(predictor)
+                for name, predictor in (predictors or {}).items()
+                if predictor is not None
+            }
+        )
 
     def preprocess(self, image: Union[str, Image.Image]) -> Tensor:
         """Prepares an image as the CLIP was trained with.

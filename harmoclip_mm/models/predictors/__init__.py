@@ -7,6 +7,7 @@ from .classifying_predictor import ClassifyingPredictor
 from .image_class_predictor import ImageClassPredictor
 from .proposal_class_predictor import ProposalClassPredictor
 from .referring_predictor import ReferringPredictor
+from .region_retrieval_predictor import RegionRetrievalPredictor
 from .retrieval_predictor import RetrievalPredictor
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'ImageClassPredictor',
     'ProposalClassPredictor',
     'ReferringPredictor',
+    'RegionRetrievalPredictor',
     'RetrievalPredictor',
     'VisualFeatures',
     'original_boxes',

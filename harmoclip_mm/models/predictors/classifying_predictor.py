@@ -55,7 +55,7 @@ class ClassifyingPredictor(BasePredictor):
         Raises:
             DataError: If a sample names no classes.
         """
-        names = [_class_names(each) for each in data_samples]
+        names = [class_names(each) for each in data_samples]
         logits: List[Tensor] = [None] * len(names)
         for classes in dict.fromkeys(names):  # one list, as a rule
             own = [i for i, each in enumerate(names) if each == classes]
@@ -71,7 +71,18 @@ class ClassifyingPredictor(BasePredictor):
         return logits
 
 
-def _class_names(sample: DetDataSample) -> Tuple[str, ...]:
+def class_names(sample: DetDataSample) -> Tuple[str, ...]:
+    """Class names that a sample brings.
+
+    Args:
+        sample (DetDataSample): The sample.
+
+    Returns:
+        Tuple[str, ...]: The names by label.
+
+    Raises:
+        DataError: If it has none.
+    """
     names = read_field(sample, 'text', _NO_CLASSES)
     if isinstance(names, str):
         raise DataError(

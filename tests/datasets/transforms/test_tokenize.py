@@ -75,7 +75,7 @@ def test_a_phrase_beyond_the_context_goes_with_its_regions():
     assert results['gt_bboxes'].tensor[:, 2].tolist() == [2]
     assert len(results['gt_ignore_flags']) == 1
     assert results['phrase_masks'].sum() == 1
-    assert transform.counters.totals() == {'cut_phrases': 1}
+    assert transform.counters.totals() == {'cut_phrases': 1, 'cut_captions': 1}
 
 
 def test_a_phrase_that_is_a_text_of_its_own_has_an_empty_mask():

@@ -1,0 +1,189 @@
+"""The protocols there are, and what each needs.
+
+A protocol is a config of ``configs/evaluation/`` with an entry ``benchmark``:
+its ``task`` in words, whether it is ``'local'`` or ``'global'``, the
+``figures`` of a table by their headings, where its ``data`` come from, and
+``quick`` for the short suite.
+"""
+
+import os.path as osp
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import (
+    Any,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Union,
+)
+
+from mmengine.config import Config
+
+from harmoclip_mm.apis import load_config
+from harmoclip_mm.errors import UsageError
+
+__all__ = ['SUITES', 'Protocol', 'choose_protocols', 'published_figures_file']
+
+SUITES = ('quick', 'full')
+# Metrics whose figures are shares of 1; all others are in percent.
+_SHARES = ('coco/', 'lvis/', 'ov_coco/', 'refexp/')
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol.
+
+    Attributes:
+        name (str): Name of its config file.
+        path (str): The file.
+        task (str): What is measured, in words.
+        kind (str): ``'local'`` or ``'global'``.
+        quick (bool): Whether it belongs to the short suite.
+        figures (Dict[str, str]): Headings and keys of the figures of its
+            tables.
+        score (Tuple[str]): Headings whose mean stands for the protocol in a
+            picture.
+        data (str): Where its data come from.
+        annotations (Tuple[str]): Files, or folders of files, that it reads.
+        folders (Tuple[str]): Folders of images.
+    """
+
+    name: str
+    path: str
+    task: str
+    kind: str
+    quick: bool
+    figures: Mapping[str, str]
+    score: Sequence[str]
+    data: str
+    annotations: Sequence[str]
+    folders: Sequence[str]
+
+    @classmethod
+    def read(cls, path: Path) -> Optional['Protocol']:
+        """Read a config; None if it is no protocol of the benchmark."""
+        cfg = load_config(str(path))
+        entry = cfg.get('benchmark')
+        if entry is None:
+            return None
+        annotations: List[str] = []
+        folders: List[str] = []
+        _find_data(cfg.test_dataloader.dataset, annotations, folders)
+        return cls(
+            name=path.stem,
+            path=str(path),
+            task=entry['task'],
+            kind=entry['kind'],
+            quick=entry.get('quick', False),
+            figures=dict(entry['figures']),
+            score=tuple(entry.get('score', list(entry['figures'])[:1])),
+            data=entry['data'],
+            annotations=tuple(dict.fromkeys(annotations)),
+            folders=tuple(dict.fromkeys(folders)),
+        )
+
+    def config(self, clip: Any) -> Config:
+        """Its config for a CLIP: a name, a folder or a dict."""
+        return load_config(self.path, {'clip': clip})
+
+    def missing(self) -> List[str]:
+        """Files and folders that are not there."""
+        paths = [*self.annotations, *self.folders]
+        return [path for path in paths if not osp.exists(path)]
+
+    def headline(self, figures: Mapping[str, float]) -> Dict[str, float]:
+        """The figures of its tables in percent, by their headings.
+
+        Args:
+            figures (Mapping[str, float]): All that its metrics gave.
+
+        Returns:
+            Dict[str, float]: Those that are there.
+        """
+        return {
+            heading: figures[key] * (100 if key.startswith(_SHARES) else 1)
+            for heading, key in self.figures.items()
+            if figures.get(key) is not None
+        }
+
+
+def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
+    """Look protocols up.
+
+    Args:
+        suite (str | Sequence[str]): ``'quick'``, ``'full'`` (all there are),
+            or names, as a list or with commas between them.
+
+    Returns:
+        List[Protocol]: The protocols, by name.
+
+    Raises:
+        UsageError: If there is no such protocol.
+    """
+    names = suite.split(',') if isinstance(suite, str) else list(suite)
+    names = [each.strip() for each in names] or ['']
+    files = {
+        path.stem: path
+        for path in sorted(_folder().glob('*.py'))
+        if path.stem != '__init__'
+    }
+    if names in (['quick'], ['full']):
+        found = [Protocol.read(path) for path in files.values()]
+        return [
+            each
+            for each in found
+            if each and (each.quick or names == ['full'])
+        ]
+    chosen = []
+    for name in names:
+        protocol = Protocol.read(files[name]) if name in files else None
+        if protocol is None:
+            near = get_close_matches(name, [*SUITES, *files], 1)
+            raise UsageError(
+                f'there is no protocol {name!r}'
+                + (f'; is it {near[0]}?' if near and near[0] != name else '.')
+                + f' Suites are {", ".join(SUITES)}; names are those of the '
+                f'files of {_folder()} without _proposals'
+            )
+        chosen.append(protocol)
+    return chosen
+
+
+def published_figures_file() -> Path:
+    """Where the figures of papers are kept."""
+    return _folder() / 'published.jsonl'
+
+
+def _folder() -> Path:
+    """``configs/evaluation`` of the checkout, or of an installed package."""
+    package = Path(__file__).resolve().parents[1]
+    for top in (package.parent, package / '.mim'):
+        folder = top / 'configs' / 'evaluation'
+        if folder.is_dir():
+            return folder
+    raise UsageError(
+        f'configs/evaluation is neither beside {package} nor in its .mim: '
+        'install the package by pip install -e from a clone'
+    )
+
+
+def _find_data(part: Any, annotations: List[str], folders: List[str]) -> None:
+    """Collect what a data set reads."""
+    if isinstance(part, (list, tuple)):
+        for each in part:
+            _find_data(each, annotations, folders)
+    if not isinstance(part, Mapping):
+        return
+    root = part.get('data_root') or ''
+    for key in ('ann_file', 'proposal_file'):
+        if part.get(key):
+            annotations.append(osp.join(root, part[key]))
+    images = list((part.get('data_prefix') or {}).values())
+    if not part.get('ann_file') and part.get('split'):  # ImageNet's
+        images.append(part['split'])
+    folders += [osp.join(root, each) for each in images]
+    for key in ('dataset', 'datasets', 'pipeline', 'transforms'):
+        _find_data(part.get(key), annotations, folders)

@@ -1,0 +1,306 @@
+"""Protocols for checkpoints: what will run, the run, and its rows."""
+
+import math
+import os.path as osp
+import time
+from contextlib import contextmanager
+from datetime import datetime
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Union,
+)
+
+import torch
+from mmengine.device import get_device
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from harmoclip_mm.apis import load_clip, load_config
+from harmoclip_mm.errors import UsageError
+from harmoclip_mm.models import HarmoCLIP
+from harmoclip_mm.registry import MODELS
+
+from .protocols import Protocol, choose_protocols
+from .report import show_results, write_report
+from .results_file import (
+    Results,
+    hash_of_data,
+    hash_of_weights,
+    software_versions,
+)
+from .running import Test, run_together
+from .shared_images import group_by_images
+
+__all__ = ['benchmark']
+
+Source = Union[str, HarmoCLIP]
+
+
+def benchmark(
+    model: Union[Source, Sequence[Source]],
+    suite: Union[str, Sequence[str]] = 'quick',
+    clip: Any = None,
+    limit: Optional[int] = None,
+    out: Optional[str] = None,
+    amp: bool = False,
+    device: Optional[str] = None,
+    num_workers: Optional[int] = None,
+) -> List[Dict[str, Any]]:
+    """Measures figures of the field for CLIPs.
+
+    Protocols are the configs of ``configs/evaluation/``; those whose data
+    are missing are skipped. Images of protocols that see them alike are
+    encoded once. Nothing is downloaded.
+
+    Args:
+        model (HarmoCLIP | str | Sequence): A model, a checkpoint of any
+            format that :func:`load_clip` reads, ``'none'`` for random
+            weights, or several of them.
+        suite (str | Sequence[str]): ``'quick'``, ``'full'`` or names of
+            protocols. Defaults to ``'quick'``.
+        clip (str | Mapping, optional): The CLIP of checkpoints that do not
+            tell it, see :func:`load_clip`. For ``'none'`` it defaults to
+            that of the protocols' configs.
+        limit (int, optional): Samples of each protocol that are measured,
+            the first ones. Defaults to None: all.
+        out (str, optional): Folder of ``results.jsonl``, ``report.md`` and
+            ``report.html``; what it has is not measured again. Defaults to
+            None: nothing is written.
+        amp (bool): Mixed precision. Defaults to False.
+        device (str, optional): Where checkpoints run; a model stays where it
+            is. Defaults to a GPU, if there is one.
+        num_workers (int, optional): Processes that load images. Defaults to
+            those of the configs.
+
+    Returns:
+        List[Dict[str, Any]]: A row for each model and protocol, with
+        ``figures``, or with ``skipped``, the reason.
+
+    Raises:
+        UsageError: If there is no such protocol, or a checkpoint is none.
+
+    Examples:
+        >>> rows = harmoclip_mm.benchmark('ViT-B-16.pt', limit=100)
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f'limit must be at least 1, not {limit}')
+    several = isinstance(model, (list, tuple))
+    sources = list(model) if several else [model]
+    console = Console(quiet=get_rank() != 0)
+    results, rows = Results(out, get_rank() == 0), []
+    with _warnings_alone():
+        init_default_scope('harmoclip_mm')
+        protocols = choose_protocols(suite)
+        missing = _say_plan(console, protocols)
+        for source in sources:
+            rows += _measure_one(
+                *(source, protocols, missing, results, console),
+                settings=dict(clip=clip, limit=limit, amp=amp),
+                device=device,
+                num_workers=num_workers,
+            )
+            if out is not None and get_rank() == 0:
+                write_report(out, [*rows, *_earlier(rows, results)], results)
+    show_results(console, rows, protocols)
+    return rows
+
+
+@contextmanager
+def _warnings_alone() -> Iterator[None]:
+    """Keep tables of metrics and what data sets say off the terminal."""
+    name = 'harmoclip_mm.benchmarking'
+    MMLogger.get_instance(name, log_level='WARNING')
+    try:
+        yield
+    finally:
+        MMLogger._instance_dict.pop(name, None)
+
+
+def _earlier(
+    rows: Sequence[Mapping[str, Any]], results: Results
+) -> List[Dict[str, Any]]:
+    """What the folder has besides, as far as it compares with the rows."""
+    known = {(row['checkpoint_hash'], row['protocol']) for row in rows}
+    data = {row['protocol']: row.get('data_hash') for row in rows}
+    found = []
+    for row in results.rows:
+        name = row['protocol']
+        if (
+            (row['checkpoint_hash'], name) not in known
+            and all(row[key] == rows[0][key] for key in ('limit', 'amp'))
+            and data.setdefault(name, row['data_hash']) == row['data_hash']
+        ):
+            found.append(row)
+    return found
+
+
+def _say_plan(
+    console: Console, protocols: Sequence[Protocol]
+) -> Dict[str, str]:
+    """Tell what will run; gives why others will not."""
+    table = Table('protocol', 'measures', box=None)
+    table.add_column('data', overflow='fold')
+    missing = {}
+    for each in protocols:
+        paths = each.missing()
+        state = 'there'
+        if paths:
+            missing[each.name] = f'{paths[0]} is missing; needs {each.data}'
+            state = f'[yellow]{missing[each.name]}'
+        table.add_row(each.name, each.task, state)
+    console.print(table)
+    count = len(protocols) - len(missing)
+    console.print(
+        f'{count} of {len(protocols)} protocols have their data and will run.'
+    )
+    return missing
+
+
+def _load(
+    source: Source, clip: Any, device: Optional[str], protocol: Protocol
+) -> HarmoCLIP:
+    if isinstance(source, HarmoCLIP):
+        return source
+    device = device or get_device()
+    if source.lower() != 'none':
+        return load_clip(source, arch=clip, device=device)
+    torch.manual_seed(0)
+    clip = clip or load_config(protocol.path).clip
+    model = MODELS.build(dict(type='harmoclip_mm.HarmoCLIP', clip=clip))
+    model.init_weights()
+    return model.to(device).eval()
+
+
+def _measure_one(
+    source: Source,
+    protocols: Sequence[Protocol],
+    missing: Mapping[str, str],
+    results: Results,
+    console: Console,
+    settings: Mapping[str, Any],
+    device: Optional[str],
+    num_workers: Optional[int],
+) -> List[Dict[str, Any]]:
+    """Rows of one checkpoint, in the order of the protocols."""
+    model = _load(source, settings['clip'], device, protocols[0])
+    name = source if isinstance(source, str) else _name_of(model)
+    limit, amp = settings['limit'], settings['amp']
+    was_training = model.training
+    model.eval()
+    key = dict(checkpoint_hash=hash_of_weights(model), limit=limit, amp=amp)
+    here = next(model.parameters()).device
+    about = dict(
+        checkpoint=name,
+        clip=model.spec.name,
+        versions=software_versions(),
+        device=torch.cuda.get_device_name(here)
+        if here.type == 'cuda'
+        else here.type,
+        processes=get_world_size(),
+    )
+    done: Dict[str, Dict[str, Any]] = {}
+    tests: Dict[str, Test] = {}
+    keys: Dict[str, Dict[str, Any]] = {}
+    for each in protocols:
+        reason = missing.get(each.name, '')
+        if not reason:
+            try:
+                tests[each.name] = Test(each, model, limit)
+            except UsageError as error:
+                reason = f'{error}; needs {each.data}'
+        reasons = [text for text in all_gather_object(reason) if text]
+        if reasons:  # on one machine is on none
+            tests.pop(each.name, None)
+            done[each.name] = dict(about, protocol=each.name, **key)
+            done[each.name]['skipped'] = reasons[0]
+            continue
+        data = hash_of_data(each.annotations, tests[each.name].images)
+        keys[each.name] = dict(key, protocol=each.name, data_hash=data)
+        found = all_gather_object(results.find(keys[each.name]))[0]
+        if found:
+            done[each.name] = {**found, 'checkpoint': name}
+            del tests[each.name]
+    if tests:
+        groups = group_by_images(
+            {each: test.images for each, test in tests.items()},
+            {each: test.input for each, test in tests.items()},
+        )
+        classifiers: Dict[str, Any] = {}
+        with _progress(console) as progress:
+            task = progress.add_task(
+                osp.basename(name) or name,
+                total=sum(
+                    len({i for each in group for i in tests[each].images})
+                    for group in groups
+                ),
+            )
+            for group in groups:
+                start = time.monotonic()
+                found = run_together(
+                    model,
+                    {each: tests[each] for each in group},
+                    amp=amp,
+                    num_workers=num_workers,
+                    classifiers=classifiers,
+                    progress=lambda n: progress.advance(
+                        task, n * get_world_size()
+                    ),
+                )
+                seconds = round(time.monotonic() - start, 1)
+                for each, measured in found.items():
+                    row = dict(about, **keys[each])
+                    if measured.error:
+                        done[each] = dict(row, skipped=measured.error)
+                        continue
+                    row.update(
+                        date=datetime.now().isoformat(timespec='seconds'),
+                        seconds=seconds,
+                        together_with=[x for x in group if x != each],
+                        samples=len(tests[each].dataset),
+                        images=len(set(tests[each].images)),
+                        data_health=measured.health,
+                        figures={
+                            key: value if math.isfinite(value) else None
+                            for key, value in measured.figures.items()
+                        },
+                    )
+                    results.add(row, measured.units)
+                    done[each] = row
+    model.train(was_training)
+    return [done[each.name] for each in protocols]
+
+
+def _name_of(model: HarmoCLIP) -> str:
+    info = getattr(model, 'checkpoint_info', None)
+    return info['path'] if info else f'{model.spec.name} (in memory)'
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn('images,'),
+        TimeElapsedColumn(),
+        TextColumn('gone,'),
+        TimeRemainingColumn(),
+        TextColumn('left'),
+        console=console,
+    )

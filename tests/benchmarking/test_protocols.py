@@ -1,0 +1,55 @@
+"""The list of protocols is that of the configs."""
+
+from pathlib import Path
+
+from harmoclip_mm.benchmarking import choose_protocols
+
+FOLDER = Path(__file__).resolve().parents[2] / 'configs/evaluation'
+
+
+def test_every_config_is_a_protocol():
+    """But those of a detector's proposals."""
+    names = {path.stem for path in FOLDER.glob('*.py')}
+    full = choose_protocols('full')
+    assert {each.name for each in full} == {
+        name for name in names if not name.endswith('_proposals')
+    }
+    quick = choose_protocols('quick')
+    assert {each.kind for each in quick} == {'local', 'global'}
+    assert 2 < len(quick) < len(full) / 2
+    assert len({each.task for each in full}) == len(full)
+    for each in full:
+        assert set(each.score) <= set(each.figures)
+
+
+def test_what_a_protocol_reads(tmp_path, monkeypatch):
+    roots = dict(COCO_ROOT='coco', LVIS_ROOT='lvis', IMAGENET_ROOT='inet')
+    for key, name in roots.items():
+        monkeypatch.setenv(key, str(tmp_path / name))
+    for key in ('FGOVD_FILES', 'REFEXP_FILE', 'REFEXP_BOXES'):
+        monkeypatch.delenv(key, raising=False)
+    names = {
+        'box-cls_fgclip_coco': [
+            'coco/annotations/instances_val2017.json',
+            'coco/val2017',
+        ],
+        'box-cls_clipself_coco-panoptic': [
+            'coco/annotations/panoptic_val2017',
+            'coco/annotations/panoptic_val2017.json',
+            'coco/val2017',
+        ],
+        'box-cls_lvis': ['coco', 'lvis/annotations/lvis_v1_val.json'],
+        'fgovd': ['coco', 'coco/fgovd'],
+        'ref-exp_refcoco': [
+            'coco/annotations/instances_train2014.json',
+            'coco/mdetr_annotations/final_refexp_val.json',
+            'coco/train2014',
+        ],
+        'zero-shot_imagenet': ['inet/val'],
+    }
+    for each in choose_protocols(list(names)):
+        found = sorted(
+            str(Path(path).relative_to(tmp_path)) for path in each.missing()
+        )
+        assert found == names[each.name]
+        assert all(key in each.data for key in roots if key in each.data)

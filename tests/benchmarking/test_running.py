@@ -1,0 +1,233 @@
+"""One pass for several protocols: the figures of tools/test.py, and cost."""
+
+import json
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from processes import free_port, tool_environment
+
+import harmoclip_mm
+from harmoclip_mm.benchmarking import choose_protocols
+from harmoclip_mm.benchmarking.running import Test
+from harmoclip_mm.benchmarking.shared_images import (
+    SharedImages,
+    group_by_images,
+)
+from harmoclip_mm.evaluation.functional import mean_of_units
+from harmoclip_mm.models import ClassifyingPredictor
+
+ROOT = Path(__file__).resolve().parents[2]
+# of one input, of boxes and of segments; two of other images
+SQUASHED = ['box-cls_fgclip_coco', 'box-cls_fineclip_coco-panoptic']
+OTHERS = ['fgovd', 'retrieval_flickr30k']
+LARGE = [
+    'box-ap_ov-coco',
+    'box-cls_clipself_coco-panoptic',
+    'box-cls_clipself_coco-panoptic_masks',
+]
+
+
+@pytest.fixture
+def count(request):
+    """Count the images and texts that the towers of a model encode."""
+
+    def start(model):
+        counts = Counter()
+        # ids (N, L) and images (N, 3, H, W)
+        for name, module in (
+            ('texts', model.text_encoder),
+            ('images', model.backbone.visual.conv1),
+        ):
+            handle = module.register_forward_pre_hook(
+                lambda _, args, name=name: counts.update({name: len(args[0])})
+            )
+            request.addfinalizer(handle.remove)
+        return counts
+
+    return start
+
+
+def figures_of(rows):
+    return {row['protocol']: row['figures'] for row in rows}
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        [SQUASHED[0], *OTHERS],
+        pytest.param([*SQUASHED, *LARGE], marks=pytest.mark.slow),
+    ],
+    ids=['some', 'more'],
+)
+def test_figures_are_those_of_the_test_tool(
+    names, roots, make_model, run_tool, tmp_path
+):
+    model = make_model(layers=1)
+    rows = harmoclip_mm.benchmark(model, names, num_workers=0)
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'tiny.pth')
+    for name, figures in figures_of(rows).items():
+        out = tmp_path / f'{name}.json'
+        run_tool(
+            'test.py', ROOT / f'configs/evaluation/{name}.py',
+            tmp_path / 'tiny.pth', '--work-dir', tmp_path / 'work',
+            '--metrics-out', out,
+            '--cfg-options', f'clip={model.spec.name}',
+            f'experiment_name={uuid.uuid4().hex}',
+            'test_dataloader.num_workers=0',
+            'test_dataloader.persistent_workers=False',
+        )  # fmt: skip
+        expected = json.loads(out.read_text())
+        assert set(figures) == set(expected)
+        for key, value in expected.items():
+            assert figures[key] == pytest.approx(value, abs=1e-3), (name, key)
+
+
+def test_images_of_one_input_are_encoded_once(roots, make_model, count):
+    model = make_model(layers=1)
+    names, limit = [*SQUASHED, *LARGE, *OTHERS], 6
+    counts = count(model)
+    rows = harmoclip_mm.benchmark(model, names, limit=limit, num_workers=0)
+    groups = {frozenset([r['protocol'], *r['together_with']]) for r in rows}
+    assert {frozenset(LARGE), frozenset(SQUASHED)} < groups
+    # as many as the dearest protocol of each group has alone
+    assert counts['images'] == limit * len(groups)
+    # class names once for all: 65 and 133 classes in 63 templates, the latter
+    # for boxes, masks and another input; 80 classes in 80
+    prompts = 63 * (65 + 133) + 80 * 80
+    together = counts['texts']
+    counts.clear()
+    harmoclip_mm.benchmark(model, OTHERS, limit=limit, num_workers=0)
+    assert together == prompts + counts['texts']
+
+
+@pytest.mark.slow
+def test_all_protocols_cost_little_more_than_the_dearest(
+    roots, make_model, count
+):
+    """In images that the tower encodes, on the photos at hand; crops are
+    other images."""
+    names = [
+        each.name
+        for each in choose_protocols('full')
+        if not each.missing() and not each.name.endswith('_crops')
+    ]
+    model = make_model(layers=1)
+    counts = count(model)
+    rows = harmoclip_mm.benchmark(model, names, num_workers=0)
+    groups = {frozenset([r['protocol'], *r['together_with']]) for r in rows}
+    images = {row['protocol']: row['images'] for row in rows}
+    dearest = sum(max(images[each] for each in group) for group in groups)
+    assert counts['images'] <= 1.3 * dearest < sum(images.values()) / 2
+
+
+def test_inputs_of_a_group_are_equal(roots, make_model):
+    """Pixel by pixel, whichever protocol prepares them."""
+    model = make_model()
+    tests = [Test(each, model) for each in choose_protocols(SQUASHED)]
+    assert tests[0].input == tests[1].input
+    for number in (0, 5):
+        first, second = (test.dataset[number] for test in tests)
+        assert (
+            first['data_samples'].img_path == second['data_samples'].img_path
+        )
+        assert torch.equal(first['inputs'], second['inputs'])
+    shared = SharedImages({test.protocol.name: test.dataset for test in tests})
+    image, samples = shared[5]
+    assert torch.equal(image, first['inputs'])
+    assert [name for name, *_ in samples] == SQUASHED
+
+
+def test_groups():
+    images = dict(a=['1', '2'], b=['3'], c=['2', '3'], d=['2'], e=['9'])
+    inputs = dict(a='x', b='x', c='x', d='y', e='x')
+    groups = group_by_images(images, inputs)
+    assert sorted(map(sorted, groups)) == [['a', 'b', 'c'], ['d'], ['e']]
+
+
+def test_average_precision_of_a_part_counts_that_part(
+    roots, make_model, monkeypatch
+):
+    """Boxes that all get their class: 1, though most images are left out."""
+    class_logits = ClassifyingPredictor.class_logits
+
+    def told(self, rows, samples, *args):
+        found = class_logits(self, rows, samples, *args)
+        for sample, each in zip(samples, found):
+            labels = sample.gt_instances.labels
+            each[range(len(labels)), labels] += 50
+        return found
+
+    monkeypatch.setattr(ClassifyingPredictor, 'class_logits', told)
+    (row,) = harmoclip_mm.benchmark(
+        make_model(), ['box-cls_fgclip_coco'], limit=3, num_workers=0
+    )
+    assert row['samples'] == 3
+    assert row['figures']['box_cls/top1'] == 100
+    # crowds and what overlaps them are judged by COCO in its own way
+    assert row['figures']['coco/bbox_mAP'] > 0.8
+
+
+def test_figures_are_means_of_their_units(roots, make_model, tmp_path):
+    rows = harmoclip_mm.benchmark(
+        make_model(),
+        [*SQUASHED, *OTHERS],
+        out=str(tmp_path),
+        limit=9,
+        num_workers=2,
+    )
+    results = harmoclip_mm.benchmarking.Results(str(tmp_path))
+    for row in rows:
+        units = results.units(row)
+        rest = {
+            key
+            for key in set(row['figures']) - set(units)
+            if 'mean_rank' not in key and 'coco/' not in key
+        }
+        assert not rest, rest
+        for key, each in units.items():
+            assert mean_of_units(each) == pytest.approx(row['figures'][key])
+            assert each.images.max() < row['samples']
+
+
+@pytest.mark.slow
+def test_two_processes(roots, make_model, tmp_path):
+    model = make_model()
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'tiny.pth')
+    suite = ','.join([*SQUASHED, *OTHERS])
+    command = [
+        'tools/benchmark.py', tmp_path / 'tiny.pth',
+        '--clip', model.spec.name, '--suite', suite, '--limit', 9,
+        '--num-workers', 0,
+    ]  # fmt: skip
+    launch = ['-m', 'torch.distributed.run', '--nproc_per_node=2',
+              f'--master_port={free_port()}']  # fmt: skip
+    found = []
+    for name, start, end in (
+        ('one', [], []),
+        ('two', launch, ['--launcher', 'pytorch']),
+    ):
+        done = subprocess.run(
+            [sys.executable, *start, *map(str, command), *end,
+             '--out', str(tmp_path / name)],
+            cwd=ROOT,
+            env=tool_environment(PYTHONPATH=str(ROOT), **roots),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=500,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        text = (tmp_path / name / 'results.jsonl').read_text()
+        found.append([json.loads(line) for line in text.splitlines()])
+    one, two = map(figures_of, found)
+    assert set(one) == {*SQUASHED, *OTHERS}
+    assert [row['processes'] for row in found[1]] == [2] * 4
+    for name, figures in one.items():
+        for key, value in figures.items():
+            # of batches of other images: rounding may decide an answer
+            assert two[name][key] == pytest.approx(value, abs=3), (name, key)

@@ -1,0 +1,166 @@
+"""What a run says, skips, keeps and does not do twice."""
+
+import json
+
+import pytest
+from PIL import Image
+
+import harmoclip_mm
+from harmoclip_mm.errors import UsageError
+
+SUITE = ['box-cls_fgclip_coco', 'retrieval_coco5k', 'retrieval_flickr30k']
+
+
+def run(model, out, suite=SUITE, **settings):
+    rows = harmoclip_mm.benchmark(
+        model, suite, out=str(out), limit=3, num_workers=0, **settings
+    )
+    return {(row['checkpoint'], row['protocol']): row for row in rows}
+
+
+def test_missing_data_are_a_skipped_row(roots, make_model, tmp_path, capsys):
+    model = make_model()
+    rows = list(run(model.train(), tmp_path).values())
+    assert model.training  # as it was
+    assert [row['protocol'] for row in rows] == SUITE
+    assert 'COCO_KARPATHY' in rows[1]['skipped']
+    assert 'figures' not in rows[1] and 'skipped' not in rows[0]
+    said = capsys.readouterr().out
+    assert '2 of 3 protocols have their data' in said
+    lines = (tmp_path / 'results.jsonl').read_text().splitlines()
+    assert [json.loads(x)['protocol'] for x in lines] == [SUITE[0], SUITE[2]]
+    row = json.loads(lines[0])
+    assert row == rows[0]
+    assert {'torch', 'mmdet'} <= set(row['versions'])
+    assert row['device'] == 'cpu' and row['seconds'] > 0
+    assert len(row['checkpoint_hash']) == len(row['data_hash']) == 64
+
+
+def test_nothing_is_measured_twice(roots, make_model, tmp_path):
+    model = make_model()
+    passes = []
+    model.backbone.visual.conv1.register_forward_hook(
+        lambda *_: passes.append(1)
+    )
+    first = run(model, tmp_path)
+    assert passes
+    passes.clear()
+    assert run(model, tmp_path) == first
+    assert not passes
+    # a protocol more, and other weights, are
+    more = run(model, tmp_path, [*SUITE, 'fgovd'])
+    assert len(passes) == 1
+    other = make_model(seed=1)
+    run(other, tmp_path)
+    lines = (tmp_path / 'results.jsonl').read_text().splitlines()
+    assert len(lines) == 3 + 2
+    hashes = {json.loads(line)['checkpoint_hash'] for line in lines}
+    assert len(hashes) == 2 and len(more) == 4
+
+
+def test_a_run_that_stopped_goes_on(roots, make_model, tmp_path):
+    model = make_model()
+    run(model, tmp_path, SUITE[:1])
+    before = (tmp_path / 'results.jsonl').read_text()
+    run(model, tmp_path)
+    assert (tmp_path / 'results.jsonl').read_text().startswith(before)
+    with open(tmp_path / 'results.jsonl', 'a') as file:
+        file.write('{"protocol": ')
+    with pytest.raises(UsageError, match=r'results.jsonl, line 3'):
+        run(model, tmp_path)
+
+
+def test_changed_data_are_measured_anew(
+    roots, make_model, tmp_path, monkeypatch
+):
+    model = make_model()
+    run(model, tmp_path / 'out', ['fgovd'])
+    root = tmp_path / 'data'
+    (root / 'fgovd').mkdir(parents=True)
+    source = roots['COCO_ROOT']
+    for name in ('train2017', 'val2017'):
+        (root / name).symlink_to(f'{source}/{name}')
+    with open(f'{source}/fgovd/region_phrases.jsonl') as file:
+        text = ''.join(file.readlines()[:-1])
+    (root / 'fgovd/region_phrases.jsonl').write_text(text)
+    monkeypatch.setenv('COCO_ROOT', str(root))
+    run(model, tmp_path / 'out', ['fgovd'])
+    lines = (tmp_path / 'out/results.jsonl').read_text().splitlines()
+    assert len({json.loads(line)['data_hash'] for line in lines}) == 2
+
+
+@pytest.mark.parametrize('harm', ['missing', 'broken'])
+def test_a_bad_image_costs_its_protocols_alone(
+    harm, roots, make_model, tmp_path, monkeypatch
+):
+    root = tmp_path / 'flickr'
+    (root / 'flickr30k-images').mkdir(parents=True)
+    source = roots['FLICKR30K_ROOT']
+    with open(f'{source}/dataset_flickr30k.json') as file:
+        text = file.read()
+    (root / 'dataset_flickr30k.json').write_text(text)
+    names = [each['filename'] for each in json.loads(text)['images']]
+    for name in names[1:]:
+        target = f'{source}/flickr30k-images/{name}'
+        (root / 'flickr30k-images' / name).symlink_to(target)
+    if harm == 'broken':
+        (root / 'flickr30k-images' / names[0]).write_bytes(b'no photo')
+    monkeypatch.setenv('FLICKR30K_ROOT', str(root))
+    rows = list(run(make_model(), tmp_path / 'out').values())
+    assert 'figures' in rows[0]
+    assert names[0] in rows[2]['skipped']
+
+
+def test_several_checkpoints_and_none(
+    roots, make_model, tmp_path, run_tool, capsys
+):
+    model = make_model(seed=3)
+    harmoclip_mm.export_clip(model, str(tmp_path / 'a.pt'))
+    run_tool(
+        'benchmark.py', 'none', tmp_path / 'a.pt',
+        '--clip', model.spec.name, '--suite', ','.join(SUITE),
+        '--limit', 3, '--num-workers', 0, '--out', tmp_path / 'out',
+    )  # fmt: skip
+    text = (tmp_path / 'out/results.jsonl').read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [row['checkpoint'] for row in rows[::2]] == [
+        'none',
+        str(tmp_path / 'a.pt'),
+    ]
+    # whatever the format: weights are the same, figures too
+    again = run(make_model(seed=3), tmp_path / 'out', SUITE[:1])
+    (row,) = again.values()
+    assert row['checkpoint_hash'] == rows[2]['checkpoint_hash']
+    # the page still has what was measured before
+    page = (tmp_path / 'out/report.html').read_text()
+    assert 'retrieval_flickr30k' in page and '<th scope="row">none' in page
+    said = capsys.readouterr().out
+    assert 'a.pt' in said and 'skipped' in said
+
+
+def test_words_that_are_wrong(roots, make_model, tmp_path, run_tool):
+    with pytest.raises(UsageError, match='is it box-cls_fgclip_coco'):
+        harmoclip_mm.benchmark(make_model(), 'box-cls_fgclip')
+    with pytest.raises(UsageError, match='limit'):
+        harmoclip_mm.benchmark('none', ['fgovd'], limit=0)
+    with pytest.raises(UsageError, match=r'no\.pt does not exist'):
+        run_tool('benchmark.py', 'none', 'no.pt')
+
+
+def test_annotations_of_no_use(roots, make_model, tmp_path, monkeypatch):
+    """Boxes of another file's classes: told, and others run."""
+    root = tmp_path / 'coco'
+    (root / 'annotations').mkdir(parents=True)
+    (root / 'val2017').mkdir()
+    Image.new('RGB', (9, 9)).save(root / 'val2017/1.jpg')
+    content = dict(
+        images=[dict(id=1, file_name='1.jpg', width=9, height=9)],
+        annotations=[],
+        categories=[dict(id=1, name='thing')],
+    )
+    path = root / 'annotations/instances_val2017.json'
+    path.write_text(json.dumps(content))
+    monkeypatch.setenv('COCO_ROOT', str(root))
+    rows = list(run(make_model(), tmp_path / 'out').values())
+    assert 'has no category' in rows[0]['skipped']
+    assert 'figures' in rows[2]
