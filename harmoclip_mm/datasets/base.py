@@ -8,6 +8,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import exists
 from mmengine.logging import print_log
 
+from harmoclip_mm.errors import DataError
+
 from .counters import SharedCounters
 from .seeding import seed_for_sample
 from .transforms.loading import BadImageError
@@ -86,7 +88,7 @@ class BaseImageTextDataset(BaseDataset):
             dict: What the pipeline gives.
 
         Raises:
-            RuntimeError: If ``max_refetch + 1`` samples in a row are bad.
+            DataError: If ``max_refetch + 1`` samples in a row are bad.
         """
         seed_for_sample(idx)
         if self.test_mode or not self._fully_initialized:
@@ -96,7 +98,7 @@ class BaseImageTextDataset(BaseDataset):
             if data is not None:
                 return data
             idx = self._rand_another()
-        raise RuntimeError(
+        raise DataError(
             f'{self.max_refetch + 1} samples in a row could not be loaded; '
             f'the last one: {self._last_error}. Check data_root='
             f'{self.data_root!r} and data_prefix={dict(self.data_prefix)!r}'
@@ -104,11 +106,13 @@ class BaseImageTextDataset(BaseDataset):
 
     def _require_ann_file(
         self,
-        source: str = 'write the file with a tool of tools/dataset_converters',
+        source: str = 'write the file with '
+        'tools/dataset_converters/coco2phrases.py; our configs look for it '
+        'where COCO_PHRASES, else COCO_ROOT, says',
     ) -> None:
-        """Raise a FileNotFoundError with a remedy if there is none."""
+        """Raise a DataError with a remedy if there is none."""
         if not exists(self.ann_file, backend_args=self.backend_args):
-            raise FileNotFoundError(
+            raise DataError(
                 f'annotation file {osp.abspath(self.ann_file)} does not '
                 f'exist. Check ann_file and data_root={self.data_root!r}, or '
                 f'{source}'

@@ -54,9 +54,8 @@ class RegionPhraseDataset(BaseImageTextDataset):
             without effect.
 
     Raises:
-        FileNotFoundError: If the annotation file is missing.
-        DataError: If it is malformed (naming file and line) or holds no
-            samples.
+        DataError: If the annotation file is missing, malformed (naming file
+            and line) or holds no samples.
     """
 
     CAPTION_CHOICES = ('random', 'first', 'all')

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
+from harmoclip_mm.errors import DataError
+
 from .vocabularies import class_to_prompt, load_vocabulary
 
 _COCO_WORDS = Path(__file__).parent / 'data' / 'coco_phrases.json'
@@ -166,16 +168,19 @@ Mention(start=11, end=19, categories=('hot dog',))]
             PhraseFinder: The finder.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not such a JSON file; the message names it.
+            DataError: If there is no such JSON file; the message names it.
         """
         try:
             words = json.loads(Path(path).read_text(encoding='utf-8'))
             if not isinstance(words, dict):
                 raise ValueError('expected an object.')
             return cls(words)
-        except ValueError as error:
-            raise ValueError(f'Phrase file {path}: {error}') from error
+        except OSError as error:
+            raise DataError(
+                f'Phrase file {path}: {error.strerror or error}'
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(f'Phrase file {path}: {error}') from error
 
     @classmethod
     def from_categories(cls, names: Sequence[str]) -> 'PhraseFinder':

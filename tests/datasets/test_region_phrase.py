@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from harmoclip_mm.datasets import RegionPhraseDataset
 from harmoclip_mm.datasets.transforms import BadImageError
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import DATASETS
 
 PIPELINE = [
@@ -170,7 +171,7 @@ def test_one_line_sums_up_the_boxes(build, tiny_data, log):
 
 def test_missing_and_empty_annotation_files_tell_the_remedy(build, tiny_data):
     with pytest.raises(
-        FileNotFoundError,
+        DataError,
         match=r'none\.jsonl does not exist'
         r'.*data_root=.*dataset_converters',
     ):
@@ -230,7 +231,7 @@ def test_a_bad_image_is_replaced_logged_and_counted(
 
 def test_when_every_image_is_bad_training_stops(build, tiny_data):
     dataset = build(tiny_data.grounding('a.png', 'A dog.'), max_refetch=5)
-    with pytest.raises(RuntimeError, match='6 samples in a row') as error:
+    with pytest.raises(DataError, match='6 samples in a row') as error:
         dataset[0]
     message = str(error.value)
     assert (
