@@ -44,7 +44,10 @@ class BaseImageTextDataset(BaseDataset):
         **kwargs,
     ) -> None:
         self.backend_args = backend_args
-        self.counters = SharedCounters(bad_images='bad images replaced')
+        self.counters = SharedCounters(
+            bad_images='bad images replaced',
+            boxes='boxes dropped by the data set',
+        )
         self._warned: Set[str] = set()
         self._last_error = 'the pipeline returned no sample'
         super().__init__(*args, max_refetch=max_refetch, **kwargs)

@@ -110,6 +110,7 @@ class RegionPhraseDataset(BaseImageTextDataset):
         boxes, clipped, dropped = (
             rows[key].sum(dtype=int) for key in ('boxes', 'clipped', 'dropped')
         )
+        self.counters.add('boxes', dropped)
         print_log(
             f'{self.ann_file}: {len(starts)} samples, {boxes + dropped} '
             f'boxes; {clipped} boxes clipped to their image, {dropped} '

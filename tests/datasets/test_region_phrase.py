@@ -250,7 +250,7 @@ def test_an_error_of_a_transform_is_not_taken_for_a_bad_image(
     dataset = build(tiny_data.grounding('a.png', 'A dog.'), pipeline=[broken])
     with pytest.raises(ValueError, match='a bug'):
         dataset[0]
-    assert dataset.counters.totals() == {'bad_images': 0}
+    assert dataset.counters.totals() == {'bad_images': 0, 'boxes': 0}
 
 
 @pytest.mark.parametrize('context', ['fork', 'spawn'])
@@ -326,4 +326,4 @@ def test_on_real_photos(coco_photos, tmp_path, harmoclip_scope):
                 assert sample.text[start:end].lower() == each['phrase']
                 linked += 1
     assert linked > 10
-    assert dataset.counters.totals() == {'bad_images': 0}
+    assert dataset.counters.totals() == {'bad_images': 0, 'boxes': 0}

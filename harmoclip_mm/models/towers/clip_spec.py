@@ -294,7 +294,8 @@ def _check_tower(cfg: Mapping[str, Any], where: str) -> None:
     legal['eps'] = lambda x: type(x) in (int, float) and x > 0
     legal['approximate'] = lambda x: x in ('none', 'tanh')
     for key, value in {**inner, **cfg}.items():
-        if key in legal and not legal[key](value):
+        unsaid = value is None and key == 'patch_size'  # as ResNets have it
+        if key in legal and not unsaid and not legal[key](value):
             raise UsageError(f'{where} has {key} = {value!r:.80}')
 
 
