@@ -1,5 +1,7 @@
 """How the command line ends."""
 
+import os
+
 import pytest
 import torch
 
@@ -35,7 +37,7 @@ def test_a_defect_keeps_its_traceback():
 
 def test_a_missing_file_is_a_message():
     with pytest.raises(SystemExit) as end:
-        run_command(lambda: open('/none/a.json'))
+        run_command(lambda: os.stat('/none/a.json'))
     assert end.value.code == 'Error: /none/a.json: No such file or directory'
 
 

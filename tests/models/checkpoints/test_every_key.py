@@ -50,7 +50,7 @@ def write(folder, config):
 def folder(tmp_path_factory):
     """A small CLIP in a folder of open_clip, its config and a picture."""
     path = tmp_path_factory.mktemp('clip')
-    found, _ = references.save('open_clip_siglip', path)
+    references.save('open_clip_siglip', path)
     config = json.loads((path / 'open_clip_config.json').read_text())
     config['preprocess_cfg'] = dict(
         mean=[0.5, 0.4, 0.3],
