@@ -14,7 +14,7 @@ class UsageError(Exception):
 
 
 class DataError(UsageError, ValueError):
-    """Annotations, predictions or a results file that do not fit together."""
+    """Data files that are missing, malformed or do not fit together."""
 
 
 class CheckpointError(UsageError):
