@@ -24,7 +24,7 @@ help: ## list the targets
 install: ## create VENV (default .venv) and install what is missing
 	@$(PYTHON) tools/setup/install.py '$(VENV)' '$(STACK)'
 
-quickstart: install ## train and compare two tiny models, about 15 min on 2 cores
+quickstart: install ## train and compare two tiny models, about 20 min on 2 cores
 	'$(BIN)/python' projects/shapes/quickstart.py
 
 # A process a core, each with one thread: tensors in the tests are small, and

@@ -14,7 +14,7 @@ class UsageError(Exception):
 
 
 class DataError(UsageError, ValueError):
-    """Annotations, predictions or a results file that do not fit together."""
+    """Data files that are missing, malformed or do not fit together."""
 
 
 class CheckpointError(UsageError):
@@ -24,8 +24,9 @@ class CheckpointError(UsageError):
 def run_command(main: Callable[[], None]) -> None:
     """Run the ``main`` of a tool and end with a message, not a traceback.
 
-    Only :class:`UsageError` and Ctrl-C are caught: any other exception is a
-    defect, and its traceback is wanted. In a distributed run every rank
+    Only :class:`UsageError`, what the system says of a named file and Ctrl-C
+    are caught: any other exception is a defect, and its traceback is wanted.
+    In a distributed run every rank
     prints, since the launcher ends the others as soon as the first has
     stopped; torchrun is told what happened and repeats it after all that the
     others print.
@@ -41,7 +42,14 @@ def run_command(main: Callable[[], None]) -> None:
             main = record(main)
         main()
     except UsageError as error:
-        sys.exit(f'Error: {error}')
+        text = str(error)
+        if text.startswith('Caught '):  # torch adds the traceback of a worker
+            text = text.strip().splitlines()[-1].split(': ', 1)[-1]
+        sys.exit(f'Error: {text}')
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        sys.exit(f'Error: {error.filename}: {error.strerror}')
     except KeyboardInterrupt:
         print('Interrupted', file=sys.stderr)
         sys.exit(130)  # as shells say it

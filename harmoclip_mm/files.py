@@ -28,8 +28,11 @@ def replacing(path: Union[str, Path]) -> Iterator[str]:
     path = os.fspath(path)
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     part = path + PART
+    with open(part, 'wb') as file:
+        mode = os.fstat(file.fileno()).st_mode  # as the umask has it
     try:
         yield part
+        os.chmod(part, mode)  # safetensors writes files that are private
         with open(part, 'rb') as file:
             os.fsync(file.fileno())
         os.replace(part, path)

@@ -48,3 +48,17 @@ def test_a_full_disk_leaves_the_older_file(tmp_path):
         write()
     assert target.read_bytes() == b'old'
     assert names(tmp_path) == ['a.pth']
+
+
+def test_a_file_may_be_read_by_whom_the_umask_says(tmp_path):
+    """safetensors writes files that only their owner reads."""
+    from safetensors.numpy import save_file
+
+    before = os.umask(0o027)
+    try:
+        with replacing(tmp_path / 'a.safetensors') as part:
+            save_file({}, part)
+    finally:
+        os.umask(before)
+    mode = (tmp_path / 'a.safetensors').stat().st_mode
+    assert mode & 0o777 == 0o640

@@ -144,7 +144,12 @@ def main() -> None:
             'checkpoint': args.checkpoint,
             'date': datetime.now().isoformat(' ', timespec='minutes'),
         }
-        dump = DumpRegionResults(args.out, run)
+        given = [
+            getattr(metric, 'groups', None)
+            for metric in runner.test_evaluator.metrics
+        ]
+        groups = next((each for each in given if each), None)
+        dump = DumpRegionResults(args.out, run, groups)
         # the other metrics got it when the test loop was built
         dump.dataset_meta = runner.test_evaluator.dataset_meta
         runner.test_evaluator.metrics.append(dump)

@@ -3,6 +3,7 @@
 
 import argparse
 import os
+from pathlib import Path
 
 try:
     from harmoclip_mm.errors import UsageError, run_command
@@ -110,9 +111,11 @@ def main() -> None:
             'made to fine-tune a CLIP: give --cfg-options load_from=FILE'
         )
     runner.train()
+    saved = any(Path(runner.work_dir).glob('*.pth'))
+    checkpoints = f'Checkpoints are in {runner.work_dir}'
     runner.logger.info(
-        f'Checkpoints are in {runner.work_dir}, the log of this run in '
-        f'{runner.log_dir}'
+        f'{checkpoints if saved else "No checkpoint was saved"}; the log of '
+        f'this run is in {runner.log_dir}'
     )
     close_launcher()
 

@@ -42,7 +42,7 @@ def load_config(
     """
     if not osp.isfile(filename):
         raise UsageError(f'config file {filename} does not exist')
-    cfg = Config.fromfile(filename)
+    cfg = _read(filename)
     options = dict(cfg_options or {})
     clip = options.pop('clip', None)
     for key in options:
@@ -57,6 +57,19 @@ def load_config(
         name = osp.splitext(osp.basename(filename))[0]
         cfg.work_dir = osp.join('./work_dirs', name)
     return cfg
+
+
+def _read(filename: str) -> Config:
+    """Read a config without a line for each variable of the environment."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')
+    try:
+        return Config.fromfile(filename)
+    finally:
+        logger.setLevel(level)
 
 
 def check_option(cfg: Config, key: str, options: Collection[str]) -> None:

@@ -3,17 +3,21 @@
 import os.path as osp
 from typing import Any, Dict, Optional, Sequence, Union
 
-from mmdet.apis import DetInferencer
-from mmengine.config import Config
-from mmengine.visualization import Visualizer
-from torch import nn
+from harmoclip_mm.compat import import_stack
 
-from harmoclip_mm.engine import use_safe_loading
-from harmoclip_mm.errors import UsageError
-from harmoclip_mm.models.checkpoints import load_matching
-from harmoclip_mm.text import Vocabulary, load_vocabulary
+import_stack()
 
-from .config import load_config
+from mmdet.apis import DetInferencer  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+from mmengine.visualization import Visualizer  # noqa: E402
+from torch import nn  # noqa: E402
+
+from harmoclip_mm.engine import use_safe_loading  # noqa: E402
+from harmoclip_mm.errors import UsageError  # noqa: E402
+from harmoclip_mm.models.checkpoints import load_matching  # noqa: E402
+from harmoclip_mm.text import Vocabulary, load_vocabulary  # noqa: E402
+
+from .config import load_config  # noqa: E402
 
 
 class OpenVocabularyInferencer(DetInferencer):

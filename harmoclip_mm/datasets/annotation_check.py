@@ -7,16 +7,20 @@ named in; pycocotools takes a match with annotation 0 for none, and boxes whose
 ``area`` is 0 are dropped.
 """
 
-import json
 import logging
 import os.path as osp
 import pickle
-from typing import Any, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import mmengine.fileio as fileio
-from mmdet.datasets import CocoDataset, LVISV1Dataset
+from mmdet.datasets import (
+    CocoDataset,
+    CocoPanopticDataset,
+    LVISV1Dataset,
+)
 from mmengine.logging import print_log
 
+from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import DATASETS
 
@@ -26,9 +30,9 @@ __all__ = ['check_annotations']
 def check_annotations(dataset: Mapping[str, Any], evaluator: Any = ()) -> None:
     """Check the files of a data set's config, and of those that it wraps.
 
-    Data sets of mmdet's COCO family are checked: ids of images and
-    annotations, areas, the classes against the categories of the file, and
-    that a file of proposals has all images. A metric that counts over a file
+    Data sets of mmdet's COCO family are checked: every field that is read,
+    ids, areas, the classes against the categories of the file, and that a
+    file of proposals has all images. A metric that counts over a file
     of its own, as COCO's AP, and not over these images, is named in a warning:
     it takes what is not tested for missed.
 
@@ -44,17 +48,14 @@ def check_annotations(dataset: Mapping[str, Any], evaluator: Any = ()) -> None:
     """
     for each, kind in _coco_datasets(dataset):
         path = _path(each, each['ann_file'])
-        content = _read(path, each.get('backend_args'))
+        content = read_json(
+            path,
+            'check data_root and ann_file of the data set',
+            each.get('backend_args'),
+        )
         classes = kind._load_metainfo(each.get('metainfo')).get('classes', ())
-        try:
-            images = content['images']
-            _check_images(images, path)
-            _check_boxes(content['annotations'], path)
-            names = [category['name'] for category in content['categories']]
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f'annotation file {path} is not in COCO format ({error!r})'
-            ) from error
+        images = check_coco(content, path, kind)
+        names = [category['name'] for category in content['categories']]
         _check_categories(names, classes, path)
         if each.get('proposal_file'):
             _check_proposals(each, images, kind)
@@ -101,58 +102,81 @@ def _path(dataset: Mapping, path: str) -> str:
     return path
 
 
-def _read(path: str, backend_args: Any) -> dict:
-    try:
-        return dict(json.loads(fileio.get(path, backend_args=backend_args)))
-    except OSError as error:
-        raise DataError(
-            f'annotation file {path} cannot be read '
-            f'({error.strerror or error}): check data_root and ann_file of '
-            'the data set'
-        ) from error
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f'annotation file {path} is not a JSON object in COCO format '
-            f'({error})'
-        ) from error
+def check_coco(
+    content: Any, path: str, kind: type = CocoDataset
+) -> List[Dict[str, Any]]:
+    """Check images, annotations and categories of a COCO file.
 
+    Args:
+        content (Any): What the file holds.
+        path (str): The file, for messages.
+        kind (type): The data set that reads it. Defaults to ``CocoDataset``.
 
-def _check_images(images: Sequence[dict], path: str) -> None:
+    Returns:
+        List[Dict[str, Any]]: Its images.
+
+    Raises:
+        DataError: If something of it is no COCO, or would be counted wrongly.
+    """
+    # LVIS v1 goes by the address
+    name = 'coco_url' if issubclass(kind, LVISV1Dataset) else 'file_name'
+    sides = dict(height='size', width='size')
+    images = check_records(
+        content, 'images', path, id='id', **{name: 'name'}, **sides
+    )
     if not images:
         raise DataError(
             f'annotation file {path} holds no image: give the file of the '
             'split that is wanted'
         )
-    names = {}
-    for image in images:
-        name = image.get('file_name', image.get('coco_url'))
-        if image['id'] in names:
-            raise DataError(
-                f'annotation file {path}: {names[image["id"]]} and {name} '
-                f'both have image id {image["id"]}; give each image an id of '
-                'its own'
+    categories = check_records(
+        content, 'categories', path, id='id', name='name'
+    )
+    known = {category['id'] for category in categories}
+    by_id = {image['id']: image for image in images}
+    if issubclass(kind, CocoPanopticDataset):
+        annotations = check_records(
+            content, 'annotations', path, image_id='id', segments_info='list'
+        )
+        check_members(annotations, 'image_id', by_id, path)
+        for each in annotations:
+            segments = check_records(
+                each, 'segments_info', path, id='id', category_id='id'
             )
-        names[image['id']] = name
-
-
-def _check_boxes(annotations: Sequence[dict], path: str) -> None:
+            check_members(segments, 'category_id', known, path)
+        return images
+    ids = dict(id='id', image_id='id', category_id='id')
+    annotations = check_records(
+        content, 'annotations', path, bbox='box', area='number?', **ids
+    )
+    check_members(annotations, 'image_id', by_id, path)
+    check_members(annotations, 'category_id', known, path)
     for annotation in annotations:
-        if annotation.get('id') == 0:
-            raise DataError(
-                f'annotation file {path} has an annotation with id 0, a match '
-                'with which pycocotools does not count, so that AP is too '
-                'low; number the annotations from 1'
-            )
-        if 'bbox' not in annotation:  # panoptic ones have segments
-            continue
-        area, sides = annotation.get('area'), annotation['bbox'][2:]
-        if min(sides) >= 1 and not (area and area > 0):
-            raise DataError(
-                f'annotation file {path}: annotation {annotation.get("id")} '
-                f'of image {annotation["image_id"]} has area {area}, and '
-                'mmdet drops such boxes; give it the area of its mask, or of '
-                'its box, in px^2'
-            )
+        _check_box(annotation, by_id[annotation['image_id']], path)
+    return images
+
+
+def _check_box(annotation: dict, image: dict, path: str) -> None:
+    where = (
+        f'annotation file {path}: annotation {annotation["id"]} of image '
+        f'{annotation["image_id"]}'
+    )
+    if annotation['id'] == 0:
+        raise DataError(
+            f'{where} has id 0, a match with which pycocotools does not '
+            'count, so that AP is too low; number the annotations from 1'
+        )
+    sides = annotation['bbox'][2:]
+    if min(sides) >= 1 and annotation.get('area', 0) <= 0:
+        raise DataError(
+            f'{where} has area {annotation.get("area")}, and mmdet drops such '
+            'boxes; give it the area of its mask, or of its box, in px^2'
+        )
+    if sides[0] > 2 * image['width'] or sides[1] > 2 * image['height']:
+        raise DataError(
+            f'{where} has the box {annotation["bbox"]} [x, y, width, height], '
+            f'but the image is {image["width"]} x {image["height"]} px'
+        )
 
 
 def _check_categories(

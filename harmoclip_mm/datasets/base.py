@@ -8,7 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import exists
 from mmengine.logging import print_log
 
-from harmoclip_mm.errors import UsageError
+from harmoclip_mm.errors import DataError, UsageError
 
 from .counters import SharedCounters
 from .seeding import seed_for_sample
@@ -50,7 +50,10 @@ class BaseImageTextDataset(BaseDataset):
     ) -> None:
         self.backend_args = backend_args
         self.source = source
-        self.counters = SharedCounters(bad_images='bad images replaced')
+        self.counters = SharedCounters(
+            bad_images='bad images replaced',
+            boxes='boxes dropped by the data set',
+        )
         self._warned: Set[str] = set()
         self._last_error = 'the pipeline returned no sample'
         super().__init__(*args, max_refetch=max_refetch, **kwargs)
@@ -108,7 +111,7 @@ class BaseImageTextDataset(BaseDataset):
             dict: What the pipeline gives.
 
         Raises:
-            RuntimeError: If ``max_refetch + 1`` samples in a row are bad.
+            DataError: If ``max_refetch + 1`` samples in a row are bad.
         """
         seed_for_sample(idx)
         if self.test_mode or not self._fully_initialized:
@@ -118,7 +121,7 @@ class BaseImageTextDataset(BaseDataset):
             if data is not None:
                 return data
             idx = self._rand_another()
-        raise RuntimeError(
+        raise DataError(
             f'{self.max_refetch + 1} samples in a row could not be loaded; '
             f'the last one: {self._last_error}. Check data_root='
             f'{self.data_root!r} and data_prefix={dict(self.data_prefix)!r}'
@@ -140,11 +143,13 @@ class BaseImageTextDataset(BaseDataset):
 
     def _require_ann_file(
         self,
-        source: str = 'write the file with a tool of tools/dataset_converters',
+        source: str = 'write the file with '
+        'tools/dataset_converters/coco2phrases.py; our configs look for it '
+        'where COCO_PHRASES, else COCO_ROOT, says',
     ) -> None:
-        """Raise a FileNotFoundError with a remedy if there is none."""
+        """Raise a DataError with a remedy if there is none."""
         if not exists(self.ann_file, backend_args=self.backend_args):
-            raise FileNotFoundError(
+            raise DataError(
                 f'annotation file {osp.abspath(self.ann_file)} does not '
                 f'exist. Check ann_file and data_root={self.data_root!r}, or '
                 f'{source}'

@@ -2,12 +2,20 @@
 
 import glob
 import json
+import math
 import os.path as osp
 from collections import Counter
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from mmengine.logging import print_log
 
+from harmoclip_mm.coco_file import (
+    check_fields,
+    check_members,
+    check_records,
+    read_json,
+)
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import DATASETS
 
 from .base import BaseImageTextDataset
@@ -64,9 +72,8 @@ class FGOVDDataset(BaseImageTextDataset):
         **kwargs: See :class:`BaseImageTextDataset`.
 
     Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If a file is malformed (naming it and the line or the
-            annotation), or holds no boxes.
+        DataError: If a file is missing, malformed (naming it and the line or
+            the annotation), or holds no boxes.
     """
 
     def __init__(
@@ -118,7 +125,7 @@ class FGOVDDataset(BaseImageTextDataset):
                     self._add(images, record, instance, right, wrong, where)
         used = {name: tally.pop(name) for name in self.sets if tally[name]}
         if not used:
-            raise ValueError(
+            raise DataError(
                 f'{self.ann_file} holds no boxes of {", ".join(self.sets)}'
                 f'{_list(tally)}'
             )
@@ -137,7 +144,7 @@ class FGOVDDataset(BaseImageTextDataset):
             stem = stem.replace('_llava', '')  # FG-CLIP's own names
             name = by_name.get(stem)
             if name is None and not self.ann_file.endswith('.jsonl'):
-                raise ValueError(
+                raise DataError(
                     f'{self.ann_file}: the name of a json file tells its '
                     f'set: {", ".join(by_name)}'
                 )
@@ -150,7 +157,7 @@ class FGOVDDataset(BaseImageTextDataset):
                 *glob.glob(f'{start}*.jsonl'),
             ]
             if not found:
-                raise FileNotFoundError(
+                raise DataError(
                     f'annotation file {osp.abspath(start)}.json does not '
                     f'exist. Check ann_file and data_root={self.data_root!r}, '
                     f'or {_SOURCE}'
@@ -159,20 +166,31 @@ class FGOVDDataset(BaseImageTextDataset):
         return files
 
     def _instance(self, record: dict, where: str, name: str) -> dict:
-        try:
-            x, y, width, height = map(float, record['bbox'])
-        except (KeyError, TypeError, ValueError):
-            width = height = 0.0
-        if not (width > 0 and height > 0):
-            raise ValueError(
-                f'{where}: bbox must be x, y, width and height in px, not '
-                f'{record.get("bbox")}'
+        sides = dict(height='size?', width='size?')
+        check_fields(record, where, bbox='box', image_id='id?', **sides)
+        x, y, width, height = map(float, record['bbox'])
+        if min(width, height) <= 0 or not self._meets_image(record):
+            raise DataError(
+                f'{where}: bbox must be x, y, width and height in px, in its '
+                f'image, not {record["bbox"]}'
             )
         return {
             'bbox': [x, y, x + width, y + height],
             'ignore_flag': 0,
             'subset': self.sets.index(name),
         }
+
+    @staticmethod
+    def _meets_image(record: dict) -> bool:
+        """Whether a box has a part in its image and is not larger twice."""
+        x, y, width, height = record['bbox']
+        return all(
+            start < side and start + size > 0 and size <= 2 * side
+            for start, size, side in (
+                (x, width, record.get('width', math.inf)),
+                (y, height, record.get('height', math.inf)),
+            )
+        )
 
     def _add(
         self,
@@ -184,7 +202,7 @@ class FGOVDDataset(BaseImageTextDataset):
         where: str,
     ) -> None:
         if right in wrong:
-            raise ValueError(
+            raise DataError(
                 f'{where}: the right expression is among the wrong ones: '
                 f'{right!r}'
             )
@@ -222,7 +240,7 @@ def _subset_of(record: dict, where: str) -> str:
     for name, file in BENCHMARKS.items():
         if kind == file:
             return name
-    raise ValueError(
+    raise DataError(
         f'{where}: test_type must be one of '
         f'{", ".join(BENCHMARKS.values())}, not {kind!r}'
     )
@@ -230,7 +248,7 @@ def _subset_of(record: dict, where: str) -> str:
 
 def _read_lines(path: str) -> Iterator[Tuple[str, dict, str, List[str]]]:
     """FG-CLIP's lines, one box each."""
-    with open(path, encoding='utf-8') as file:
+    with open(path, 'rb') as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -238,13 +256,14 @@ def _read_lines(path: str) -> Iterator[Tuple[str, dict, str, List[str]]]:
             try:
                 record = json.loads(line)
                 (right,) = record['pos_expression']
-                wrong = list(record['neg_expression'])
-                if not isinstance(record['img_path'], str):
-                    raise TypeError('img_path')
-                if not all(isinstance(t, str) for t in (right, *wrong)):
-                    raise TypeError('expressions')
+                wrong = record['neg_expression']
+                texts = (right, *wrong, record['img_path'])
+                if type(wrong) is not list or not all(
+                    type(text) is str and text.strip() for text in texts
+                ):
+                    raise TypeError('a text is no text')
             except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(
+                raise DataError(
                     f"{where}: not a line of FG-CLIP's evaluation, which "
                     'has img_path, bbox, one pos_expression and a list '
                     f'neg_expression ({error!r})'
@@ -254,32 +273,39 @@ def _read_lines(path: str) -> Iterator[Tuple[str, dict, str, List[str]]]:
 
 def _read_lvis(path: str) -> Iterator[Tuple[str, dict, str, List[str]]]:
     """The benchmark's own files: a category is an expression."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-        names = {c['id']: c['name'] for c in content['categories']}
-        images = {image['id']: image for image in content['images']}
-        annotations = content['annotations']
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f'{path}: not a benchmark of FG-OVD ({error!r}); {_SOURCE}'
-        ) from error
+    content = read_json(path, _SOURCE)
+    sides = dict(height='size', width='size')
+    images = check_records(
+        content, 'images', path, id='id', file_name='name', **sides
+    )
+    categories = check_records(
+        content, 'categories', path, id='id', name='name'
+    )
+    ids = dict(id='id', image_id='id', category_id='id')
+    ids['neg_category_ids'] = 'list'
+    annotations = check_records(
+        content, 'annotations', path, bbox='box', **ids
+    )
+    by_id = {image['id']: image for image in images}
+    names = {each['id']: each['name'] for each in categories}
+    check_members(annotations, 'image_id', by_id, path)
+    check_members(annotations, 'category_id', names, path)
     for annotation in annotations:
-        where = f'{path}, annotation {annotation.get("id", "?")}'
+        where = f'{path}, annotation {annotation["id"]}'
+        image = by_id[annotation['image_id']]
+        record = {
+            'img_path': image['file_name'],
+            'image_id': image['id'],
+            'height': image['height'],
+            'width': image['width'],
+            'bbox': annotation['bbox'],
+        }
+        right = names[annotation['category_id']]
         try:
-            image = images[annotation['image_id']]
-            record = {
-                'img_path': image['file_name'],
-                'image_id': image['id'],
-                'height': image['height'],
-                'width': image['width'],
-                'bbox': annotation['bbox'],
-            }
-            right = names[annotation['category_id']]
             wrong = [names[i] for i in annotation['neg_category_ids']]
         except (KeyError, TypeError) as error:
-            raise ValueError(
-                f'{where}: image, category or neg_category_ids is missing '
-                f'({error!r})'
+            raise DataError(
+                f'{where}: neg_category_ids has {error}, which is no id of '
+                'a category'
             ) from error
         yield where, record, right, wrong

@@ -5,9 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional, Sequence, Union
 
-import mmengine.fileio as fileio
 from mmengine.logging import print_log
 
+from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import DATASETS
 
@@ -53,10 +53,9 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
         **kwargs: See :class:`BaseImageTextDataset`.
 
     Raises:
-        FileNotFoundError: If the annotation file is missing.
-        DataError: If it has neither format, lacks an image of the split, has
-            an image twice or captions of an image that it does not list, or
-            holds no image with captions.
+        DataError: If it is missing or has neither format, lacks an image of
+            the split, has an image twice or captions of an image that it does
+            not list, or holds no image with captions.
     """
 
     def __init__(
@@ -110,16 +109,15 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
         return kept
 
     def _read_json(self) -> List[dict]:
-        content = fileio.load(self.ann_file, backend_args=self.backend_args)
-        try:
-            if 'annotations' in content:
-                return self._read_coco(content)
-            return self._read_karpathy(content['images'])
-        except (KeyError, TypeError) as error:
+        content = read_json(self.ann_file, _KARPATHY, self.backend_args)
+        if not isinstance(content, dict) or 'images' not in content:
             raise DataError(
                 f'{self.ann_file} is neither a COCO captions file nor a '
-                f'Karpathy split ({error!r} is missing or of another type)'
-            ) from error
+                "Karpathy split: it has no list 'images'"
+            )
+        if 'annotations' in content:
+            return self._read_coco(content)
+        return self._read_karpathy(content)
 
     def _read_long(self, read: Sequence[LongCaption]) -> List[dict]:
         self._check_unique([each.image_id for each in read])
@@ -143,17 +141,15 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
         return sample
 
     def _read_coco(self, content: dict) -> List[dict]:
-        images = content['images']
-        self._check_unique([image['id'] for image in images])
+        kinds = dict(id='id', file_name='name', height='size?', width='size?')
+        images = check_records(content, 'images', self.ann_file, **kinds)
         names = {image['id']: image['file_name'] for image in images}
-        annotations = content['annotations']
-        for annotation in annotations:
-            if annotation['image_id'] not in names:
-                raise DataError(
-                    f'{self.ann_file} has a caption of image '
-                    f'{annotation["image_id"]}, which is not among its '
-                    f'{len(names)} images; take the file as COCO made it'
-                )
+        number = 'id' if self.splits else 'id?'  # captions are put in order
+        kinds = dict(id=number, image_id='id', caption='text')
+        annotations = check_records(
+            content, 'annotations', self.ann_file, **kinds
+        )
+        check_members(annotations, 'image_id', names, self.ann_file)
         if self.splits:
             chosen = self._coco_split(names)
             images = [image for image in images if image['id'] in chosen]
@@ -199,16 +195,26 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
                 'each image an id of its own'
             )
 
-    def _read_karpathy(self, images: List[dict]) -> List[dict]:
+    def _read_karpathy(self, content: dict) -> List[dict]:
+        split = 'text' if self.splits else 'text?'
+        kinds = dict(filename='name', filepath='text?', sentences='list')
+        ids = dict(imgid='id?', cocoid='id?')
+        images = check_records(
+            content, 'images', self.ann_file, split=split, **kinds, **ids
+        )
         samples = []
         for image in images:
             if self.splits and image['split'] not in self.splits:
                 continue
+            where = f'{self.ann_file}, image {image["filename"]}'
+            sentences = check_records(image, 'sentences', where, raw='text')
+            if 'cocoid' not in image and 'imgid' not in image:
+                raise DataError(f'{where} has neither cocoid nor imgid')
             # dataset_coco.json names the folder (val2014) of each image.
             name = osp.join(image.get('filepath', ''), image['filename'])
-            image_id = image.get('cocoid', image['imgid'])
+            image_id = image.get('cocoid', image.get('imgid'))
             sample = self._sample(name, image_id, image)
-            sample['captions'] = [text['raw'] for text in image['sentences']]
+            sample['captions'] = [text['raw'] for text in sentences]
             samples.append(sample)
         self._check_unique([sample['img_id'] for sample in samples])
         return samples

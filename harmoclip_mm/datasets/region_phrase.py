@@ -57,9 +57,8 @@ class RegionPhraseDataset(BaseImageTextDataset):
             without effect.
 
     Raises:
-        FileNotFoundError: If the annotation file is missing.
-        DataError: If it is malformed (naming file and line) or holds no
-            samples.
+        DataError: If the annotation file is missing, malformed (naming file
+            and line) or holds no samples.
     """
 
     CAPTION_CHOICES = ('random', 'first', 'all')
@@ -114,6 +113,7 @@ class RegionPhraseDataset(BaseImageTextDataset):
         boxes, clipped, dropped = (
             rows[key].sum(dtype=int) for key in ('boxes', 'clipped', 'dropped')
         )
+        self.counters.add('boxes', dropped)
         print_log(
             f'{self.ann_file}: {len(starts)} samples, {boxes + dropped} '
             f'boxes; {clipped} boxes clipped to their image, {dropped} '

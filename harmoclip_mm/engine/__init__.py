@@ -1,6 +1,7 @@
 """Hooks, exact resume, layer decay, and how a run is started."""
 
 from .checkpoint_guard import CheckpointGuard, use_safe_loading
+from .dataset_check import check_data
 from .exact_resume import ExactResumeHook, ResumableEpochTrainLoop
 from .hooks import (
     AtomicCheckpointHook,
@@ -23,6 +24,7 @@ __all__ = [
     'InvalidLossHook',
     'ResumableEpochTrainLoop',
     'build_runner',
+    'check_data',
     'close_launcher',
     'setup_launcher',
     'setup_resume',

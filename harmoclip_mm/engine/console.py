@@ -7,12 +7,17 @@ import logging
 import os.path as osp
 from typing import Any
 
+import pycocotools.coco
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
+
+from harmoclip_mm.errors import UsageError
+
+from .schedule import outlasting_warm_up
 
 # Starts of mmengine's messages that fill pages: environment, config, hooks,
 # and a line for each weight.
@@ -29,8 +34,35 @@ def is_no_dump(record: logging.LogRecord) -> bool:
     return not (skipped or text.startswith(DUMPS))
 
 
+def quieten_pycocotools() -> None:
+    """Let pycocotools not print that it reads and has read a file."""
+    pycocotools.coco.print = lambda *args, **kwargs: None
+
+
 class QuietRunner(Runner):
-    """mmengine's Runner, whose dumps go to the log file alone."""
+    """mmengine's Runner, whose dumps go to the log file alone, and which
+    refuses a training without a step."""
+
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        """Build the loop, see mmengine.
+
+        Raises:
+            UsageError: If a batch is larger than the data set.
+        """
+        loop = super().build_train_loop(loop)
+        steps, size = len(loop.dataloader), len(loop.dataloader.dataset)
+        if not steps:
+            raise UsageError(
+                f'a batch of {loop.dataloader.batch_size} is more than the '
+                f'{size} samples of a process, so that an epoch has no step: '
+                'lower train_dataloader.batch_size'
+            )
+        text = outlasting_warm_up(
+            self.cfg.get('param_scheduler'), steps, loop.max_iters
+        )
+        if text:
+            self.logger.warning(text[0].upper() + text[1:])
+        return loop
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, see mmengine."""

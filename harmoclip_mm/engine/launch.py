@@ -103,6 +103,8 @@ def _export_ranks(launcher: str) -> int:
             f'{error.args[0]}: {hint}'
         ) from None
     env.setdefault('MASTER_PORT', '29500')
+    # what mmengine would set with a warning that nobody can act on
+    env.setdefault('MKL_NUM_THREADS', '1')
     env.update(RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=local_rank)
     return int(processes)
 

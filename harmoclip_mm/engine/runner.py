@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from harmoclip_mm.datasets import check_annotations
 
 from .checkpoint_guard import CheckpointGuard, use_safe_loading
-from .console import QuietRunner, SummaryHook
+from .console import QuietRunner, SummaryHook, quieten_pycocotools
 from .launch import setup_launcher
 
 
@@ -41,6 +41,7 @@ def build_runner(
         DataError: If annotations do not fit their data set.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
+    quieten_pycocotools()
     for phase in phases:
         loader = cfg.get(f'{phase}_dataloader') or {}
         evaluator = cfg.get(f'{phase}_evaluator') or ()

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from harmoclip_mm.errors import DataError
+
 from .noun_phrases import Noun, NounPhrase, noun_phrases, number_of
 from .vocabularies import class_to_prompt, load_vocabulary
 
@@ -211,16 +213,19 @@ class PhraseFinder:
             PhraseFinder: The finder.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not such a JSON file; the message names it.
+            DataError: If there is no such JSON file; the message names it.
         """
         try:
             words = json.loads(Path(path).read_text(encoding='utf-8'))
             if not isinstance(words, dict):
                 raise ValueError('expected an object.')
             return cls(words)
-        except ValueError as error:
-            raise ValueError(f'Phrase file {path}: {error}') from error
+        except OSError as error:
+            raise DataError(
+                f'Phrase file {path}: {error.strerror or error}'
+            ) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise DataError(f'Phrase file {path}: {error}') from error
 
     @classmethod
     def from_categories(cls, names: Sequence[str]) -> 'PhraseFinder':

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence, Tuple, Union
 
+from harmoclip_mm.errors import DataError
+
 _DATA_DIR = Path(__file__).parent / 'data' / 'vocabularies'
 _FIELDS = ('classes', 'groups', 'prompts')
 
@@ -118,10 +120,21 @@ def list_vocabularies() -> Tuple[str, ...]:
 
 
 def _read(path: Path) -> Vocabulary:
-    text = path.read_text(encoding='utf-8-sig')
-    if path.suffix.lower() != '.json':
+    text, suffix = path.read_text(encoding='utf-8-sig'), path.suffix.lower()
+    if suffix in ('.csv', '.tsv', '.yaml', '.yml'):
+        raise ValueError(
+            f'{suffix} is not read; write one class name a line into a .txt '
+            'file, or a list of names into a .json file.'
+        )
+    if suffix != '.json':
         lines = (line.strip() for line in text.splitlines())
-        return Vocabulary(tuple(line for line in lines if line))
+        names = tuple(line for line in lines if line)
+        if names and all(name.startswith('- ') for name in names):
+            raise ValueError(
+                f'its lines begin with a dash ({names[0]!r}), as those of '
+                'YAML; write the names alone.'
+            )
+        return Vocabulary(names)
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -154,9 +167,10 @@ def load_vocabulary(
         Vocabulary: Checked classes, groups and prompts.
 
     Raises:
-        FileNotFoundError: ``source`` is neither a known name nor a file.
-        ValueError: The content is not a legal vocabulary; see
-            :class:`Vocabulary`. The message names the file.
+        DataError: ``source`` is neither a known name nor a file, or the file
+            holds no legal vocabulary; the message names it.
+        ValueError: The names are no legal vocabulary; see
+            :class:`Vocabulary`.
         TypeError: ``source`` is of another type.
 
     Examples:
@@ -170,14 +184,14 @@ def load_vocabulary(
         if isinstance(source, Path) or source not in list_vocabularies():
             path = Path(source)
         if not path.is_file():
-            raise FileNotFoundError(
+            raise DataError(
                 f'Vocabulary {str(source)!r} is neither a file nor one of '
                 f'{", ".join(list_vocabularies())}.'
             )
         try:
             return _read(path)
         except (ValueError, UnicodeDecodeError) as error:
-            raise ValueError(f'Vocabulary file {path}: {error}') from error
+            raise DataError(f'Vocabulary file {path}: {error}') from error
     if isinstance(source, (list, tuple)):
         return Vocabulary(tuple(source))
     raise TypeError(
@@ -206,7 +220,7 @@ def find_groups(
         groups without any.
 
     Raises:
-        FileNotFoundError: If there is no such vocabulary.
+        DataError: If there is no such vocabulary.
     """
     classes = tuple(metainfo['classes'])
     end = '_classes'

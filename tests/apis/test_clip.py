@@ -1,5 +1,7 @@
 """What ``export_clip`` writes is loaded by the libraries it is for."""
 
+import copy
+import inspect
 import json
 import os
 import sys
@@ -17,6 +19,7 @@ from references import EVA, OPEN_CLIP, QUICK, SIGLIP
 import harmoclip_mm
 from harmoclip_mm import export_clip, load_clip
 from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.models import CLIPTextEncoder, HarmoCLIPBackbone
 from harmoclip_mm.registry import MODELS
 
 TEXTS = ['a dog', "a photo of a red star, isn't it?", '', 'word ' * 100]
@@ -386,3 +389,57 @@ def test_configs_are_readable(tmp_path):
     assert config['text_config']['num_attention_heads'] == 4
     assert config['vision_config']['hidden_act'] == 'quick_gelu'
     assert not list(tmp_path.glob('*.part'))
+
+
+# Of each argument of a tower a value that is not its default; those of the
+# CLIP itself and of the start are no settings of a trained model.
+SETTINGS = dict(
+    backbone=dict(
+        img_size=32,
+        dense_mode='token',
+        dense_head='copy',
+        out_indices=[0, 1],
+        window_size=2,
+        global_indices=[0],
+        frozen_stages=1,
+        with_cp=True,
+    ),
+    text_encoder=dict(frozen=True, with_cp=True),
+)
+
+
+@pytest.mark.parametrize('place', SETTINGS)
+def test_every_argument_of_a_tower_is_kept(tmp_path, place):
+    """Saved by a training, loaded, and built anew of what was loaded."""
+    kind = dict(backbone=HarmoCLIPBackbone, text_encoder=CLIPTextEncoder)
+    arguments = {*inspect.signature(kind[place]).parameters}
+    assert arguments - {'clip', 'init_cfg'} == {*SETTINGS[place]}
+    clip = dict(SIGLIP, preprocess_cfg=PREPROCESS)
+    path = str(tmp_path / 'epoch_1.pth')
+    for name, value in SETTINGS[place].items():
+        own = {name: value}
+        if name == 'global_indices':
+            own['window_size'] = 2
+        towers = {each: {} for each in kind}
+        towers[place] = own
+        model = MODELS.build(
+            dict(
+                type='harmoclip_mm.HarmoCLIP',
+                clip=clip,
+                region_extractor=dict(type='harmoclip_mm.RoIFeatureExtractor'),
+                **copy.deepcopy(towers),
+            )
+        )
+        text = f'model = {dict(clip=clip, **towers)!r}'
+        runner_checkpoint(path, model, text)
+        back = load_clip(path)
+        one, other = getattr(model.eval(), place), getattr(back, place)
+        plain = {k: v for k, v in vars(one).items() if is_plain(v)}
+        assert plain == {k: v for k, v in vars(other).items() if is_plain(v)}
+        assert [p.requires_grad for p in one.parameters()] == [
+            p.requires_grad for p in other.parameters()
+        ], name
+
+
+def is_plain(value):
+    return isinstance(value, (bool, int, str, tuple, list, type(None)))

@@ -142,3 +142,15 @@ def test_every_example_is_taken(monkeypatch):
                 errors.append(str(error))
         else:
             raise AssertionError(f'{page}: {words}: {errors}')
+
+
+@pytest.mark.parametrize('kind', ['Tensorboard', 'Wandb'])
+def test_curves_go_elsewhere_by_one_option(kind):
+    """As docs/training.md says; the class is mmengine's own."""
+    from mmengine.registry import VISBACKENDS
+
+    name = f'{kind}VisBackend'
+    options = {'visualizer.vis_backends.0.type': name}
+    cfg = load_config(str(ROOT / 'configs/harmoclip_vitb16_coco.py'), options)
+    assert cfg.visualizer.vis_backends == [{'type': name}]
+    assert VISBACKENDS.get(name) is not None

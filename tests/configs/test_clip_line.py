@@ -57,8 +57,11 @@ def clips_of(part, path=''):
 
 def transforms_of(config, split):
     """Steps of a pipeline with those inside of others."""
-    steps = []
-    for each in config[f'{split}_dataloader'].dataset.pipeline:
+    steps, dataset = [], config[f'{split}_dataloader'].dataset
+    for each in [
+        *dataset.pipeline,
+        *dataset.get('dataset', {}).get('pipeline', []),
+    ]:
         steps += [each, *each.get('transforms', [])]
     return steps
 

@@ -21,6 +21,7 @@ from PIL import Image
 from torchvision.ops import box_iou, roi_align
 
 from harmoclip_mm.apis import load_config
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import MODELS
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
@@ -332,10 +333,10 @@ def test_missing_files_say_where_they_come_from(
         ('retrieval_coco5k', 'COCO_ROOT', 'karpathy/deepimagesent'),
         ('retrieval_flickr30k', 'FLICKR30K_ROOT', 'karpathy/deepimagesent'),
         ('fgovd', 'COCO_ROOT', 'lorebianchi98/FG-OVD'),
-        ('ref-exp_refcoco', 'COCO_ROOT', 'COCO annotation file'),
+        ('ref-exp_refcoco', 'COCO_ROOT', 'COCO annotations'),
     ):
         monkeypatch.setenv(key, str(tmp_path))
         config = read(name)
         config.test_dataloader.update(num_workers=0, persistent_workers=False)
-        with pytest.raises(FileNotFoundError, match=message):
+        with pytest.raises(DataError, match=message):
             Runner.build_dataloader(config.test_dataloader)

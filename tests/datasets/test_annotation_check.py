@@ -66,7 +66,7 @@ def check(project, options=None):
 def _same_id(project):
     project.boxes['images'] = [
         *project.boxes['images'],
-        {'id': 1, 'file_name': 'other.jpg'},
+        {**project.boxes['images'][1], 'file_name': 'other.jpg'},
     ]
 
 
@@ -85,11 +85,11 @@ def _no_object(project):
 @pytest.mark.parametrize(
     ('change', 'classes', 'message'),
     [
-        (_same_id, CLASSES, 'boxes.json: 1.jpg and other.jpg both have image '
-         'id 1; give each image an id of its own'),
+        (_same_id, CLASSES, r'boxes.json: images\[1\] and images\[3\] both '
+         'have id 1; give each an id of its own'),
         (_no_image, CLASSES, 'boxes.json holds no image'),
-        (_not_coco, CLASSES, "boxes.json is not in COCO format .*'images'"),
-        (_no_object, CLASSES, 'boxes.json is not a JSON object'),
+        (_not_coco, CLASSES, "boxes.json is not in COCO format.*'images'"),
+        (_no_object, CLASSES, 'boxes.json is not in COCO format'),
         (None, ['cat', 'cow', 'bird'], r'boxes.json has no category "cow", '
          r'class 1 of the data set \(1 of 3 classes are missing\)'),
         (None, ['dog', 'cat', 'bird'], 'boxes.json has "cat" where the data '
@@ -205,7 +205,7 @@ def test_annotations_are_numbered_from_one(project):
     check(project)
     project.boxes['annotations'] = [{**BOX, 'area': 9, 'id': 0}]
     project.write()
-    with pytest.raises(DataError, match=r'boxes.json .*id 0.* from 1'):
+    with pytest.raises(DataError, match=r'boxes.json: .*id 0.* from 1'):
         check(project)
 
 

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from harmoclip_mm.datasets import FGOVDDataset
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import phrases_of
 
 PIPELINE = [
@@ -100,14 +101,14 @@ def test_the_benchmarks_own_files(build, tiny_data):
         (instance,) = info['instances']
         assert instance['bbox_label'] == 0 and instance['subset'] == 0
         assert info['img_id'] == 5
-    with pytest.raises(FileNotFoundError, match=r'1_attributes\.json does'):
+    with pytest.raises(DataError, match=r'1_attributes\.json does'):
         build(name='benchmarks')
     content['annotations'][0]['neg_category_ids'] = [19, 13]
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r'2_attributes\.json, annotation 3'):
         build(name='benchmarks', sets=('medium',))
     path.write_text('[]')
-    with pytest.raises(ValueError, match='not a benchmark of FG-OVD'):
+    with pytest.raises(ValueError, match=r'2_attributes\.json is not'):
         build(name='benchmarks', sets=('medium',))
 
 
@@ -122,7 +123,7 @@ def changed(**changes):
         (changed(pos_expression=['a', 'b']), r'lines\.jsonl:2: not a line'),
         (changed(neg_expression=[1, 2]), r'lines\.jsonl:2: not a line'),
         (changed(bbox=[1, 2, 0, 4]), r':2: bbox must be x, y, width'),
-        (changed(bbox=[1, 2, 3]), r':2: bbox must be x, y, width'),
+        (changed(bbox=[1, 2, 3]), r":2: 'bbox' must be four numbers"),
         (changed(test_type='5'), r":2: test_type must be one of .*'5'"),
         (
             changed(neg_expression=['a red cup', 'x']),

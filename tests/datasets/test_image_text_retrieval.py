@@ -106,7 +106,7 @@ def test_karpathy_splits(build, tiny_data):
 @pytest.mark.parametrize(
     ('content', 'kwargs', 'message'),
     [
-        ({'images': [{'id': 1}]}, {}, 'neither a COCO captions file nor'),
+        ({'images': [{'id': 1}]}, {}, "'filename' is missing"),
         ({}, {}, 'neither a COCO captions file nor'),
         (KARPATHY, {'split': 'val'}, r"no image with captions in .*'val'"),
         (COCO, {'split': 'val'}, r"'val',.*only \"test\" ships"),
@@ -114,12 +114,12 @@ def test_karpathy_splits(build, tiny_data):
         (
             {**COCO, 'images': COCO['images'][:1] * 2 + COCO['images'][1:]},
             {},
-            'lists image 7 2 times',
+            r'images\[0\] and images\[1\] both have id 7',
         ),
         (
             {**COCO, 'images': COCO['images'][:1]},
             {},
-            'a caption of image 5, which is not among its 1 images',
+            r'captions\.json does not list image_id 5 of annotation 1',
         ),
         (
             {'images': KARPATHY['images'][:1] * 2},
@@ -166,7 +166,7 @@ def test_the_split_that_ships(build):
 
 
 def test_a_missing_file_and_a_missing_image(build, tiny_data):
-    with pytest.raises(FileNotFoundError, match=r'no\.json does not exist'):
+    with pytest.raises(DataError, match=r'no\.json does not exist'):
         ImageTextRetrievalDataset(ann_file='no.json', data_root='nowhere')
     with pytest.raises(BadImageError, match=r'a\.png: .*data_root'):
         build(COCO)[0]

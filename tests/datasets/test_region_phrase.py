@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from harmoclip_mm.datasets import RegionPhraseDataset
 from harmoclip_mm.datasets.transforms import BadImageError
-from harmoclip_mm.errors import UsageError
+from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.registry import DATASETS
 
 PIPELINE = [
@@ -206,7 +206,7 @@ def test_one_line_sums_up_the_boxes(build, tiny_data, log):
 
 def test_missing_and_empty_annotation_files_tell_the_remedy(build, tiny_data):
     with pytest.raises(
-        FileNotFoundError,
+        DataError,
         match=r'none\.jsonl does not exist'
         r'.*data_root=.*dataset_converters',
     ):
@@ -266,7 +266,7 @@ def test_a_bad_image_is_replaced_logged_and_counted(
 
 def test_when_every_image_is_bad_training_stops(build, tiny_data):
     dataset = build(tiny_data.grounding('a.png', 'A dog.'), max_refetch=5)
-    with pytest.raises(RuntimeError, match='6 samples in a row') as error:
+    with pytest.raises(DataError, match='6 samples in a row') as error:
         dataset[0]
     message = str(error.value)
     assert (
@@ -285,7 +285,7 @@ def test_an_error_of_a_transform_is_not_taken_for_a_bad_image(
     dataset = build(tiny_data.grounding('a.png', 'A dog.'), pipeline=[broken])
     with pytest.raises(ValueError, match='a bug'):
         dataset[0]
-    assert dataset.counters.totals() == {'bad_images': 0}
+    assert dataset.counters.totals() == {'bad_images': 0, 'boxes': 0}
 
 
 @pytest.mark.parametrize('context', ['fork', 'spawn'])
@@ -361,4 +361,4 @@ def test_on_real_photos(coco_photos, tmp_path, harmoclip_scope):
                 assert sample.text[start:end].lower() == each['phrase']
                 linked += 1
     assert linked > 10
-    assert dataset.counters.totals() == {'bad_images': 0}
+    assert dataset.counters.totals() == {'bad_images': 0, 'boxes': 0}

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import (
     Vocabulary,
     class_to_prompt,
@@ -102,7 +103,7 @@ def test_groups_are_looked_up_by_the_classes(tmp_path):
     assert find_groups(meta, own) == {'pet': (0, 1)}
     meta.update(base_classes=('bus',), novel_classes=())
     assert find_groups(meta) == {'base': (2,)}
-    with pytest.raises(FileNotFoundError, match='coco81'):
+    with pytest.raises(DataError, match='coco81'):
         find_groups(meta, 'coco81')
 
 
@@ -149,6 +150,20 @@ def test_bad_files_are_named(tmp_path, content, message):
         load_vocabulary(file)
 
 
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('a.yaml', 'classes: [cat]', '.yaml is not read'),
+        ('a.csv', 'id,name', '.csv is not read'),
+        ('a.txt', '- cat\n- dog', 'its lines begin'),
+    ],
+)
+def test_lists_of_other_formats(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=f'{name}: {message}'):
+        load_vocabulary(tmp_path / name)
+
+
 def test_file_that_is_not_json(tmp_path):
     file = tmp_path / 'bad.json'
     file.write_text('{"classes": [')
@@ -161,7 +176,7 @@ def test_file_that_is_not_json(tmp_path):
 
 
 def test_unknown_names_and_types():
-    with pytest.raises(FileNotFoundError, match=r'coco81.*coco80'):
+    with pytest.raises(DataError, match=r'coco81.*coco80'):
         load_vocabulary('coco81')
     with pytest.raises(ValueError, match='is empty'):
         load_vocabulary([])

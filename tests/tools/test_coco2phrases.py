@@ -303,16 +303,19 @@ def test_bad_input_is_named(run_tool, tiny, tmp_path):
         return str(error.value)
 
     missing = tmp_path / 'missing.json'
-    assert 'missing.json: no such file' in fails(missing, captions)
+    assert 'missing.json cannot be read (No' in fails(missing, captions)
     assert 'missing.json' in fails(
         instances, captions, '--words', str(missing)
     )
     broken = tmp_path / 'broken.json'
     broken.write_text('{"images": [')
-    assert 'broken.json: not a JSON file' in fails(broken, captions)
+    assert 'broken.json is not valid JSON' in fails(broken, captions)
     # The two files swapped.
     message = fails(captions, instances)
-    assert 'captions.json: has no list "categories"' in message
+    assert (
+        "captions.json is not in COCO format: it has no list 'categories'"
+        in message
+    )
     content = json.loads(instances.read_text())
     content['categories'] = []
     broken.write_text(json.dumps(content))
@@ -320,24 +323,23 @@ def test_bad_input_is_named(run_tool, tiny, tmp_path):
     content = json.loads(instances.read_text())
     content['annotations'][4]['category_id'] = 99
     broken.write_text(json.dumps(content))
-    assert 'annotation 4 is of category 99' in fails(broken, captions)
+    assert 'category_id 99 of annotation 4' in fails(broken, captions)
     content = json.loads(instances.read_text())
     content['annotations'][4]['bbox'] = [1, 2, 3]
     broken.write_text(json.dumps(content))
-    assert 'annotation 4 has no bbox of 4 numbers' in fails(broken, captions)
+    assert "(id 4): 'bbox' must be four numbers" in fails(broken, captions)
     content = json.loads(instances.read_text())
     del content['images'][1]['height']
     broken.write_text(json.dumps(content))
-    assert 'image 3 lacks' in fails(broken, captions)
+    assert "(id 3): 'height' is missing" in fails(broken, captions)
     content = json.loads(instances.read_text())
     content['images'].append(dict(content['images'][0], file_name='c.jpg'))
     broken.write_text(json.dumps(content))
-    message = fails(broken, captions)
-    assert "image id 7 stands for 'b.jpg' and 'c.jpg'" in message
+    assert 'both have id 7' in fails(broken, captions)
     content = json.loads(captions.read_text())
     content['annotations'][1]['caption'] = None
     broken.write_text(json.dumps(content))
-    assert 'caption 4 is not a text' in fails(instances, broken)
+    assert "(id 4): 'caption' must be a text" in fails(instances, broken)
     content = json.loads(captions.read_text())
     content['annotations'][1]['image_id'] = 8
     broken.write_text(json.dumps(content))

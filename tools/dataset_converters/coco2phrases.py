@@ -19,10 +19,16 @@ import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Dict, List, Optional, Set
 
 try:
+    from harmoclip_mm.coco_file import (
+        check_members,
+        check_records,
+        read_json,
+    )
     from harmoclip_mm.errors import DataError, run_command
+    from harmoclip_mm.files import replacing
 except ImportError as error:
     raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
@@ -57,24 +63,12 @@ class Statistics:
     unlinked: Counter = field(default_factory=Counter)
 
 
-def read_coco(path: Path, keys: Tuple[str, ...]) -> dict:
-    """Read a COCO json and check that its lists are there and not empty."""
-    if not path.is_file():
-        raise DataError(f'{path}: no such file.')
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f'{path}: not a JSON file ({error}).') from error
-    for key in keys:
-        if not isinstance(content, dict) or not isinstance(
-            content.get(key), list
-        ):
-            raise DataError(
-                f'{path}: has no list "{key}". Is it the right COCO file? '
-                'Instances need images, annotations and categories, '
-                'captions need images and annotations.'
-            )
-        if not content[key] and key != 'annotations':
+def read_coco(path: Path, **lists: Dict[str, str]) -> dict:
+    """Read a COCO json; its lists are as they must be, and not empty."""
+    content = read_json(str(path), 'give the file as COCO made it')
+    for key, kinds in lists.items():
+        found = check_records(content, key, str(path), **kinds)
+        if not found and key != 'annotations':
             raise DataError(f'{path}: its list "{key}" is empty.')
     return content
 
@@ -100,37 +94,14 @@ def collect_boxes(
     instances: dict, path: Path, stats: Statistics
 ) -> Dict[int, Dict[str, List[List[float]]]]:
     """Boxes by image id and category name, in the order of the file."""
-    images: Dict[int, dict] = {}
-    for image in instances['images']:
-        other = images.setdefault(image['id'], image)
-        if other != image:
-            raise DataError(
-                f'{path}: image id {image["id"]} stands for '
-                f'{other.get("file_name")!r} and {image.get("file_name")!r}, '
-                'whose boxes and captions cannot be told apart. Give each '
-                'image an id of its own, in both files.'
-            )
-        if not {'file_name', 'height', 'width'} <= set(image):
-            raise DataError(
-                f'{path}: image {image["id"]} lacks file_name, height or '
-                'width.'
-            )
+    images = {image['id']: image for image in instances['images']}
     names = {item['id']: item['name'] for item in instances['categories']}
+    check_members(instances['annotations'], 'image_id', images, str(path))
+    check_members(instances['annotations'], 'category_id', names, str(path))
     boxes: Dict[int, Dict[str, List[List[float]]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for item in instances['annotations']:
-        if item['category_id'] not in names or item['image_id'] not in images:
-            raise DataError(
-                f'{path}: annotation {item.get("id")} is of category '
-                f'{item["category_id"]} and image {item["image_id"]}, one of '
-                'which the file does not list.'
-            )
-        if not isinstance(item.get('bbox'), list) or len(item['bbox']) != 4:
-            raise DataError(
-                f'{path}: annotation {item.get("id")} has no bbox of 4 '
-                'numbers (x, y, width, height).'
-            )
         if item.get('iscrowd', 0):
             stats.boxes_crowd += 1
             continue
@@ -196,10 +167,18 @@ def convert(
             caption is of an unknown image.
     """
     stats = Statistics()
+    ids = dict(image_id='id', category_id='id', bbox='box', area='number?')
+    sides = dict(height='size', width='size')
     instances = read_coco(
-        instances_file, ('images', 'annotations', 'categories')
+        instances_file,
+        images=dict(id='id', file_name='name', **sides),
+        categories=dict(id='id', name='name'),
+        annotations=dict(id='id?', **ids),
     )
-    captions = read_coco(captions_file, ('annotations',))['annotations']
+    captions = read_coco(
+        captions_file,
+        annotations=dict(id='id?', image_id='id', caption='text'),
+    )['annotations']
     images = {image['id']: image for image in instances['images']}
     boxes = collect_boxes(instances, instances_file, stats)
     names = name_categories(instances)
@@ -216,10 +195,6 @@ def convert(
                 f'{captions_file}: caption {item.get("id")} is of image '
                 f'{item["image_id"]}, which {instances_file} does not list. '
                 'Use the captions and instances of the same split.'
-            )
-        if not isinstance(item.get('caption'), str):
-            raise DataError(
-                f'{captions_file}: caption {item.get("id")} is not a text.'
             )
     captions = sorted(captions, key=lambda x: (x['image_id'], x.get('id', 0)))
     linked_boxes: Dict[int, Set[Tuple[str, int]]] = defaultdict(set)

@@ -5,11 +5,12 @@ import re
 from collections import defaultdict
 from typing import Any, Dict, List, Mapping, Optional, Union
 
-import mmengine.fileio as fileio
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
+from harmoclip_mm.coco_file import check_members, check_records, read_json
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import CLIPS, TRANSFORMS
 from harmoclip_mm.text import phrases_of
 
@@ -97,8 +98,9 @@ class LoadCandidateBoxes(BaseTransform):
     apart by their content: COCO annotations (``instances_train2014.json``;
     crowds and empty boxes are left out), and COCO results, a list of
     ``{"image_id", "bbox", "score"}``, as a proposal network writes them.
-    Images are matched by file name; results have no file names, so their
-    ``image_id`` is the number at the end of the name, as in COCO.
+    Images are matched by file name, and by its folders where several have
+    one name; results have no file names, so their ``image_id`` is the number
+    at the end of the name, as in COCO.
 
     Place it after the resizing.
 
@@ -113,8 +115,8 @@ class LoadCandidateBoxes(BaseTransform):
         backend_args (dict, optional): File backend of ``ann_file``.
 
     Raises:
-        FileNotFoundError: If ``ann_file`` does not exist.
-        ValueError: If it has neither format, or no box for an image.
+        DataError: If ``ann_file`` does not exist or has neither format, or
+            has no box for an image.
     """
 
     def __init__(
@@ -125,26 +127,29 @@ class LoadCandidateBoxes(BaseTransform):
     ) -> None:
         self.ann_file = ann_file
         self.max_boxes = max_boxes
-        if not fileio.exists(ann_file, backend_args=backend_args):
-            raise FileNotFoundError(
-                f'candidate boxes {osp.abspath(ann_file)} do not exist. Give '
-                'LoadCandidateBoxes a COCO annotation file with the boxes of '
-                'the images, or proposals in the format of COCO results'
+        content = read_json(
+            osp.abspath(ann_file),
+            'give LoadCandidateBoxes COCO annotations with the boxes of the '
+            'images, or proposals in the format of COCO results',
+            backend_args,
+        )
+        # by base name the images of that name, where the file has names
+        self.images: Dict[str, List[dict]] = defaultdict(list)
+        kinds = dict(image_id='id', bbox='box', score='number?')
+        if isinstance(content, dict):
+            kinds = dict(id='id?', image_id='id', bbox='box')
+            images = check_records(
+                content, 'images', ann_file, id='id', file_name='name'
             )
-        content = fileio.load(ann_file, backend_args=backend_args)
-        self.ids: Dict[str, int] = {}  # by file name, where the file has them
-        try:
-            if isinstance(content, dict):
-                for image in content['images']:
-                    name = osp.basename(image['file_name'])
-                    self.ids[name] = image['id']
-                content = content['annotations']
-            self.boxes = _read_boxes(content)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f'{ann_file} holds neither COCO annotations nor COCO results '
-                f'({error!r} is missing or of another type)'
-            ) from error
+            for image in images:
+                self.images[osp.basename(image['file_name'])].append(image)
+        else:
+            content = dict(annotations=content)
+        found = check_records(content, 'annotations', ann_file, **kinds)
+        if self.images:
+            ids = {image['id'] for image in images}
+            check_members(found, 'image_id', ids, ann_file)
+        self.boxes = _read_boxes(found)
 
     def transform(self, results: dict) -> dict:
         """Add the boxes.
@@ -158,11 +163,11 @@ class LoadCandidateBoxes(BaseTransform):
         name = osp.basename(results['img_path'])
         number = re.search(r'(\d+)\.\w+$', name)
         image_id = number and int(number[1])
-        if self.ids:
-            image_id = self.ids.get(name)
+        if self.images:
+            image_id = self._find(name, results['img_path'])
         rows = self.boxes.get(image_id)
         if rows is None:
-            raise ValueError(
+            raise DataError(
                 f'{self.ann_file} holds no box for {results["img_path"]} '
                 f'(image_id {image_id}): use the file of the images that are '
                 'tested'
@@ -175,6 +180,20 @@ class LoadCandidateBoxes(BaseTransform):
         results['proposals'] = rows[:, :4] * factor
         results['proposals_scores'] = rows[:, 4].copy()
         return results
+
+    def _find(self, name: str, path: str) -> Any:
+        """Id of an image, None if the file does not have it."""
+        found = self.images.get(name, ())
+        if len(found) > 1:
+            end = f'/{path}'
+            found = [x for x in found if end.endswith(f'/{x["file_name"]}')]
+        if len(found) > 1:
+            raise DataError(
+                f'{self.ann_file} has several images that {path} may be, '
+                f'{found[0]["id"]!r} and {found[1]["id"]!r}: let file_name '
+                'tell their folders'
+            )
+        return found[0]['id'] if found else None
 
     def __repr__(self) -> str:
         return (

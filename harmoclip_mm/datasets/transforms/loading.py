@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import Any, Dict, List, Optional, Tuple
 
 import mmcv
-import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from PIL import Image, UnidentifiedImageError
 
+from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import TRANSFORMS
 
@@ -19,7 +19,7 @@ from ..shards import read_image
 __all__ = ['BadImageError', 'LoadCaptions', 'LoadCheckedImage']
 
 
-class BadImageError(RuntimeError):
+class BadImageError(DataError):
     """An image that is missing, cannot be decoded or is cut off."""
 
 
@@ -183,10 +183,9 @@ class LoadCaptions(BaseTransform):
         backend_args (dict, optional): File backend of ``ann_file``.
 
     Raises:
-        FileNotFoundError: If ``ann_file`` does not exist.
-        DataError: If an image is not among the ``images`` of the file, which
-            is then of another split.
-        ValueError: If it is not a COCO captions file.
+        DataError: If ``ann_file`` does not exist or is not a COCO captions
+            file, or an image is not among its ``images``: it is then of
+            another split.
     """
 
     def __init__(
@@ -243,26 +242,15 @@ def read_coco_captions(
         none for a listed image without a caption.
 
     Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it is not a COCO captions file.
+        DataError: If it does not exist or is not a COCO captions file.
     """
-    backend_args = dict(backend) or None
-    if not fileio.exists(path, backend_args=backend_args):
-        raise FileNotFoundError(
-            f'captions file {osp.abspath(path)} does not exist. Check '
-            'ann_file and the data root of the config'
-        )
-    try:
-        content = fileio.load(path, backend_args=backend_args)
-        captions: Dict[int, List[str]] = {
-            image['id']: [] for image in content.get('images', ())
-        }
-        for annotation in content['annotations']:
-            image_captions = captions.setdefault(annotation['image_id'], [])
-            image_captions.append(annotation['caption'])
-    except (AttributeError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'{path} is not a COCO captions file ({error!r}); it needs '
-            "'images' with 'id', 'annotations' with 'image_id' and 'caption'"
-        ) from error
+    remedy = 'check ann_file and the data root of the config'
+    content = read_json(osp.abspath(path), remedy, dict(backend) or None)
+    images = check_records(content, 'images', path, id='id')
+    captions: Dict[int, List[str]] = {image['id']: [] for image in images}
+    kinds = dict(id='id?', image_id='id', caption='text')
+    annotations = check_records(content, 'annotations', path, **kinds)
+    check_members(annotations, 'image_id', captions, path)
+    for annotation in annotations:
+        captions[annotation['image_id']].append(annotation['caption'])
     return captions

@@ -10,6 +10,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from scipy.ndimage import find_objects
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import TRANSFORMS
 
 __all__ = ['LoadPanopticRegions', 'segment_boxes']
@@ -59,9 +60,8 @@ class LoadPanopticRegions(BaseTransform):
         backend_args (dict, optional): File backend of the maps.
 
     Raises:
-        FileNotFoundError: If a map does not exist.
-        ValueError: If it cannot be decoded, has not the size of its image,
-            or lacks a segment that the annotations name.
+        DataError: If a map does not exist, cannot be decoded, has not the
+            size of its image, or lacks a segment that the annotations name.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class LoadPanopticRegions(BaseTransform):
         boxes, labels, ignored, masks = [], [], [], []
         for info in results['segments_info']:
             if info['id'] not in tight:
-                raise ValueError(
+                raise DataError(
                     f'{path} has no segment {info["id"]}, which the '
                     'annotations name: the maps and the json file must be '
                     'of the same release'
@@ -121,7 +121,7 @@ class LoadPanopticRegions(BaseTransform):
         try:
             content = fileio.get(path, backend_args=self.backend_args)
         except OSError as error:
-            raise FileNotFoundError(
+            raise DataError(
                 f'{path}: the panoptic map cannot be read '
                 f'({error.strerror or error}). Check data_root and '
                 'data_prefix.seg; COCO packs the maps in a zip file within '
@@ -129,12 +129,12 @@ class LoadPanopticRegions(BaseTransform):
             ) from error
         bgr = content and mmcv.imfrombytes(content, backend='cv2')
         if not isinstance(bgr, np.ndarray):
-            raise ValueError(
+            raise DataError(
                 f'{path}: the panoptic map cannot be decoded. Fetch the file '
                 'again'
             )
         if bgr.shape[:2] != shape:
-            raise ValueError(
+            raise DataError(
                 f'{path}: the panoptic map is {bgr.shape[1]} x '
                 f'{bgr.shape[0]} px, but its image {shape[1]} x {shape[0]} px'
             )

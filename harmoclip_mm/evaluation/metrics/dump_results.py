@@ -1,6 +1,6 @@
 """Dump of predictions together with the ground truth they answer."""
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 from mmdet.structures.mask import encode_mask_results
 from mmengine.evaluator import DumpResults
@@ -29,6 +29,8 @@ class DumpRegionResults(DumpResults):
         run (dict, optional): What ``run`` of the records holds beside
             these, e.g. ``config``, ``checkpoint`` and ``date``; plain
             values. Defaults to None.
+        groups (str or dict, optional): Where the groups are named, as in
+            :class:`BoxClassificationMetric`. Defaults to None.
         **kwargs: As of mmengine's ``DumpResults``.
     """
 
@@ -45,9 +47,11 @@ class DumpRegionResults(DumpResults):
         self,
         out_file_path: str,
         run: Optional[Dict[str, Any]] = None,
+        groups: Optional[Union[str, Dict[str, Sequence[str]]]] = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(out_file_path, **kwargs)
+        self.groups = groups
         self.run = dict(run or {})
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -93,7 +97,7 @@ class DumpRegionResults(DumpResults):
         meta = self.dataset_meta or {}
         run = dict(self.run, classes=None, groups={})
         if meta.get('classes'):
-            groups = find_groups(meta)
+            groups = find_groups(meta, self.groups)
             run.update(classes=tuple(meta['classes']), groups=groups)
         # one object, which pickle writes once
         return super().compute_metrics(

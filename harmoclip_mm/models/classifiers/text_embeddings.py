@@ -150,6 +150,11 @@ class TextEmbeddings:
                 tuple(about.pop('templates')),
                 **about,
             )
+            texts = (*found.classes, *found.templates, *about.values())
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError('a name or a setting is no text')
+            if not (rows.is_floating_point() and rows.isfinite().all()):
+                raise ValueError('an embedding is not of finite numbers')
         except (
             AttributeError,
             BadZipFile,
@@ -162,7 +167,8 @@ class TextEmbeddings:
                 f'{path} is no file of text embeddings '
                 f'({type(error).__name__}: {error}).'
             ) from error
-        if version != _FORMAT or rows.shape[:1] != (len(found.classes),):
+        fits = rows.ndim == 2 and len(rows) == len(found.classes)
+        if version != _FORMAT or not fits:
             raise CheckpointError(
                 f'{path} holds embeddings of shape {tuple(rows.shape)} for '
                 f'{len(found.classes)} classes in format {version}; this '

@@ -125,10 +125,20 @@ class ZeroShotClassifier(nn.Module):
             List[str]: Words for each class.
 
         Raises:
-            DataError: If ``prompts`` lack a class.
+            DataError: If ``prompts`` lack a class, or names of two classes
+                make one prompt.
         """
         if self.prompts is None:
-            return [class_to_prompt(name) for name in classes]
+            words = [class_to_prompt(name) for name in classes]
+            first = dict(zip(reversed(words), reversed(classes)))
+            for name, word in zip(classes, words):
+                if first[word] != name:
+                    raise DataError(
+                        f'the classes "{first[word]}" and "{name}" have one '
+                        'prompt, so that neither is ever right: rename one, '
+                        'or give the classifier prompts'
+                    )
+            return words
         lacking = [name for name in classes if name not in self.prompts]
         if lacking:
             raise DataError(

@@ -33,6 +33,10 @@ from harmoclip_mm.registry import CLIPS
 
 CONFIG_FILE = 'open_clip_config.json'
 CLIPName = Union[str, Mapping[str, Any]]
+_SIZES = (
+    *('context_length', 'heads', 'image_size', 'layers', 'patch_size'),
+    *('vocab_size', 'width'),
+)
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,10 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
     if isinstance(clip, Mapping):
         text = json.dumps(clip, sort_keys=True, default=dict)
         return _from_dict(text)
-    return _from_name(os.fspath(clip))
+    name = os.fspath(clip)
+    if name.startswith('hf-hub:') or os.path.isdir(name):
+        return _from_folder(name)  # each time: its file may change
+    return _from_name(name)
 
 
 @CLIPS.register_module(name='CLIPSpec')
@@ -178,25 +185,27 @@ def _build(clip: CLIPName) -> CLIPSpec:
 @lru_cache(maxsize=64)
 def _from_dict(text: str) -> CLIPSpec:
     cfg = json.loads(text)
-    preprocess = cfg.pop('preprocess_cfg', {})
+    preprocess = _checked(cfg.pop('preprocess_cfg', {}), 'custom')
     return _spec('custom', cfg, preprocess)
+
+
+def _from_folder(name: str) -> CLIPSpec:
+    folder = None if name.startswith('hf-hub:') else name
+    path = Path(name, CONFIG_FILE) if folder else _hub_config(name)
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+        model_cfg = content['model_cfg']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f'clip {name!r} has no readable {CONFIG_FILE} with a '
+            f'`model_cfg` ({type(error).__name__}: {error})'
+        ) from error
+    preprocess = _checked(content.get('preprocess_cfg'), name)
+    return _spec(name, model_cfg, preprocess, folder)
 
 
 @lru_cache(maxsize=64)
 def _from_name(name: str) -> CLIPSpec:
-    if name.startswith('hf-hub:') or os.path.isdir(name):
-        folder = None if name.startswith('hf-hub:') else name
-        path = Path(name, CONFIG_FILE) if folder else _hub_config(name)
-        try:
-            content = json.loads(Path(path).read_text(encoding='utf-8'))
-            model_cfg = content['model_cfg']
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                f'clip {name!r} has no readable {CONFIG_FILE} with a '
-                f'`model_cfg` ({type(error).__name__}: {error})'
-            ) from error
-        preprocess = content.get('preprocess_cfg', {})
-        return _spec(name, model_cfg, preprocess, folder)
     model_cfg = open_clip.get_model_config(name)
     if model_cfg is None:
         near = difflib.get_close_matches(name, open_clip.list_models(), 3, 0.5)
@@ -207,6 +216,44 @@ def _from_name(name: str) -> CLIPSpec:
             'lists the names'
         )
     return _spec(name, model_cfg, _trained_preprocessing(name))
+
+
+def _checked(preprocess: Any, name: str) -> Mapping[str, Any]:
+    """A ``preprocess_cfg`` from elsewhere: open_clip passes over what it does
+    not know in it, and fails late on a wrong value."""
+    if preprocess is None:
+        return {}
+    if not isinstance(preprocess, Mapping):
+        raise UsageError(
+            f'preprocess_cfg of clip {name!r} must be an object, not '
+            f'{preprocess!r:.80}'
+        )
+    three = lambda x: (  # noqa: E731
+        isinstance(x, (list, tuple))
+        and len(x) == 3
+        and all(type(each) in (int, float) for each in x)
+    )
+    legal = {
+        'mean': three,
+        'std': lambda x: three(x) and min(x) > 0,
+        'interpolation': lambda x: x in ('bicubic', 'bilinear', 'random'),
+        'resize_mode': lambda x: x in ('shortest', 'longest', 'squash'),
+        'fill_color': lambda x: type(x) is int and 0 <= x < 256,
+        'mode': lambda x: x == 'RGB',
+        'size': lambda x: True,  # that of the tower is taken
+    }
+    for key, value in preprocess.items():
+        if key not in legal:
+            raise UsageError(
+                f'preprocess_cfg of clip {name!r} has the unknown key '
+                f'{key!r}; known are {", ".join(legal)}'
+            )
+        if value is not None and not legal[key](value):
+            raise UsageError(
+                f'preprocess_cfg of clip {name!r} has {key} = {value!r:.80}, '
+                'which is none of open_clip'
+            )
+    return preprocess
 
 
 def _trained_preprocessing(name: str) -> Dict[str, Any]:
@@ -235,23 +282,52 @@ def _hub_config(name: str) -> str:
         ) from error
 
 
+def _check_tower(cfg: Mapping[str, Any], where: str) -> None:
+    """What open_clip would build of and fail with at the first batch."""
+    inner: Dict[str, Any] = {}
+    for key in ('norm_kwargs', 'act_kwargs'):
+        value = cfg.get(key) or {}
+        if not isinstance(value, Mapping):
+            raise UsageError(f'{where} has {key} = {value!r:.80}, no object')
+        inner.update(value)
+    legal = dict.fromkeys(_SIZES, _are_sizes)
+    legal['eps'] = lambda x: type(x) in (int, float) and x > 0
+    legal['approximate'] = lambda x: x in ('none', 'tanh')
+    for key, value in {**inner, **cfg}.items():
+        unsaid = value is None and key == 'patch_size'  # as ResNets have it
+        if key in legal and not unsaid and not legal[key](value):
+            raise UsageError(f'{where} has {key} = {value!r:.80}')
+
+
+def _are_sizes(value: Any) -> bool:
+    """A positive integer, or a pair or the stages of a tower."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return bool(values) and all(type(x) is int and x > 0 for x in values)
+
+
 def _spec(
     name: str,
     model_cfg: Mapping[str, Any],
     preprocess: Mapping[str, Any],
     folder: Optional[str] = None,
 ) -> CLIPSpec:
-    lacking = [
-        key
-        for key in ('embed_dim', 'vision_cfg', 'text_cfg')
-        if key not in model_cfg
-    ]
+    kinds = dict(embed_dim=int, vision_cfg=Mapping, text_cfg=Mapping)
+    lacking = list(kinds)
+    if isinstance(model_cfg, Mapping):
+        lacking = [
+            key
+            for key, kind in kinds.items()
+            if not isinstance(model_cfg.get(key), kind)
+        ]
     if lacking:
         raise UsageError(
-            f'clip {name!r} says no {", ".join(lacking)}: a CLIP is a dict '
+            f'clip {name!r} says no {", ".join(lacking)} as there must be: '
+            'a CLIP is a dict '
             'of embed_dim, vision_cfg and text_cfg as in '
             'open_clip/model_configs/*.json'
         )
+    for tower in ('vision_cfg', 'text_cfg'):
+        _check_tower(model_cfg[tower], f'{tower} of clip {name!r}')
     model_cfg = copy.deepcopy(dict(model_cfg))
     size = model_cfg['vision_cfg'].get('image_size', 224)
     preprocess = merge_preprocess_dict(PreprocessCfg(), dict(preprocess))

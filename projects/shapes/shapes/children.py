@@ -56,6 +56,20 @@ POLL_PERIOD, LINE_PERIOD = 0.5, 15.0
 Status = Tuple[int, str]
 
 
+def free_threads(cores: int) -> int:
+    """Threads that find a core each; where they have to share one, two are
+    several times slower than one.
+
+    Args:
+        cores (int): Cores that this process may use.
+
+    Returns:
+        int: At least 1, at most ``MAX_THREADS``.
+    """
+    busy = round(os.getloadavg()[0]) if hasattr(os, 'getloadavg') else 0
+    return max(1, min(cores - busy, MAX_THREADS))
+
+
 def format_seconds(seconds: float) -> str:
     """Format a duration for people.
 
@@ -216,8 +230,8 @@ class Children:
     """Starts the commands of the project and of the toolbox.
 
     Their environment has ``SHAPES_ROOT``; ``PYTHONPATH`` with the project and
-    the repository first; and ``OMP_NUM_THREADS``: as it is set, or the cores,
-    8 at most.
+    the repository first; and ``OMP_NUM_THREADS``: as it is set, or the cores
+    that no other work keeps busy, 1 at least and 8 at most.
 
     Args:
         shapes (Path): Folder of the drawn data.
@@ -235,7 +249,7 @@ class Children:
         paths = (PROJECT, REPOSITORY, os.environ.get('PYTHONPATH'))
         self.env = {
             'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS')
-            or str(min(cores, MAX_THREADS)),
+            or str(free_threads(cores)),
             'PYTHONPATH': os.pathsep.join(str(p) for p in paths if p),
             'SHAPES_ROOT': str(self.shapes),
         }

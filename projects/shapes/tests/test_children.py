@@ -10,7 +10,12 @@ import pytest
 from rich.console import Console
 
 from harmoclip_mm.errors import UsageError
-from shapes.children import TrainingWatch, format_seconds, run_child
+from shapes.children import (
+    TrainingWatch,
+    format_seconds,
+    free_threads,
+    run_child,
+)
 
 
 def _console(**kwargs):
@@ -19,6 +24,17 @@ def _console(**kwargs):
 
 def _python(code):
     return [sys.executable, '-c', code]
+
+
+def test_threads_leave_busy_cores_alone(monkeypatch):
+    for load, cores, threads in (
+        (0.2, 2, 2),
+        (1.4, 2, 1),
+        (9, 2, 1),
+        (3, 64, 8),
+    ):
+        monkeypatch.setattr(os, 'getloadavg', lambda load=load: (load, 0, 0))
+        assert free_threads(cores) == threads
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from harmoclip_mm.datasets.transforms import (
     LoadCandidateBoxes,
     TokenizeCandidates,
 )
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import phrases_of
 
 RESULTS = [
@@ -56,9 +57,9 @@ def test_boxes_of_both_formats_are_scaled(load):
         (RESULTS, 'b_13.jpg', r'holds no box for b_13.jpg \(image_id 13\)'),
         (RESULTS, 'photo.jpg', r'image_id None'),
         (ANNOTATIONS, 'a_13.jpg', r'holds no box for a_13.jpg'),
-        ({'images': []}, 'a.jpg', 'neither COCO annotations nor COCO results'),
-        ([{'bbox': [1]}], 'a.jpg', 'neither COCO annotations nor'),
-        ([{'image_id': 1, 'bbox': [1]}], 'a.jpg', 'neither COCO'),
+        ({'images': []}, 'a.jpg', "no list 'annotations'"),
+        ([{'bbox': [1]}], 'a.jpg', "'image_id' is missing"),
+        ([{'image_id': 1, 'bbox': [1]}], 'a.jpg', "'bbox' must be four"),
         ([], 'a_1.jpg', 'holds no box for'),
     ],
 )
@@ -68,8 +69,24 @@ def test_what_is_wrong_is_said(load, content, name, message):
 
 
 def test_a_missing_file():
-    with pytest.raises(FileNotFoundError, match=r'no\.json do not exist'):
+    with pytest.raises(DataError, match=r'no\.json cannot be read .No such'):
         LoadCandidateBoxes('no.json')
+
+
+def test_images_of_one_name_are_told_by_their_folders(load):
+    images = [{'id': i, 'file_name': f'{i}/a.jpg'} for i in (1, 2)]
+    boxes = [
+        {'id': i, 'image_id': i, 'bbox': [0, 0, 4, 4 * i]} for i in (1, 2)
+    ]
+    content = {'images': images, 'annotations': boxes}
+    for i in (1, 2):
+        found = load(content, f'root/{i}/a.jpg')['proposals']
+        assert found.tolist() == [[0, 0, 8, 2 * i]]
+    with pytest.raises(DataError, match='no box for'):
+        load(content, 'root/3/a.jpg')
+    images[1]['file_name'] = '1/a.jpg'
+    with pytest.raises(DataError, match=r'several images that root/1/a.jpg'):
+        load(content, 'root/1/a.jpg')
 
 
 def test_a_text_is_the_only_candidate():

@@ -17,6 +17,7 @@ from harmoclip_mm.datasets.transforms import (
     PackRegionTextInputs,
 )
 from harmoclip_mm.datasets.transforms.panoptic import segment_boxes
+from harmoclip_mm.errors import DataError
 
 
 def write_map(path, ids):
@@ -103,7 +104,7 @@ def test_boxes_equal_those_of_each_mask():
 )
 def test_bad_maps_are_named(sample, spoil, message):
     spoil(sample)
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    with pytest.raises(DataError, match=message):
         LoadPanopticRegions()(sample)
 
 

@@ -83,3 +83,13 @@ def test_an_image_is_written_once(tmp_path):
     evaluator.process([DetDataSample(metainfo={'img_id': 3})] * 2)
     with pytest.raises(DataError, match='image 3 occurs twice'):
         evaluator.evaluate(2)
+
+
+def test_groups_may_be_those_of_a_metric(tmp_path):
+    out = str(tmp_path / 'results.pkl')
+    groups = {'pet': ['dog']}
+    evaluator = Evaluator([DumpRegionResults(out, groups=groups)])
+    evaluator.dataset_meta = {'classes': ['cat', 'dog']}
+    evaluator.process([DetDataSample(metainfo={'img_id': 3})])
+    evaluator.evaluate(1)
+    assert mmengine.load(out)[0]['run']['groups'] == {'pet': (1,)}

@@ -241,3 +241,12 @@ def test_prompts_of_imagenet_are_open_clips():
     templates = open_clip.OPENAI_IMAGENET_TEMPLATES
     texts = [fill(each) for each in words for fill in templates]
     assert torch.equal(ids, open_clip.tokenize(texts))
+
+
+@pytest.mark.parametrize('names', [('Boat', 'boat'), ('hot_dog', 'Hot dog')])
+def test_names_of_one_prompt_are_refused(text_encoder, names):
+    """Their scores would tie, and both count as wrong."""
+    with pytest.raises(DataError, match=f'"{names[0]}" and "{names[1]}"'):
+        ZeroShotClassifier('simple').class_embeddings(names, text_encoder)
+    own = ZeroShotClassifier('simple', dict(zip(names, 'ab')))
+    assert own.words(names) == ['a', 'b']

@@ -1,0 +1,158 @@
+"""COCO's json files: read, and every field checked that is used.
+
+pycocotools and mmdet take what they find: of two annotations with one id the
+first is lost, a box that is no box ends in a traceback hours later.
+"""
+
+import json
+import math
+from typing import Any, Dict, List, Optional
+
+import mmengine.fileio as fileio
+
+from harmoclip_mm.errors import DataError
+
+__all__ = ['check_fields', 'check_members', 'check_records', 'read_json']
+
+
+def _is_number(value: Any) -> bool:
+    # not isinstance: true and false are no numbers of JSON
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_box(value: Any) -> bool:
+    if type(value) is not list or len(value) != 4:
+        return False
+    return all(_is_number(each) and abs(each) < 1e6 for each in value)
+
+
+_KINDS = {
+    'box': ('four numbers [x, y, width, height] in px', _is_box),
+    'id': ('an integer or a text', lambda each: type(each) in (int, str)),
+    'list': ('a list', lambda each: type(each) is list),
+    'name': ('a text', lambda each: type(each) is str and each.strip() != ''),
+    'number': ('a number', _is_number),
+    'size': (
+        'a positive integer, in px',
+        lambda each: _is_number(each) and 0 < each < 2**31 and each % 1 == 0,
+    ),
+    'text': ('a text', lambda each: type(each) is str),
+}
+
+
+def read_json(
+    path: str, remedy: str, backend_args: Optional[dict] = None
+) -> Any:
+    """Read a json file.
+
+    Args:
+        path (str): The file.
+        remedy (str): What to do where there is none.
+        backend_args (dict, optional): Its file backend.
+
+    Returns:
+        Any: What it holds.
+
+    Raises:
+        DataError: If it cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(fileio.get(path, backend_args=backend_args))
+    except OSError as error:
+        raise DataError(
+            f'{path} cannot be read ({error.strerror or error}): {remedy}'
+        ) from error
+    except (ValueError, RecursionError) as error:  # or bytes not of UTF-8
+        raise DataError(f'{path} is not valid JSON ({error})') from error
+
+
+def check_fields(record: Any, where: str, **kinds: str) -> None:
+    """Check the fields of one record.
+
+    Args:
+        record (Any): The record.
+        where (str): File and place in it, for messages.
+        **kinds (str): What a field holds: ``'box'``, ``'id'``, ``'list'``,
+            ``'name'`` (a text that is not blank), ``'number'``, ``'size'``
+            (px) or ``'text'``; with a ``'?'`` behind where it may be missing.
+
+    Raises:
+        DataError: If a field is otherwise; names place, id and field.
+    """
+    if type(record) is not dict:
+        raise DataError(f'{where} must be an object, not {record!r:.80}')
+    for field, kind in kinds.items():
+        wanted, holds = _KINDS[kind.rstrip('?')]
+        if field not in record and kind.endswith('?'):
+            continue
+        if not holds(record.get(field)):
+            if 'id' in record:
+                where += f' (id {record["id"]!r:.80})'
+            found = 'is missing'
+            if field in record:
+                found = f'must be {wanted}, not {record[field]!r:.80}'
+            raise DataError(f'{where}: {field!r} {found}')
+
+
+def check_records(
+    content: Any, key: str, path: str, **kinds: str
+) -> List[Dict[str, Any]]:
+    """Take a list of records whose fields are as they must be.
+
+    Args:
+        content (Any): What the file holds.
+        key (str): Name of the list in it: ``'images'``, ``'annotations'`` ...
+        path (str): The file, for messages.
+        **kinds (str): What its fields hold, see :func:`check_fields`. No two
+            records may share their ``id``.
+
+    Returns:
+        List[Dict[str, Any]]: The records.
+
+    Raises:
+        DataError: If a field is otherwise; names file, record and field.
+    """
+    records = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(records, list):
+        raise DataError(
+            f'{path} is not in COCO format: it has no list {key!r}'
+        )
+    places: Dict[Any, int] = {}  # by id
+    for number, record in enumerate(records):
+        check_fields(record, f'{path}: {key}[{number}]', **kinds)
+        if 'id' in kinds and 'id' in record:
+            first = places.setdefault(record['id'], number)
+            if first != number:
+                raise DataError(
+                    f'{path}: {key}[{first}] and {key}[{number}] both have id '
+                    f'{record["id"]!r}; give each an id of its own'
+                )
+    if len({type(each) for each in places}) > 1:
+        raise DataError(
+            f'{path}: some ids of {key!r} are integers, others are texts; '
+            'take one of the two'
+        )
+    return records
+
+
+def check_members(
+    records: List[Dict[str, Any]], key: str, known: Any, path: str
+) -> None:
+    """Refuse records that point at what is not there.
+
+    Args:
+        records (List[Dict[str, Any]]): Records, see :func:`check_records`.
+        key (str): The field that points: ``'image_id'``, ``'category_id'``.
+        known (Any): The ids that there are, as a set or a dict.
+        path (str): The file that has them, for messages.
+
+    Raises:
+        DataError: If one points elsewhere; names it.
+    """
+    for record in records:
+        if record[key] not in known:
+            raise DataError(
+                f'{path} does not list {key} {record[key]!r} of annotation '
+                f'{record.get("id")!r}: use the files of one split, as they '
+                'were made'
+            )

@@ -1,0 +1,246 @@
+"""What a run would stumble over in its data, told in seconds."""
+
+import os.path as osp
+from collections import Counter
+from itertools import combinations
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple
+
+import numpy as np
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.registry import init_default_scope
+
+from harmoclip_mm.coco_file import read_json
+from harmoclip_mm.datasets import RegionPhraseDataset, check_annotations
+from harmoclip_mm.errors import UsageError
+from harmoclip_mm.registry import DATASETS
+from harmoclip_mm.text import class_to_prompt
+
+from .console import quieten_pycocotools
+from .schedule import outlasting_warm_up
+
+__all__ = ['Finding', 'check_data']
+
+_LOOKED_AT = 20000  # samples of a data set
+_TRIED = 4  # samples that go through the pipeline
+
+
+class Finding(NamedTuple):
+    """One line of what was found.
+
+    Attributes:
+        level (str): ``'error'``: the run will fail or its figures be wrong;
+            ``'warning'``: it is likely not what is meant; ``'ok'``.
+        split (str): ``'train'``, ``'val'`` or ``'test'``.
+        text (str): What is so.
+    """
+
+    level: str
+    split: str
+    text: str
+
+
+def check_data(
+    cfg: Config, track: Callable[[Any, str], Any] = lambda each, _: each
+) -> List[Finding]:
+    """Check the data of a config, as a training and a test would use it.
+
+    Args:
+        cfg (Config): The config.
+        track (Callable): Shows the progress over a sequence, given it and a
+            description. Defaults to no display.
+
+    Returns:
+        List[Finding]: What was found, in the order of the splits.
+    """
+    init_default_scope(cfg.get('default_scope', 'harmoclip_mm'))
+    quieten_pycocotools()
+    findings: List[Finding] = []
+    seen: List[dict] = []
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader')
+        if not loader or loader['dataset'] in seen:
+            continue
+        seen.append(loader['dataset'])
+        try:
+            check_annotations(
+                loader['dataset'], cfg.get(f'{split}_evaluator') or ()
+            )
+            dataset = DATASETS.build(loader['dataset'])
+        except UsageError as error:
+            findings.append(Finding('error', split, str(error)))
+            continue
+        found = [Finding('ok', split, f'{len(dataset)} samples')]
+        if split == 'train':
+            found += _check_schedule(cfg, loader, len(dataset))
+        for leaf in _leaves(dataset):
+            found += _check_leaf(leaf, split, track)
+        found += _try_samples(dataset, split)
+        findings += found
+    return findings
+
+
+def _leaves(dataset: Any) -> Iterator[BaseDataset]:
+    """The data sets below wrappers."""
+    inner = getattr(dataset, 'datasets', None) or [
+        getattr(dataset, 'dataset', None)
+    ]
+    if inner == [None]:
+        yield dataset
+        return
+    for each in inner:
+        yield from _leaves(each)
+
+
+def _check_schedule(cfg: Config, loader: dict, size: int) -> List[Finding]:
+    """Steps of an epoch on one process, and of the warm-up."""
+    batch = loader.get('batch_size', 1)
+    steps = size // batch if loader.get('drop_last') else -(-size // batch)
+    if not steps:
+        text = (
+            f'a batch of {batch} is more than the {size} samples, so that an '
+            f'epoch has no step: lower train_dataloader.batch_size'
+        )
+        return [Finding('error', 'train', text)]
+    train = cfg.get('train_cfg') or {}
+    total = train.get('max_iters') or steps * train.get('max_epochs', 1)
+    found = [
+        Finding('ok', 'train', f'{total} steps, {steps} an epoch, on one GPU')
+    ]
+    text = outlasting_warm_up(cfg.get('param_scheduler'), steps, total)
+    return found + [Finding('warning', 'train', text)] * bool(text)
+
+
+def _check_leaf(
+    dataset: BaseDataset, split: str, track: Callable
+) -> List[Finding]:
+    """Images, boxes and texts of one data set."""
+    dataset.full_init()
+    count = min(len(dataset), _LOOKED_AT)
+    chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
+    tally: Counter = Counter()
+    phrases: Counter = Counter()
+    labels: Counter = Counter()
+    missing: List[str] = []
+    for index in track(chosen.tolist(), f'Looking at {split}'):
+        info = dataset.get_data_info(index)
+        path = info['img_path']
+        if '://' not in path and not osp.isfile(path):
+            missing.append(path)
+        boxes = info.get('instances', ())
+        tally['boxes'] += len(boxes)
+        tally['without boxes'] += not boxes
+        texts = info.get('phrases') or {}
+        for each in texts.values():
+            tally['texts'] += 1
+            tally['of their own'] += not each.get('tokens_positive')
+        words = {each['phrase'].lower() for each in texts.values()}
+        phrases.update(words)
+        labels.update(each['bbox_label'] for each in boxes)
+    name = osp.basename(getattr(dataset, 'ann_file', '') or '')
+    part = '' if count == len(dataset) else f' (of {count} samples)'
+    found = []
+
+    def add(level: str, text: str) -> None:
+        found.append(Finding(level, split, f'{name}: {text}{part}'))
+
+    if missing:
+        whole = split != 'train' or len(missing) == count
+        add(
+            'error' if whole else 'warning',
+            f'{len(missing)} of {count} images are missing, the first is '
+            f'{missing[0]}: check data_root and data_prefix',
+        )
+    add('ok', f'{tally["boxes"]} boxes')
+    if isinstance(dataset, RegionPhraseDataset):
+        _add_links(add, tally, phrases, count)
+        rows = dataset._file.rows
+        lost = int(rows['dropped'].sum())
+        if lost:
+            add('warning', f'{lost} boxes are dropped (outside, < 1 px)')
+    elif isinstance(dataset, CocoDataset):
+        _add_classes(add, dataset, labels, tally['boxes'], not part)
+    return found
+
+
+def _add_links(
+    add: Callable, tally: Counter, phrases: Counter, count: int
+) -> None:
+    """How texts and boxes are linked."""
+    if tally['without boxes'] > count / 2:
+        add(
+            'warning',
+            f'{tally["without boxes"]} of {count} samples have no box, and '
+            'teach nothing about regions',
+        )
+    if 2 * tally['of their own'] > tally['texts'] > 0:
+        add(
+            'warning',
+            f'{tally["of their own"]} of {tally["texts"]} phrases are no '
+            'part of their caption, and have no lexeme in it',
+        )
+    for phrase, times in phrases.most_common(1):
+        if times > max(count / 2, 9):
+            add(
+                'warning',
+                f'"{phrase}" names a region in {times} of {count} samples: '
+                'regions of one phrase are not told apart',
+            )
+
+
+def _add_classes(
+    add: Callable,
+    dataset: CocoDataset,
+    labels: Dict[int, int],
+    kept: int,
+    is_whole: bool,
+) -> None:
+    """Classes without a box, and the boxes that mmdet drops."""
+    classes = dataset.metainfo.get('classes', ())
+    twice = [
+        (one, other)
+        for one, other in combinations(classes, 2)
+        if one != other and class_to_prompt(one) == class_to_prompt(other)
+    ]
+    if twice:
+        one, other = twice[0]
+        add(
+            'error',
+            f'the classes "{one}" and "{other}" have one prompt, so that '
+            'neither is ever right: rename one',
+        )
+    empty = [name for i, name in enumerate(classes) if not labels.get(i)]
+    if empty and is_whole:
+        add(
+            'warning',
+            f'{len(empty)} of {len(classes)} classes have no box, such as '
+            f'"{empty[0]}"',
+        )
+    content = read_json(dataset.ann_file, 'check ann_file')
+    wanted = {
+        each['id'] for each in content['categories'] if each['name'] in classes
+    }
+    given = sum(
+        each.get('category_id') in wanted for each in content['annotations']
+    )
+    if is_whole and given > kept and not dataset._indices:
+        add(
+            'warning',
+            f'mmdet drops {given - kept} of {given} boxes (less than 1 px, '
+            'area 0, outside of their image, or of images that are filtered)',
+        )
+
+
+def _try_samples(dataset: Any, split: str) -> List[Finding]:
+    """Whether a few samples go through their pipeline, into a batch."""
+    try:
+        chosen = np.linspace(0, len(dataset) - 1, _TRIED).astype(int)
+        for index in sorted(set(chosen.tolist())):
+            dataset[index]
+    except UsageError as error:
+        return [Finding('error', split, str(error))]
+    except Exception as error:  # whatever a transform of the user raises
+        text = f'sample {index} fails: {type(error).__name__}: {error}'
+        return [Finding('error', split, text)]
+    return [Finding('ok', split, 'samples go through the pipeline')]
