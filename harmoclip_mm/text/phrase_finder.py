@@ -28,6 +28,7 @@ _KEYS = (
     'groups',
     'living',
 )
+_MAPPINGS = ('synonyms', 'irregular_plurals', 'contexts')
 # What may stand between the words of one mention: "hot dog", "hot-dog".
 _JOINT = r"[\s'’-]+"  # noqa: RUF001
 # Scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese
@@ -102,6 +103,16 @@ def word_key(phrase: str) -> str:
     return ' '.join(re.findall(r'\w+', phrase.lower()))
 
 
+def _check_words(key: str, words: object) -> None:
+    if not isinstance(words, (list, tuple)) or not all(
+        isinstance(each, str) and each.strip() for each in words
+    ):
+        raise ValueError(
+            f'{key!r} of the phrase data must hold lists of words, not '
+            f'{words!r:.80}.'
+        )
+
+
 class PhraseFinder:
     """Finds mentions of categories in captions.
 
@@ -135,6 +146,12 @@ class PhraseFinder:
             )
         if not words.get('synonyms'):
             raise ValueError('The phrase data names no categories.')
+        for key, value in words.items():
+            lists = [value]
+            if key in _MAPPINGS:
+                lists = value.values() if isinstance(value, dict) else [None]
+            for each in lists:
+                _check_words(key, each)
         self.categories = tuple(words['synonyms'])
         self._living = set(words.get('living', ()))
         self._contexts = {

@@ -132,8 +132,9 @@ WORDS = {
     'synonyms': {'lynx': ['kitten'], 'fox': []},
     'irregular_plurals': {'fox': ['foxes']},
     'other_meanings': ['hot fox'],
-    'adjectives': ['lynx'],
-    'function_words': ['on'],
+    'contexts': {'kitten': ['hot']},
+    'groups': ['kitten'],
+    'living': ['fox'],
 }
 
 WRONG = [

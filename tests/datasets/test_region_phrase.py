@@ -312,7 +312,8 @@ def test_workers_replace_and_count_bad_images(build, tiny_data, context):
     assert dataset.counters.totals()['bad_images'] >= 1
     transforms = dataset.pipeline.transforms
     assert transforms[4].counters.totals() == {'small_boxes': 8}
-    assert transforms[5].counters.totals() == {'cut_phrases': 8}
+    cut = {'cut_phrases': 8, 'cut_captions': 8}
+    assert transforms[5].counters.totals() == cut
 
 
 def test_on_real_photos(coco_photos, tmp_path, harmoclip_scope):

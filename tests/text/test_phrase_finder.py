@@ -9,7 +9,7 @@ import pytest
 from harmoclip_mm.text import load_vocabulary, phrase_finder
 from harmoclip_mm.text.phrase_finder import PhraseFinder, plural_forms
 
-MARKED = Path(__file__).parent / 'data/marked_captions.txt'
+MARKED = Path(__file__).parent / 'marked_captions.txt'
 
 
 @pytest.fixture(scope='module')
