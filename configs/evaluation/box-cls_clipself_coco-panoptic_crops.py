@@ -1,6 +1,6 @@
 # Protocol `clipself` with crops of the things in place of the dense map: ratio
-# kept on black ground, 1.5 times the box. The figures of stuff are of
-# model.region_extractor.context=1.0; all else as in
+# kept on black ground, 1.5 times the box. Those of stuff are cut by
+# box-cls_clipself_coco-panoptic_stuff-crops.py; all else as in
 # box-cls_clipself_coco-panoptic.py.
 _base_ = './box-cls_clipself_coco-panoptic.py'
 model = dict(

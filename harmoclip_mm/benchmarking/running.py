@@ -202,6 +202,7 @@ def _share_classifiers(
     classes = test.dataset.metainfo.get('classes')
     for name, predictor in asker.predictors.items():
         if hasattr(predictor, 'classifier'):
+            predictor.classifier.show_progress = False  # there is one
             setting = test.cfg.model.predictors[name].get('classifier')
             key = repr((setting, classes))
             predictor.classifier = classifiers.setdefault(

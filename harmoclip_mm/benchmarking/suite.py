@@ -231,7 +231,10 @@ def _measure_one(
             done[each.name] = dict(about, protocol=each.name, **key)
             done[each.name]['skipped'] = reasons[0]
             continue
-        data = hash_of_data(each.annotations, tests[each.name].images)
+        data = ''
+        if get_rank() == 0:  # may read gigabytes
+            data = hash_of_data(each.annotations, tests[each.name].images)
+        data = all_gather_object(data)[0]
         keys[each.name] = dict(key, protocol=each.name, data_hash=data)
         found = all_gather_object(results.find(keys[each.name]))[0]
         if found:

@@ -166,9 +166,12 @@ def _pareto_chart(pareto: Mapping[str, Any]) -> str:
                 label=label,
             )
         for point in own:
-            name = point.name.partition(' (')[0] if published else point.name
+            # its source is in the table below
+            name = point.name.partition(' (')[0]
+            if not published:
+                name = osp.basename(point.name) or point.name
             axes.annotate(
-                osp.basename(name).replace('$', r'\$') or name,
+                name.replace('$', r'\$'),
                 (point.overall, point.local),
                 xytext=(4, 4),
                 textcoords='offset points',
@@ -197,10 +200,12 @@ def _pareto_chart(pareto: Mapping[str, Any]) -> str:
         (axes.set_xlabel, pareto['overall']),
         (axes.set_ylabel, pareto['local']),
     ):
-        score = ', '.join(table.protocol.score)
+        score = ' and '.join(table.protocol.score)
+        if len(table.protocol.score) > 1:
+            score = f'mean of {score}'
         set_label(f'{table.protocol.task}: {score}, %')
     axes.grid(alpha=0.3)
-    axes.margins(0.15)
+    axes.margins(0.2, 0.15)
     axes.spines[['top', 'right']].set_visible(False)
     axes.legend(frameon=False)
     return svg_uri(figure)

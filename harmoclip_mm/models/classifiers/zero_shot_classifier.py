@@ -51,9 +51,15 @@ class ZeroShotClassifier(nn.Module):
             evaluation does. Defaults to False.
         chunk_size (int): Most prompts encoded at once. Defaults to 1024.
 
+    Attributes:
+        show_progress (bool): Whether many prompts get a progress bar in a
+            terminal, where no other is.
+
     Raises:
         ValueError: If ``mode`` is unknown.
     """
+
+    show_progress = True
 
     def __init__(
         self,
@@ -179,7 +185,8 @@ class ZeroShotClassifier(nn.Module):
         ids, masks = self._prompts(classes, text_encoder.tokenizer)
         device = next(text_encoder.parameters()).device
         parts: List[Tensor] = []
-        quiet = len(ids) <= LONG or not sys.stdout.isatty()
+        shown = self.show_progress and sys.stdout.isatty()
+        quiet = len(ids) <= LONG or not shown
         starts = range(0, len(ids), self.chunk_size)
         for start in track(starts, 'Class prompts', disable=quiet):
             chunk = slice(start, start + self.chunk_size)
