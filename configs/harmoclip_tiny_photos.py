@@ -1,7 +1,7 @@
 # Tiny HarmoCLIP learns a few dozen photos by heart, in minutes on a CPU: the
 # whole way from COCO files to a metric, and nothing about unseen photos.
 # COCO_ROOT is a folder of few photos in COCO's layout; phrases are made by
-# coco2phrases.py --name-unlinked-boxes, so that all boxes train.
+# to_odvg.py coco-captions --name-unlinked-boxes, so that all boxes train.
 _base_ = [
     './_base_/methods/harmoclip_scratch.py',
     './_base_/models/tiny_clip.py',

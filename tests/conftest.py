@@ -221,8 +221,8 @@ def made_coco(tmp_path_factory, run_tool) -> Path:
     write_coco(root)
     annotations = root / 'annotations'
     run_tool(
-        'dataset_converters/coco2phrases.py',
-        '--instances', annotations / 'instances_train2017.json',
+        'dataset_converters/to_odvg.py', 'coco-captions',
+        annotations / 'instances_train2017.json',
         '--captions', annotations / 'captions_train2017.json',
         '--out', annotations / 'phrases_train2017.jsonl',
     )  # fmt: skip

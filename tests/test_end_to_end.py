@@ -60,8 +60,8 @@ def road(coco_photos, tmp_path_factory):
     run.folder = folder
     annotations = coco_photos / 'annotations'
     printed = run(
-        'dataset_converters/coco2phrases.py',
-        '--instances', annotations / 'instances_train2017.json',
+        'dataset_converters/to_odvg.py', 'coco-captions',
+        annotations / 'instances_train2017.json',
         '--captions', annotations / 'captions_train2017.json',
         '--out', folder / 'phrases.jsonl',
     )  # fmt: skip

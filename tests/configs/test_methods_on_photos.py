@@ -59,8 +59,8 @@ def phrases(coco_photos, tmp_path_factory, run_tool):
     path = tmp_path_factory.mktemp('phrases') / 'phrases.jsonl'
     annotations = coco_photos / 'annotations'
     run_tool(
-        'dataset_converters/coco2phrases.py',
-        '--instances', annotations / 'instances_train2017.json',
+        'dataset_converters/to_odvg.py', 'coco-captions',
+        annotations / 'instances_train2017.json',
         '--captions', annotations / 'captions_train2017.json',
         '--out', path,
     )  # fmt: skip

@@ -88,7 +88,7 @@ def test_a_phrase_without_span_is_looked_up(phrase, spans):
 
 
 def test_no_spans_make_a_text_of_its_own_wherever_its_words_stand():
-    """As ``coco2phrases`` names the fruit beside "orange tiles"."""
+    """As ``coco-captions`` names the fruit beside "orange tiles"."""
     text, _ = parse(region(tokens_positive=[]), region(box=(9, 9, 20, 20)))
     assert phrases_of(text) == ['dog', 'dog']
     assert spans_of(text) == [[], [[2, 5]]]

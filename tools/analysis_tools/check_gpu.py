@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
         '--coco-root',
         metavar='FOLDER',
         help='train on photos of this folder in the layout of COCO, with the '
-        'phrases of coco2phrases.py (default: photos are made up)',
+        'phrases of to_odvg.py coco-captions (default: photos are made up)',
     )
     option(
         '--device',

@@ -42,13 +42,12 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         each.add_argument(
             '--out', type=Path, required=True, help='jsonl to write'
         )
-        if not hasattr(module, 'convert'):
-            each.add_argument(
-                '--images',
-                type=Path,
-                metavar='DIR',
-                help='folder of the images; lines without theirs are dropped',
-            )
+        each.add_argument(
+            '--images',
+            type=Path,
+            metavar='DIR',
+            help='folder of the images; lines without theirs are dropped',
+        )
         module.add_arguments(each)
         each.set_defaults(module=module)
     return parser.parse_args(argv)
@@ -57,19 +56,15 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 def main() -> None:
     """Convert and tell what became of the source."""
     args = parse_args()
-    module = args.module
-    del args.module
-    if hasattr(module, 'convert'):
-        module.convert(args)
-    else:
-        tally = convert(module, args)
-        console = Console()
-        console.print(make_table(tally))
-        if 2 * tally.written['boxes clipped'] > tally.written['boxes']:
-            console.print(
-                'More than half of the boxes reach out of their images: are '
-                'they in the convention that this format has?'
-            )
+    module = vars(args).pop('module')
+    tally = convert(module, args)
+    console = Console()
+    console.print(make_table(tally))
+    if 2 * tally.written['boxes clipped'] > tally.written['boxes']:
+        console.print(
+            'More than half of the boxes reach out of their images: are '
+            'they in the convention that this format has?'
+        )
     print(f'Wrote {args.out}')
 
 

@@ -1,5 +1,5 @@
-# COCO 2017: captions with linked phrases to train on (coco2phrases.py makes
-# the ODVG file), boxes and captions of val2017 in one pass to evaluate on.
+# COCO 2017: captions with linked phrases to train on (to_odvg.py coco-captions
+# makes the file), boxes and captions of val2017 in one pass to evaluate on.
 # `clip` is filled in from the config's own line, by the tools' load_config.
 data_root = '{{$COCO_ROOT:data/coco/}}'
 # Relative to data_root; an absolute path lets the images be read-only.

@@ -4,8 +4,7 @@ A format has a docstring (its first line and its layout are the help),
 ``add_arguments(parser)``, ``list_parts(args)`` (its files, or one thing: a
 conversion that was interrupted goes on behind the last whole part; raises
 ``DataError`` for a wrong layout) and ``read(part, args, tally)``, which yields
-ODVG lines made by :class:`~odvg_formats.lines.Line`. One that writes by itself
-has ``convert(args)`` instead of the last two.
+ODVG lines made by :class:`~odvg_formats.lines.Line`.
 """
 
 from importlib import import_module

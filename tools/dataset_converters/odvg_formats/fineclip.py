@@ -9,13 +9,13 @@ regions have no caption.
 """
 
 import re
-from collections import defaultdict
 from itertools import groupby
 from pathlib import Path
 from typing import Iterator, List, Tuple
 
 from harmoclip_mm.errors import DataError, UsageError
 
+from .coco import read_captions
 from .lines import Line, Tally
 from .reading import image_size, iter_json, require
 
@@ -58,27 +58,17 @@ def _read_regions(part: Path, args, tally: Tally) -> Iterator[Tuple]:
         yield image, [float(side) for side in box], text
 
 
-def _read_captions(path) -> dict:
-    images, captions = {}, defaultdict(list)
-    tally = Tally()
-    for key, item in iter_json(path, tally) if path else ():
-        tally.where = f'{path}: an element of {key}'
-        with tally.expect('COCO captions'):
-            if key == 'images':
-                images[item['id']] = item['file_name']
-            elif key == 'annotations':
-                captions[item['image_id']].append(item['caption'])
-    return {name: captions[id_] for id_, name in images.items()}
-
-
 def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     """Lines for each run of keys of one image."""
-    captions = _read_captions(args.captions)
+    captions = {}
+    if args.captions:
+        names, by_id = read_captions(args.captions)
+        captions = {names[id_]: found for id_, found in by_id.items()}
     regions = _read_regions(part, args, tally)
     for image, group in groupby(regions, key=lambda region: region[0]):
         found = list(group)
         size = image_size(args.images / image, tally)
-        for caption in captions.get(image) or [''] if size else ():
+        for _, caption in captions.get(image, [(0, '')]) if size else ():
             line = Line(tally, image, *size, caption)
             for _, box, text in found:
                 line.add([box], text, layout='xywh')

@@ -130,7 +130,6 @@ class Line:
         """
         tally = self.tally
         tally.read['regions'] += 1
-        tally.read['boxes'] += len(boxes)
         if span is not None:
             start, end = (int(edge) - self._shift for edge in span)
             start, end = max(start, 0), min(end, len(self.caption))
@@ -143,7 +142,7 @@ class Line:
         phrase = ' '.join(phrase.split())
         if span is None:
             span = self._find(phrase)
-        kept = [self._place(box, layout) for box in boxes]
+        kept = [self.place(box, layout) for box in boxes]
         kept = [box for box in kept if box]
         if kept:
             region = {'bbox': kept[0] if len(kept) == 1 else kept}
@@ -162,8 +161,9 @@ class Line:
         found = re.search(pattern, self.caption, re.IGNORECASE)
         return [list(found.span())] if found else []
 
-    def _place(self, box: Any, layout: str) -> Optional[list]:
+    def place(self, box: Any, layout: str) -> Optional[list]:
         """The box as xyxy in px inside the image, or None."""
+        self.tally.read['boxes'] += 1
         try:
             x, y, u, v = (float(value) for value in box)
         except (TypeError, ValueError):

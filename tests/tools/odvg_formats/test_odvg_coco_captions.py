@@ -1,28 +1,30 @@
-"""Tests of the converter from COCO captions to region phrases."""
-
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from odvg_formats import coco_captions
+from odvg_formats.coco import CocoFile
+from odvg_formats.lines import Tally
 
 from harmoclip_mm.datasets import RegionPhraseDataset
 from harmoclip_mm.errors import DataError
 
-NAME = 'dataset_converters/coco2phrases.py'
-TOOL = Path(__file__).parents[2] / 'tools' / NAME
+SPANS = 'spans without a box'
+UNNAMED = 'boxes that no caption names'
 
 
-@pytest.fixture(scope='module')
-def tool():
-    spec = importlib.util.spec_from_file_location('coco2phrases', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules['coco2phrases'] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules['coco2phrases']
+@pytest.fixture
+def link(convert):
+    """Lines and tally of a pair of files and options."""
+
+    def run(paths, *words):
+        instances, captions = paths
+        return convert(
+            'coco-captions', instances, '--captions', captions, *words
+        )
+
+    return run
 
 
 def make_coco(folder, captions, annotations, names=('person', 'dog', 'cat')):
@@ -79,14 +81,13 @@ def tiny(tmp_path):
     return make_coco(tmp_path, captions, annotations)
 
 
-def read_lines(path):
-    return [json.loads(line) for line in path.read_text('utf-8').splitlines()]
+def regions_of(lines):
+    return [line['grounding']['regions'] for line in lines]
 
 
-def test_lines_in_order_with_boxes_and_spans(tool, tiny, tmp_path):
-    out = tmp_path / 'new/out.jsonl'
-    stats = tool.convert(*tiny, out, image_prefix='img/')
-    assert read_lines(out) == [
+def test_lines_in_order_with_boxes_and_spans(link, tiny):
+    lines, tally = link(tiny, '--image-prefix', 'img/')
+    assert lines == [
         {
             'filename': 'img/a.jpg',
             'height': 50,
@@ -142,26 +143,39 @@ def test_lines_in_order_with_boxes_and_spans(tool, tiny, tmp_path):
             },
         },
     ]
-    assert (stats.images, stats.captions, stats.captions_linked) == (2, 4, 2)
-    # "a dog" of image 3 has no box there.
-    assert (stats.spans_linked, stats.spans_unlinked) == (4, 1)
-    assert stats.unlinked == {'dog': 1}
-    assert stats.phrases == {'man', 'dog', 'cats', 'cat'}
-    # Boxes: a person, a dog, a cat linked; of "a man" the smaller one not.
-    assert (stats.boxes, stats.boxes_linked) == (5, 3)
-    assert (stats.regions, stats.regions_unsure) == (4, 2)
-    assert (stats.boxes_crowd, stats.boxes_degenerate) == (1, 2)
+    # "a dog" of image 3 has no box there; of "a man" the smaller box is not
+    # meant, and nobody names the person of image 3.
+    assert tally.read == {'boxes': 7, 'captions': 4}
+    assert tally.written == {
+        'images': 2,
+        'lines': 4,
+        'lines with linked spans': 2,
+        'spans linked to boxes': 4,
+        'distinct phrases': 4,
+        'regions linked to the caption': 4,
+        'regions with a text of their own': 0,
+        'regions with a score below 1': 2,
+        'boxes': 3,
+        'boxes linked to a caption': 3,
+        'boxes clipped': 1,
+    }
+    assert tally.dropped == {
+        SPANS: 1,
+        UNNAMED: 2,
+        'boxes of crowds or to be ignored': 1,
+        'boxes outside of the image or below 1 px': 2,
+    }
+    assert tally.first[SPANS].endswith('captions.json: caption 2')
+    assert tally.first[UNNAMED].endswith('instances.json: image 3')
 
 
-def test_every_box_trains_when_unlinked_boxes_are_named(tool, tiny, tmp_path):
-    out = tmp_path / 'out.jsonl'
-    tool.convert(*tiny, out, name_unlinked_boxes=True)
+def test_every_box_trains_when_unlinked_boxes_are_named(link, tiny):
+    lines, tally = link(tiny, '--name-unlinked-boxes')
+    assert tally.written['boxes'] == 5 and UNNAMED not in tally.dropped
+    assert tally.written['boxes linked to a caption'] == 3
     dog, cats, nothing, man = (
-        [
-            (r['phrase'], r['tokens_positive'])
-            for r in line['grounding']['regions']
-        ]
-        for line in read_lines(out)
+        [(r['phrase'], r['tokens_positive']) for r in regions]
+        for regions in regions_of(lines)
     )
     assert sorted(dog) == [('cat', []), ('person', [])]
     assert cats[2:] == [('person', [])]
@@ -169,8 +183,7 @@ def test_every_box_trains_when_unlinked_boxes_are_named(tool, tiny, tmp_path):
     assert man == [('man', [[2, 5]]), ('Dog', [[12, 15]]), ('person', [])]
     boxes = [
         box
-        for line in read_lines(out)[3:]
-        for region in line['grounding']['regions']
+        for region in regions_of(lines)[3]
         for box in ([region['bbox']], region['bbox'])[
             isinstance(region['bbox'][0], list)
         ]
@@ -178,52 +191,41 @@ def test_every_box_trains_when_unlinked_boxes_are_named(tool, tiny, tmp_path):
     assert len(boxes) == 3  # each once
 
 
-def test_drop_unlinked_and_the_printed_table(run_tool, tiny, tmp_path, capsys):
-    out = tmp_path / 'out.jsonl'
-    args = ['--instances', str(tiny[0]), '--captions', str(tiny[1])]
-    args += ['--out', str(out), '--show-unlinked', '3']
-    run_tool(NAME, *args, '--drop-unlinked')
-    assert [x['filename'] for x in read_lines(out)] == ['a.jpg', 'b.jpg']
-    printed = capsys.readouterr().out
-    for words in (
-        ('captions', '4', '2', '2', '50.0'),
-        ('boxes (by any caption)', '5', '3', '2', '60.0'),
-        ('of these with a score below 1', '2'),
-        ('crowd boxes left out', '1'),
-        ('boxes left out (outside, < 1 px)', '2'),
-        ('lines written', '2'),
-    ):
-        lines = printed.splitlines()
-        row = next(x for x in lines if x.startswith(f'│ {words[0]} '))
-        cells = [cell.strip() for cell in row.split('│')[1:-1]]
-        assert tuple(cell for cell in cells if cell) == words
-    assert '1  dog' in printed
-    run_tool(NAME, *args, '--keep-unlinked')
-    assert len(read_lines(out)) == 4
+def test_boxes_of_images_without_captions_are_not_written(link, tmp_path):
+    boxes = [(3, 11, [0, 0, 9, 9], 0), (7, 12, [0, 0, 9, 9], 0)]
+    paths = make_coco(tmp_path, [(1, 3, 'a dog')], boxes)
+    lines, tally = link(paths, '--name-unlinked-boxes')
+    assert len(lines) == tally.written['boxes'] == tally.dropped[UNNAMED] == 1
 
 
-def test_no_captions_and_no_boxes(tool, tmp_path):
-    paths = make_coco(tmp_path, [], [])
-    stats = tool.convert(*paths, tmp_path / 'out.jsonl')
-    assert (tmp_path / 'out.jsonl').read_text() == ''
-    assert stats.captions == stats.boxes == 0
-    assert tool.make_table(stats).row_count == 10
+def test_what_is_not_linked_is_dropped_and_shown(link, tiny):
+    lines, tally = link(tiny, '--drop-unlinked', '--show-unlinked', '3')
+    assert [line['filename'] for line in lines] == ['a.jpg', 'b.jpg']
+    assert tally.dropped['captions without a region'] == 2
+    assert tally.dropped[f'{SPANS}: dog'] == tally.dropped[SPANS] == 1
 
 
-def test_categories_of_ones_own(tool, tmp_path):
+def test_no_captions_and_no_boxes(link, tmp_path):
+    with pytest.raises(DataError, match=r'captions\.json has no captions'):
+        link(make_coco(tmp_path, [], []))
+    lines, _ = link(make_coco(tmp_path, [(1, 7, 'a dog')], []))
+    assert regions_of(lines) == [[]]
+    boxes = [(7, 12, [0, 0, 9, 9], 0)]
+    with pytest.raises(DataError, match=f'none of its 1 boxes.*{UNNAMED}: 1'):
+        link(make_coco(tmp_path, [(1, 7, 'a dog')], boxes))
+
+
+def test_categories_of_ones_own(link, tmp_path):
     captions = [(1, 7, 'Foxes and a man'), (2, 7, 'a vixen')]
     paths = make_coco(
         tmp_path, captions, [(7, 10, [0, 0, 9, 9], 0)], names=['fox', 'man']
     )
-    out = tmp_path / 'out.jsonl'
-    tool.convert(*paths, out)
-    regions = [line['grounding']['regions'] for line in read_lines(out)]
+    regions = regions_of(link(paths)[0])
     assert [r['phrase'] for r in regions[0]] == ['Foxes']
     assert regions[1] == []
     words = tmp_path / 'words.json'
     words.write_text('{"synonyms": {"fox": ["vixen"], "man": []}}')
-    tool.convert(*paths, out, words_file=words)
-    regions = [line['grounding']['regions'] for line in read_lines(out)]
+    regions = regions_of(link(paths, '--words', words)[0])
     assert [r['phrase'] for r in regions[1]] == ['vixen']
 
 
@@ -234,20 +236,15 @@ def test_categories_of_ones_own(tool, tmp_path):
         ('only', None, None),
     ],
 )
-def test_what_a_singular_is_linked_to(
-    run_tool, tiny, tmp_path, singular, bbox, score
-):
-    out = tmp_path / 'out.jsonl'
-    args = ['--instances', str(tiny[0]), '--captions', str(tiny[1])]
-    run_tool(NAME, *args, '--out', str(out), '--singular', singular)
-    regions = read_lines(out)[3]['grounding']['regions']
+def test_what_a_singular_is_linked_to(link, tiny, singular, bbox, score):
+    regions = regions_of(link(tiny, '--singular', singular)[0])[3]
     man = [r for r in regions if r['phrase'] == 'man']
     assert [(r['bbox'], r['score']) for r in man] == (
         [(bbox, score)] if bbox else []
     )
 
 
-def test_a_root_category_takes_no_synonyms_away(tool, tmp_path):
+def test_a_root_category_takes_no_synonyms_away(tmp_path, link):
     paths = make_coco(
         tmp_path, [(1, 7, 'a puppy')], [(7, 11, [0, 0, 9, 9], 0)]
     )
@@ -257,99 +254,89 @@ def test_a_root_category_takes_no_synonyms_away(tool, tmp_path):
     root = {'id': 0, 'name': 'pets-x2', 'supercategory': 'none'}
     content['categories'].insert(0, root)
     paths[0].write_text(json.dumps(content))
-    out = tmp_path / 'out.jsonl'
-    assert tool.convert(*paths, out).spans_linked == 1
-    assert 'pets-x2' not in tool.name_categories(content)
+    _, tally = link(paths)
+    assert tally.written['spans linked to boxes'] == 1
+
+    def names():
+        return coco_captions.name_categories(CocoFile(paths[0], Tally()))
+
+    assert names() == ['person', 'dog', 'cat']
     # one that has boxes is no mere root
     content['annotations'][0]['category_id'] = 0
-    assert 'pets-x2' in tool.name_categories(content)
+    paths[0].write_text(json.dumps(content))
+    assert 'pets-x2' in names()
 
 
-def test_captions_without_spaces(tool, tmp_path):
+def test_captions_without_spaces(link, tmp_path):
     captions = [(1, 7, '一只狗'), (2, 3, '一只猫在桌子上'), (3, 3, 'a cat')]
     boxes = [(7, 11, [0, 0, 9, 9], 0), (3, 12, [0, 0, 9, 9], 0)]
     paths = make_coco(tmp_path, captions, boxes, names=['人', '狗', '椅子'])
-    out = tmp_path / 'out.jsonl'
-    stats = tool.convert(*paths, out)
-    assert [line['grounding']['regions'] for line in read_lines(out)] == [
+    lines, tally = link(paths)
+    assert regions_of(lines) == [
         [],
         [],
         [{'bbox': [0, 0, 9, 9], 'phrase': '狗', 'tokens_positive': [[2, 3]]}],
     ]
-    assert stats.captions_unspaced == 1
-    labels = tool.make_table(stats).columns[0].cells
-    assert any('without spaces' in label for label in labels)
+    why = 'captions without spaces that name no category'
+    assert tally.read[why] == 1
 
 
-def test_nothing_half_written_is_left(tool, tiny, tmp_path, monkeypatch):
-    out = tmp_path / 'out.jsonl'
+def test_nothing_half_written_is_left(link, tiny, tmp_path, monkeypatch):
+    out = tmp_path / 'out' / 'lines.jsonl'
+    out.parent.mkdir()
     out.write_text('older')
-    monkeypatch.setattr(tool, 'link_caption', lambda *_: 1 / 0)
+    monkeypatch.setattr(coco_captions, 'link_caption', lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        tool.convert(*tiny, out)
+        link(tiny)
     assert out.read_text() == 'older'
-    assert not list(tmp_path.glob('*.part'))
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
-def test_bad_input_is_named(run_tool, tiny, tmp_path):
+def test_bad_input_is_named(link, tiny, tmp_path):
     instances, captions = tiny
-    out = tmp_path / 'out.jsonl'
+    broken = tmp_path / 'broken.json'
 
-    def fails(instances, captions, *more):
-        args = ['--instances', str(instances), '--captions', str(captions)]
+    def fails(*paths, words=()):
         with pytest.raises(DataError) as error:
-            run_tool(NAME, *args, '--out', str(out), *more)
-        assert not out.exists()
+            link(paths, *words)
+        assert not list(tmp_path.glob('out/*'))
         return str(error.value)
 
+    def change(source, key, index, **values):
+        content = json.loads(source.read_text())
+        content[key][index].update(values)
+        broken.write_text(json.dumps(content))
+
     missing = tmp_path / 'missing.json'
-    assert 'missing.json cannot be read (No' in fails(missing, captions)
-    assert 'missing.json' in fails(
-        instances, captions, '--words', str(missing)
+    assert 'missing.json is missing' in fails(missing, captions)
+    assert 'missing.json is missing' in fails(instances, missing)
+    assert 'missing.json is missing' in fails(
+        instances, captions, words=('--words', missing)
     )
-    broken = tmp_path / 'broken.json'
     broken.write_text('{"images": [')
-    assert 'broken.json is not valid JSON' in fails(broken, captions)
+    assert 'broken.json:1: not valid JSON' in fails(broken, captions)
+    assert 'broken.json' in fails(
+        instances, captions, words=('--words', broken)
+    )
     # The two files swapped.
     message = fails(captions, instances)
-    assert (
-        "captions.json is not in COCO format: it has no list 'categories'"
-        in message
-    )
-    content = json.loads(instances.read_text())
-    content['categories'] = []
-    broken.write_text(json.dumps(content))
-    assert '"categories" is empty' in fails(broken, captions)
-    content = json.loads(instances.read_text())
-    content['annotations'][4]['category_id'] = 99
-    broken.write_text(json.dumps(content))
-    assert 'category_id 99 of annotation 4' in fails(broken, captions)
-    content = json.loads(instances.read_text())
-    content['annotations'][4]['bbox'] = [1, 2, 3]
-    broken.write_text(json.dumps(content))
-    assert "(id 4): 'bbox' must be four numbers" in fails(broken, captions)
-    content = json.loads(instances.read_text())
-    del content['images'][1]['height']
-    broken.write_text(json.dumps(content))
-    assert "(id 3): 'height' is missing" in fails(broken, captions)
-    content = json.loads(instances.read_text())
-    content['images'].append(dict(content['images'][0], file_name='c.jpg'))
-    broken.write_text(json.dumps(content))
-    assert 'both have id 7' in fails(broken, captions)
-    content = json.loads(captions.read_text())
-    content['annotations'][1]['caption'] = None
-    broken.write_text(json.dumps(content))
-    assert "(id 4): 'caption' must be a text" in fails(instances, broken)
-    content = json.loads(captions.read_text())
-    content['annotations'][1]['image_id'] = 8
-    broken.write_text(json.dumps(content))
+    assert 'captions.json: annotation 5 is not as in COCO instances' in message
+    message = fails(instances, instances)
+    assert "annotation 0 is not as in COCO captions: 'caption'" in message
+    change(captions, 'annotations', 1, caption=None)
+    assert 'caption 4 is not a text' in fails(instances, broken)
+    change(captions, 'annotations', 1, image_id=8)
     message = fails(instances, broken)
     assert 'caption 4 is of image 8' in message
     assert 'same split' in message
+    words = tmp_path / 'words.json'
+    words.write_text('{"synonyms": {}}')
+    message = fails(instances, captions, words=('--words', words))
+    assert 'words.json: The phrase data names no categories' in message
 
 
 @pytest.mark.parametrize('split', ['train', 'val'])
-def test_real_photos_through_mmdet(tool, coco_photos, tmp_path, split):
+def test_real_photos_through_mmdet(link, coco_photos, tmp_path, split):
     odvg = pytest.importorskip('mmdet.datasets.odvg')
     coco_api = pytest.importorskip('pycocotools.coco')
     folder = coco_photos / 'annotations'
@@ -357,11 +344,12 @@ def test_real_photos_through_mmdet(tool, coco_photos, tmp_path, split):
         folder / f'{kind}_{split}2017.json'
         for kind in ('instances', 'captions')
     ]
-    out = tmp_path / 'odvg.jsonl'
-    stats = tool.convert(*paths, out, image_prefix=f'{split}2017/')
-    again = tmp_path / 'again.jsonl'
-    tool.convert(*paths, again, image_prefix=f'{split}2017/')
-    assert out.read_bytes() == again.read_bytes()
+    lines, tally = link(paths, '--image-prefix', f'{split}2017/')
+    out = tmp_path / 'out' / 'lines.jsonl'
+    written = tally.written
+    first = out.read_bytes()
+    link(paths, '--image-prefix', f'{split}2017/')
+    assert out.read_bytes() == first
 
     dataset = odvg.ODVGDataset(
         data_root=str(coco_photos),
@@ -372,14 +360,14 @@ def test_real_photos_through_mmdet(tool, coco_photos, tmp_path, split):
         filter_cfg={'filter_empty_gt': False},
         test_mode=True,
     )
-    assert len(dataset) == stats.lines == stats.captions
+    assert len(dataset) == written['lines'] == tally.read['captions']
     ours = RegionPhraseDataset(
         data_root=str(coco_photos),
         ann_file=str(out),
         caption_choice='all',
     )
     with_boxes = 0
-    for index, line in enumerate(read_lines(out)):
+    for index, line in enumerate(lines):
         info = dataset.get_data_info(index)
         regions = line['grounding']['regions']
         assert Path(info['img_path']).is_file()
@@ -411,13 +399,11 @@ def test_real_photos_through_mmdet(tool, coco_photos, tmp_path, split):
             start, end = region['tokens_positive'][0]
             assert info['text'][start:end] == region['phrase']
         with_boxes += bool(boxes)
-    assert with_boxes == stats.captions_linked
+    assert with_boxes == written['lines with linked spans']
     # Most captions name something that is annotated.
-    assert stats.captions_linked >= 0.85 * stats.captions
-    assert stats.spans_linked >= 0.9 * (
-        stats.spans_linked + stats.spans_unlinked
-    )
+    assert with_boxes >= 0.85 * written['lines']
+    spans = written['spans linked to boxes']
+    assert spans >= 0.9 * (spans + tally.dropped[SPANS])
     annotations = coco_api.COCO(str(paths[0])).dataset['annotations']
     crowd = sum(item['iscrowd'] for item in annotations)
-    assert stats.boxes_crowd == crowd
-    assert stats.boxes + stats.boxes_degenerate == len(annotations) - crowd
+    assert tally.dropped['boxes of crowds or to be ignored'] == crowd
