@@ -1,7 +1,7 @@
 # Retrieval of regions by phrase: each phrase of val2017's captions that has
 # boxes ranks all boxes with phrases, of all images, by the cosine;
 # region_retrieval/mAP over the phrases and region_retrieval/r1. Phrases are
-# linked to boxes by tools/dataset_converters/coco2phrases.py; equal ones are
+# linked to boxes by tools/dataset_converters/to_odvg.py; equal ones are
 # one. A box counts for its own phrase alone, though "a man" may be called
 # "a person" elsewhere: figures are lower than they should be, for all CLIPs.
 # A protocol of our own.
@@ -38,6 +38,6 @@ benchmark = dict(
     kind='local',
     figures={'mAP': 'region_retrieval/mAP', 'R@1': 'region_retrieval/r1'},
     data='COCO_ROOT: val2017/ of COCO 2017, and '
-    'annotations/phrases_val2017.jsonl, which coco2phrases.py of '
-    'tools/dataset_converters writes',
+    'annotations/phrases_val2017.jsonl, which '
+    '`tools/dataset_converters/to_odvg.py coco-captions` writes',
 )

@@ -144,8 +144,8 @@ class BaseImageTextDataset(BaseDataset):
     def _require_ann_file(
         self,
         source: str = 'write the file with '
-        'tools/dataset_converters/coco2phrases.py; our configs look for it '
-        'where COCO_PHRASES, else COCO_ROOT, says',
+        'tools/dataset_converters/to_odvg.py; our configs look for it where '
+        'COCO_PHRASES, else COCO_ROOT, says',
     ) -> None:
         """Raise a DataError with a remedy if there is none."""
         if not exists(self.ann_file, backend_args=self.backend_args):

@@ -238,8 +238,8 @@ def test_regions_by_phrase(
     annotations = coco_photos / 'annotations'
     lines = root / 'annotations/phrases_val2017.jsonl'
     run_tool(
-        'dataset_converters/coco2phrases.py',
-        '--instances', annotations / 'instances_val2017.json',
+        'dataset_converters/to_odvg.py', 'coco-captions',
+        annotations / 'instances_val2017.json',
         '--captions', annotations / 'captions_val2017.json',
         '--out', lines,
     )  # fmt: skip

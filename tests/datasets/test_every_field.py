@@ -8,7 +8,6 @@ names the file and the record.
 """
 
 import copy
-import importlib.util
 import json
 import logging
 import random
@@ -18,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmdet.datasets import CocoDataset
+from odvg_formats import writing
+from to_odvg import parse_args
 
 from harmoclip_mm.datasets import (
     FGOVDDataset,
@@ -245,25 +246,21 @@ def read_coco_test(path):
 
 
 def read_converter(boxes=None, captions=None):
-    path = Path(__file__).parents[2] / 'tools/dataset_converters'
-    spec = importlib.util.spec_from_file_location(
-        'coco2phrases', path / 'coco2phrases.py'
-    )
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-
     def read(path):
         other = path.with_name('other.json')
         other.write_text(json.dumps(BOXES if boxes is None else CAPTIONS))
         pair = (path, other) if boxes else (other, path)
         out = path.with_name('out.jsonl')
         out.unlink(missing_ok=True)
+        words = f'coco-captions {pair[0]} --captions {pair[1]} --out {out}'
+        args = parse_args(words.split())
+        module = vars(args).pop('module')
         try:
-            tool.convert(*pair, out, progress=False)
+            writing.convert(module, args)
         except UsageError:
             assert not out.exists()
             raise
-        return read_odvg(out) if out.stat().st_size else Counter()
+        return read_odvg(out)
 
     return read
 

@@ -136,7 +136,7 @@ def test_nothing_left_is_an_error_with_the_reason(coco, convert, tmp_path):
         ({'categories': []}, 'needs the lists'),
         (
             {'images': [{'id': 5, 'width': 3, 'height': 3}]},
-            "image 5 is not as in COCO instances: 'coco_url' is missing",
+            r"images \(id 5\): 'file_name' is missing",
         ),
         (
             {
@@ -147,9 +147,18 @@ def test_nothing_left_is_an_error_with_the_reason(coco, convert, tmp_path):
             },
             'image id 5 stands for a and b',
         ),
+        (
+            {
+                'annotations': [
+                    {'id': 8, 'image_id': 5, 'category_id': 2, 'bbox': [1] * 4}
+                ]
+                * 2
+            },
+            '1 ids of annotations are there twice, such as 8',
+        ),
         ({'images': [{'id': 5, 'file_name': 'b.jpg'}]}, 'width'),
         ({'categories': [{'id': 1, 'name': 'x'}]}, 'category 2'),
-        ({'annotations': [{'id': 8, 'image_id': 5}]}, 'annotation 8.*bbox'),
+        ({'annotations': [{'id': 8, 'image_id': 5}]}, 'id 8.*category_id'),
     ],
 )
 def test_files_that_are_none(coco, convert, lists, words):

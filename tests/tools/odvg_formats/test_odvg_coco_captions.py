@@ -320,11 +320,11 @@ def test_bad_input_is_named(link, tiny, tmp_path):
     )
     # The two files swapped.
     message = fails(captions, instances)
-    assert 'captions.json: annotation 5 is not as in COCO instances' in message
+    assert "captions.json: an element of annotations (id 5): 'cat" in message
     message = fails(instances, instances)
-    assert "annotation 0 is not as in COCO captions: 'caption'" in message
+    assert "annotations (id 0): 'caption' is missing" in message
     change(captions, 'annotations', 1, caption=None)
-    assert 'caption 4 is not a text' in fails(instances, broken)
+    assert "(id 4): 'caption' must be a text" in fails(instances, broken)
     change(captions, 'annotations', 1, image_id=8)
     message = fails(instances, broken)
     assert 'caption 4 is of image 8' in message

@@ -9,13 +9,21 @@ folder and file of its coco_url, as LVIS has it.
 
 from array import array
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Tuple
+from typing import Dict, Iterable, Iterator, List, Tuple, Union
 
+from harmoclip_mm.coco_file import check_fields
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import class_to_prompt
 
 from .lines import LAYOUTS, Line, Tally
 from .reading import iter_json, require
+
+_ANNOTATION = {
+    'id': 'id?',
+    'image_id': 'id',
+    'category_id': 'id',
+    'bbox': 'box',
+}
 
 
 def add_arguments(parser) -> None:
@@ -33,9 +41,19 @@ def list_parts(args) -> List[Path]:
     return [require(args.source, 'it should be a JSON in COCO format')]
 
 
-def image_name(item: dict) -> str:
+def image_name(item: dict, where: str) -> str:
     """File name of an element of ``images``."""
-    return item.get('file_name') or '/'.join(item['coco_url'].split('/')[-2:])
+    if 'coco_url' in item and not item.get('file_name'):
+        check_fields(item, where, coco_url='name')
+        return '/'.join(item['coco_url'].split('/')[-2:])
+    check_fields(item, where, file_name='name')
+    return item['file_name']
+
+
+def read_image(item: dict, where: str) -> Tuple[str, int, int]:
+    """File name, width and height of an element of ``images``."""
+    check_fields(item, where, id='id', width='size', height='size')
+    return image_name(item, where), item['width'], item['height']
 
 
 def read_captions(path: Path) -> Tuple[Dict, Dict]:
@@ -45,31 +63,49 @@ def read_captions(path: Path) -> Tuple[Dict, Dict]:
         tuple: File names, and lists of (caption id, caption) in the order of
         caption ids, both by image id.
     """
-    names, captions = {}, {}
-    tally = Tally()
-    for key, item in iter_json(path, tally):
-        tally.where = f'{path}: an element of {key}'
-        with tally.expect('COCO captions'):
-            if key == 'images':
-                names[item['id']] = image_name(item)
-            elif key == 'annotations':
-                id_ = item.get('id', 0)
-                tally.where = f'{path}: annotation {id_}'
-                text = item['caption']
-                if not isinstance(text, str):
-                    raise DataError(f'{path}: caption {id_} is not a text')
-                captions.setdefault(item['image_id'], []).append((id_, text))
+    names, captions, ids = {}, {}, array('q')
+    for key, item in iter_json(path, Tally()):
+        where = f'{path}: an element of {key}'
+        if key == 'images':
+            check_fields(item, where, id='id')
+            names[item['id']] = image_name(item, where)
+        elif key == 'annotations':
+            kinds = {'id': 'id?', 'image_id': 'id', 'caption': 'text'}
+            check_fields(item, where, **kinds)
+            found = captions.setdefault(item['image_id'], [])
+            found.append((item.get('id', 0), item['caption']))
+            if 'id' in item:
+                ids.append(hash(item['id']))
     if not captions:
-        raise DataError(f'{path} has no captions: are they in COCO format?')
+        raise DataError(f'{path} has no captions: is it in COCO format?')
+    _check_ids(ids, path)
     for found in captions.values():
-        found.sort(key=lambda pair: pair[0])
+        found.sort(key=lambda pair: sort_key(pair[0]))
     return names, captions
+
+
+def sort_key(id_: Union[int, str]) -> Tuple:
+    """Puts ids in order that are integers or texts."""
+    return isinstance(id_, str), id_
+
+
+def _check_ids(ids: array, path: Path) -> None:
+    """Refuse annotations that are there twice, by hashes of their ids."""
+    import numpy as np
+
+    found, counts = np.unique(np.asarray(ids, dtype='i8'), return_counts=True)
+    if (counts > 1).any():
+        raise DataError(
+            f'{path}: {(counts > 1).sum()} ids of annotations are there '
+            f'twice, such as {found[counts.argmax()]}: give each an id of its '
+            'own, or remove those that repeat others'
+        )
 
 
 class CocoFile:
     """Images, categories and boxes of a file.
 
-    Boxes are in no order: 44 bytes of each are kept, not the dict.
+    Boxes are in no order: 52 bytes of each are kept, not the dict.
 
     Args:
         part (Path): The file.
@@ -89,20 +125,20 @@ class CocoFile:
         self._rows, self.labels = {}, {}  # of ids of images and categories
         self._row_of, self._label_of = array('q'), array('q')
         self._boxes = array('d')
+        self._ids = array('q')
         for key, item in iter_json(part, tally):
-            tally.where = f'{part}: an element of {key}'
-            with tally.expect('COCO instances'):
-                if key == 'images':
-                    tally.where = f'{part}: image {item.get("id")}'
-                    self._add_image(item)
-                elif key == 'categories':
-                    name = ' '.join(item['name'].split())
-                    self.names[item['id']] = name
-                    if item.get('supercategory') != name:
-                        self.roots.add(item.get('supercategory'))
-                elif key == 'annotations':
-                    tally.where = f'{part}: annotation {item.get("id")}'
-                    self._add_box(item)
+            where = f'{part}: an element of {key}'
+            if key == 'images':
+                self._add_image(item, where)
+            elif key == 'categories':
+                check_fields(item, where, id='id', name='name')
+                name = ' '.join(item['name'].split())
+                self.names[item['id']] = name
+                root = item.get('supercategory')
+                if isinstance(root, str) and root != name:
+                    self.roots.add(root)
+            elif key == 'annotations':
+                self._add_box(item, where)
         if not self.images or not self.names:
             raise DataError(
                 f'{part} needs the lists images, annotations and categories; '
@@ -110,9 +146,10 @@ class CocoFile:
             )
         for id_ in set(self.labels) - set(self.names):
             raise DataError(f'{part}: category {id_!r} is in no list of them')
+        _check_ids(self._ids, part)
 
-    def _add_image(self, item: dict) -> None:
-        found = image_name(item), item['width'], item['height']
+    def _add_image(self, item: dict, where: str) -> None:
+        found = read_image(item, where)
         known = self.images.setdefault(item['id'], found)
         if known != found:
             raise DataError(
@@ -120,13 +157,16 @@ class CocoFile:
                 f'and {found[0]}, whose boxes cannot be told apart'
             )
 
-    def _add_box(self, item: dict) -> None:
+    def _add_box(self, item: dict, where: str) -> None:
+        check_fields(item, where, **_ANNOTATION)
+        if 'id' in item:
+            self._ids.append(hash(item['id']))
         if item.get('iscrowd') or item.get('ignore'):
+            self.tally.where = f'{self.part}: annotation {item.get("id")}'
             return self.tally.drop('boxes of crowds or to be ignored')
-        x, y, u, v = item['bbox']
         row = self._rows.setdefault(item['image_id'], len(self._rows))
         label = self.labels.setdefault(item['category_id'], len(self.labels))
-        self._boxes.extend((x, y, u, v))
+        self._boxes.extend(item['bbox'])
         self._row_of.append(row)
         self._label_of.append(label)
         return None

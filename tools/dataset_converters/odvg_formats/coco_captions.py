@@ -151,10 +151,11 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     for id_ in set(captions) - set(file.images):
         raise DataError(
             f'{args.captions}: caption {captions[id_][0][0]} is of image '
-            f'{id_}, which {part} does not list; use the captions and '
+            f'{id_!r}, which {part} does not list; use the captions and '
             'instances of the same split'
         )
-    for id_, image, found in file.lines(sorted(file.images)):
+    order = sorted(file.images, key=coco.sort_key)
+    for id_, image, found in file.lines(order):
         where = tally.where
         boxes = defaultdict(list)
         for name, box in found:

@@ -13,8 +13,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Iterator, List
 
+from harmoclip_mm.coco_file import check_fields
 from harmoclip_mm.errors import DataError
 
+from .coco import read_image
 from .lines import Line, Tally
 from .reading import iter_json, require
 
@@ -75,12 +77,12 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     images, boxes = {}, {}
     instances = part.with_name('instances.json')
     for key, item in iter_json(instances, tally):
-        tally.where = f'{instances}: an element of {key}'
-        with tally.expect('a COCO file'):
-            if key == 'images':
-                size = item['width'], item['height']
-                images[item['id']] = (item['file_name'], *size)
-            elif key == 'annotations' and item['id'] in wanted:
+        where = f'{instances}: an element of {key}'
+        if key == 'images':
+            images[item['id']] = read_image(item, where)
+        elif key == 'annotations':
+            check_fields(item, where, id='id', bbox='box')
+            if item['id'] in wanted:
                 boxes[item['id']] = item['bbox']
     by_image = {}
     for ref in refs:
