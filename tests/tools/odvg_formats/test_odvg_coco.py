@@ -154,7 +154,7 @@ def test_nothing_left_is_an_error_with_the_reason(coco, convert, tmp_path):
                 ]
                 * 2
             },
-            '1 ids of annotations are there twice, such as 8',
+            'two annotations have id 8',
         ),
         ({'images': [{'id': 5, 'file_name': 'b.jpg'}]}, 'width'),
         ({'categories': [{'id': 1, 'name': 'x'}]}, 'category 2'),

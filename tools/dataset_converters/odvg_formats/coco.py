@@ -89,17 +89,21 @@ def sort_key(id_: Union[int, str]) -> Tuple:
     return isinstance(id_, str), id_
 
 
-def _check_ids(ids: array, path: Path) -> None:
+def _check_ids(hashes: array, path: Path) -> None:
     """Refuse annotations that are there twice, by hashes of their ids."""
     import numpy as np
 
-    found, counts = np.unique(np.asarray(ids, dtype='i8'), return_counts=True)
-    if (counts > 1).any():
-        raise DataError(
-            f'{path}: {(counts > 1).sum()} ids of annotations are there '
-            f'twice, such as {found[counts.argmax()]}: give each an id of its '
-            'own, or remove those that repeat others'
-        )
+    if len(np.unique(np.asarray(hashes, dtype='i8'))) == len(hashes):
+        return
+    seen = set()
+    for key, item in iter_json(path, Tally()):
+        if key == 'annotations' and 'id' in item:
+            if item['id'] in seen:
+                raise DataError(
+                    f'{path}: two annotations have id {item["id"]!r}; give '
+                    'each an id of its own'
+                )
+            seen.add(item['id'])
 
 
 class CocoFile:
