@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import tarfile
 from pathlib import Path
-from typing import Iterator, Union
+from typing import BinaryIO, Iterator, Tuple, Union
 
-__all__ = ['PART', 'replacing']
+from harmoclip_mm.errors import DataError
+
+__all__ = ['PART', 'replacing', 'tar_members']
 
 # Ending of a file that is being written.
 PART = '.part'
@@ -40,3 +43,43 @@ def replacing(path: Union[str, Path]) -> Iterator[str]:
         with contextlib.suppress(OSError):
             os.remove(part)
         raise
+
+
+def tar_members(
+    path: Union[str, Path],
+) -> Iterator[Tuple[tarfile.TarInfo, BinaryIO]]:
+    """Walk through a tar from header to header, in little memory.
+
+    Args:
+        path (str or Path): The tar, not compressed.
+
+    Yields:
+        tuple: A file in it, and the tar, open for reading.
+
+    Raises:
+        DataError: If it is not whole; behind its last whole file at the
+            latest.
+    """
+    try:
+        with open(path, 'rb') as file, tarfile.open(
+            fileobj=file, mode='r:'
+        ) as tar:
+            size = os.fstat(file.fileno()).st_size
+            member = tar.next()
+            while member is not None:
+                if member.offset_data + member.size > size:
+                    raise tarfile.ReadError(f'{member.name} is cut off')
+                if member.isreg():
+                    yield member, file
+                tar.members.clear()  # it would keep all of them
+                member = tar.next()
+            # tarfile ends without a word at whatever is no header.
+            file.seek(tar.offset)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError('the mark of its end is missing')
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(
+            f'{path}: the tar is cut off, damaged or compressed ({error}). '
+            'Fetch it again and do not compress it, or leave it out, with its '
+            'lines of the annotations'
+        ) from error

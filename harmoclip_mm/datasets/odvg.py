@@ -10,13 +10,13 @@ links have; mmdet passes over it.
 
 import json
 import math
-import re
 from collections import Counter
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from harmoclip_mm.errors import DataError
+from harmoclip_mm.text import find_phrase
 
 __all__ = ['parse_odvg_line']
 
@@ -148,10 +148,9 @@ def _region(region: Any, caption: str) -> Region:
     if phrase is None and spans:
         phrase = [caption[start:end] for start, end in spans]
     phrase = _words(phrase)
-    if given is None:  # the first place where it stands as whole words
-        pattern = rf'(?<!\w){re.escape(phrase)}(?!\w)'
-        match = re.search(pattern, caption, re.IGNORECASE)
-        spans = (match.span(),) if match else ()
+    if given is None:
+        found = find_phrase(phrase, caption)
+        spans = (found,) if found else ()
     return phrase, spans, boxes, _score(region)
 
 

@@ -15,7 +15,7 @@ import struct
 import tarfile
 import tempfile
 from bisect import bisect_left
-from typing import Dict, Iterator, List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import mmengine.fileio as fileio
 import numpy as np
@@ -25,6 +25,7 @@ from PIL import Image
 from rich.progress import track
 
 from harmoclip_mm.errors import DataError
+from harmoclip_mm.files import tar_members
 
 from .kept_index import CONSOLE, QUIET, file_state, open_index
 
@@ -260,7 +261,7 @@ def _index_shards(paths: List[str], quiet: bool) -> np.ndarray:
         disable=quiet,
     )
     for number, path in numbered:
-        for member in _members(path):
+        for member, _ in tar_members(path):
             if osp.splitext(member.name)[1].lower() in images:
                 block = member.offset_data // _BLOCK
                 rows += _ROW.pack(
@@ -268,30 +269,6 @@ def _index_shards(paths: List[str], quiet: bool) -> np.ndarray:
                 )
     index = np.frombuffer(rows, dtype=ROW_DTYPE)
     return index[np.argsort(index['hash'], kind='stable')]
-
-
-def _members(path: str) -> Iterator[tarfile.TarInfo]:
-    """The files in a tar, which has to be whole."""
-    try:
-        with open(path, 'rb') as file, tarfile.open(
-            fileobj=file, mode='r:'
-        ) as tar:
-            member = tar.next()
-            while member is not None:
-                if member.isreg():
-                    yield member
-                tar.members.clear()  # it would keep all of them
-                member = tar.next()
-            # tarfile ends without a word at whatever is no header.
-            file.seek(tar.offset)
-            if file.read(_BLOCK) != bytes(_BLOCK):
-                raise tarfile.ReadError('the mark of its end is missing')
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(
-            f'{path}: the tar is cut off, damaged or compressed ({error}). '
-            'Fetch it again and do not compress it, or leave it out of '
-            'data_prefix with its lines of the annotations'
-        ) from error
 
 
 def _fetch(shards: List[str], folder: str, backend: object) -> List[str]:

@@ -2,7 +2,7 @@
 
 from .phrase_finder import PhraseFinder
 from .phrase_linking import link_caption
-from .phrases import normalise_phrase, phrase_key
+from .phrases import find_phrase, normalise_phrase, phrase_key
 from .sample_texts import captions_of, phrases_of
 from .templates import fill_templates, get_templates, list_templates
 from .vocabularies import (
@@ -20,6 +20,7 @@ __all__ = [
     'class_to_prompt',
     'fill_templates',
     'find_groups',
+    'find_phrase',
     'get_templates',
     'link_caption',
     'list_templates',

@@ -6,8 +6,10 @@ lets ranks compare phrases by gathering a tensor instead of strings.
 """
 
 import hashlib
+import re
 import unicodedata
 from functools import lru_cache
+from typing import Optional, Tuple
 
 _ARTICLES = ('a', 'an', 'the')
 
@@ -58,6 +60,21 @@ def normalise_phrase(phrase: str) -> str:
         # What the article stood before may be quoted: 'the "dog"'.
         words = _strip_edges(' '.join(words[1:])).split() or words[:1]
     return ' '.join(words)
+
+
+def find_phrase(phrase: str, caption: str) -> Optional[Tuple[int, int]]:
+    """Where a caption has a phrase as whole words, in any case, first.
+
+    Args:
+        phrase (str): The words.
+        caption (str): Any text.
+
+    Returns:
+        tuple[int, int]: The characters [start, end), None if it is not there.
+    """
+    pattern = rf'(?<!\w){re.escape(phrase)}(?!\w)'
+    match = re.search(pattern, caption, re.IGNORECASE)
+    return match.span() if match else None
 
 
 @lru_cache(maxsize=1 << 16)  # phrases repeat

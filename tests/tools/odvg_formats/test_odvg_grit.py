@@ -110,7 +110,7 @@ def test_a_cut_tar_and_going_on_behind_the_whole_ones(
     # in the pixels, behind a whole sample, and without its last blocks
     for end in (900, 2560, len(whole.rstrip(b'\0'))):
         path.write_bytes(whole[:end])
-        with pytest.raises(DataError, match=r'00002\.tar: the tar is damaged'):
+        with pytest.raises(DataError, match=r'00002\.tar: the tar is cut off'):
             convert('grit', folder)
         # nothing under the name; the whole parts wait
         assert sorted(file.name for file in out.iterdir()) == [
@@ -140,7 +140,7 @@ def test_what_is_no_grit(convert, tmp_path):
     with pytest.raises(UsageError, match='these images are in tars'):
         convert('grit', tmp_path, '--images', tmp_path)
     path.write_bytes(b'no tar' * 99)
-    with pytest.raises(DataError, match=r'a\.tar: the tar is damaged'):
+    with pytest.raises(DataError, match=r'a\.tar: the tar is cut off'):
         convert('grit', path)
 
 

@@ -13,11 +13,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Iterator, List, Tuple
 
-from harmoclip_mm.errors import DataError, UsageError
+from harmoclip_mm.errors import DataError
 
 from .coco import read_captions
 from .lines import Line, Tally
-from .reading import image_size, iter_json, require
+from .reading import image_size, iter_json, require, require_images
 
 _KEY = re.compile(
     r'(.+)_(-?[\d.]+)_(-?[\d.]+)_(-?[\d.]+)_(-?\d+(?:\.\d+)?)(\.jpe?g|\.png)?$'
@@ -38,8 +38,7 @@ def add_arguments(parser) -> None:
 
 def list_parts(args) -> List[Path]:
     """The one file."""
-    if args.images is None:
-        raise UsageError('fineclip needs --images, for the sizes of images')
+    require_images(args)
     return [require(args.source, 'it should be a JSON of region captions')]
 
 

@@ -12,10 +12,10 @@ them.
 from pathlib import Path
 from typing import Iterator, List
 
-from harmoclip_mm.errors import DataError, UsageError
+from harmoclip_mm.errors import DataError
 
 from .lines import Line, Tally
-from .reading import image_size, iter_json, require
+from .reading import image_size, iter_json, require, require_images
 
 
 def add_arguments(parser) -> None:
@@ -38,8 +38,7 @@ def add_arguments(parser) -> None:
 def list_parts(args) -> List[Path]:
     """The JSON files."""
     source = require(args.source, 'it should be jsonfiles/ of FineHARD')
-    if args.images is None:
-        raise UsageError('finehard needs --images, for the sizes of images')
+    require_images(args)
     if source.is_file():
         return [source]
     if (source / 'jsonfiles').is_dir():

@@ -11,11 +11,11 @@ each, takes the first two of them, and drops scores.
 """
 
 import json
-import tarfile
 from pathlib import Path
 from typing import Iterator, List, Tuple
 
 from harmoclip_mm.errors import DataError, UsageError
+from harmoclip_mm.files import tar_members
 
 from .lines import Line, Tally
 from .reading import require
@@ -60,10 +60,8 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
         tally.where = f'{part}: {file}'
         with tally.expect('GRIT'):
             caption, chunks = row.get('caption'), row.get(args.chunks)
-            if isinstance(
-                chunks, str
-            ):  # img2dataset's JSON may hold it as text
-                chunks = json.loads(chunks)
+            # img2dataset's JSON may hold it as text
+            chunks = json.loads(chunks) if type(chunks) is str else chunks
             if chunks is None:
                 raise DataError(
                     f'{tally.where} lacks {args.chunks}, it has '
@@ -88,38 +86,26 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
         yield line.grounding()
 
 
-def _read_tar(file: Path, tally: Tally) -> Iterator[Tuple[str, dict]]:
+def _read_tar(part: Path, tally: Tally) -> Iterator[Tuple[str, dict]]:
     """Image and JSON of each sample; pixels are passed over."""
-    size = file.stat().st_size
-    try:
-        with tarfile.open(file, 'r:') as tar:
-            key, image, row = None, None, None
-            for member in iter(tar.next, None):
-                tar.members.clear()  # or they pile up
-                tally.on_move(member.offset / size)
-                tally.where = f'{file}: {member.name}'
-                if member.offset_data + member.size > size:
-                    raise tarfile.ReadError(f'{member.name} is cut off')
-                folder, _, base = member.name.rpartition('/')
-                stem, _, suffix = base.partition('.')
-                stem = f'{folder}/{stem}'
-                if stem != key:
-                    yield from _sample(image, row, tally)
-                    key, image, row = stem, None, None
-                if suffix.lower() in _IMAGES:
-                    image = member.name
-                elif suffix == 'json':
-                    row = json.loads(tar.extractfile(member).read())
+    size = part.stat().st_size
+    key, image, row = None, None, None
+    for member, file in tar_members(part):
+        tally.on_move(member.offset / size)
+        tally.where = f'{part}: {member.name}'
+        folder, _, base = member.name.rpartition('/')
+        stem, _, suffix = base.partition('.')
+        stem = f'{folder}/{stem}'
+        if stem != key:
             yield from _sample(image, row, tally)
-            with open(file, 'rb') as end:  # two blocks of zeros, at least
-                end.seek(max(size - 1024, 0))
-                if end.read().strip(b'\0') or size % 512:
-                    raise tarfile.ReadError('its end is missing')
-    except (tarfile.TarError, ValueError, OSError) as error:
-        raise DataError(
-            f'{file}: the tar is damaged or cut off ({error}); fetch it '
-            'again, or move it away'
-        ) from error
+            key, image, row = stem, None, None
+        if suffix.lower() in _IMAGES:
+            image = member.name
+        elif suffix == 'json':
+            file.seek(member.offset_data)
+            with tally.expect('GRIT'):
+                row = json.loads(file.read(member.size))
+    yield from _sample(image, row, tally)
 
 
 def _sample(image, row, tally: Tally) -> Iterator[Tuple[str, dict]]:

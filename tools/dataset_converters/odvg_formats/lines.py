@@ -1,12 +1,12 @@
 """A line of ODVG under way, and the tally of what became of the source."""
 
 import math
-import re
 from collections import Counter
 from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 from harmoclip_mm.errors import DataError
+from harmoclip_mm.text import find_phrase
 
 # How four numbers are a box; 'relative-' ones are shares of the image's sides.
 LAYOUTS = (
@@ -141,7 +141,8 @@ class Line:
             return tally.drop('regions without words')
         phrase = ' '.join(phrase.split())
         if span is None:
-            span = self._find(phrase)
+            found = find_phrase(phrase, self.caption)
+            span = [list(found)] if found else []
         kept = [self.place(box, layout) for box in boxes]
         kept = [box for box in kept if box]
         if kept:
@@ -154,12 +155,6 @@ class Line:
                     tally.drop('scores that are not in 0..1')
             self.regions.append(region)
         return None
-
-    def _find(self, phrase: str) -> list:
-        """Where the caption has the phrase, as ``RegionPhraseDataset``."""
-        pattern = rf'(?<!\w){re.escape(phrase)}(?!\w)'
-        found = re.search(pattern, self.caption, re.IGNORECASE)
-        return [list(found.span())] if found else []
 
     def place(self, box: Any, layout: str) -> Optional[list]:
         """The box as xyxy in px inside the image, or None."""

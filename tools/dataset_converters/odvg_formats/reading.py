@@ -2,12 +2,13 @@
 
 import json
 import re
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, Iterator, Optional, Tuple
 
 from PIL import Image
 
-from harmoclip_mm.errors import DataError
+from harmoclip_mm.errors import DataError, UsageError
 
 from .lines import Tally
 
@@ -26,6 +27,12 @@ def require(path: Path, what: str) -> Path:
     if not path.exists():
         raise DataError(f'{path} is missing: {what}')
     return path
+
+
+def require_images(args: Namespace) -> None:
+    """Where a source has no sizes of its images."""
+    if args.images is None:
+        raise UsageError(f'{args.format} needs --images, for sizes of images')
 
 
 def read_lines(path: Path) -> Iterator[Tuple[int, str]]:

@@ -94,12 +94,8 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
             continue
         with tally.expect('RefCOCO'):
             texts = [
-                [
-                    (ref, each.get('sent', each.get('raw')))
-                    for each in sentences
-                ]
+                [(ref, x.get('sent', x.get('raw'))) for x in ref['sentences']]
                 for ref in found
-                for sentences in [ref['sentences']]
             ]
         for row in zip_longest(*texts):
             line = Line(tally, *images[image_id])

@@ -11,13 +11,7 @@ from types import ModuleType
 from typing import Any, Iterator, Sequence, Tuple
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 from rich.table import Table
 
 from harmoclip_mm.errors import DataError
@@ -121,7 +115,7 @@ def _lines(
 ) -> Iterator[Tuple[int, bytes]]:
     """Number of whole parts and a line; an empty one ends a part."""
     last, present = None, True
-    with _bar() as bar:
+    with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task(args.format, total=len(parts))
         for index in range(done, len(parts)):
             tally.on_move = lambda at, index=index: bar.update(
@@ -145,16 +139,6 @@ def _lines(
                     yield index, text.encode('utf-8', 'replace')
             bar.update(task, completed=index + 1)
             yield index + 1, b''
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
 
 
 def _check(tally: Tally, source: Path) -> None:
