@@ -17,6 +17,7 @@ from harmoclip_mm.text.phrase_finder import UNSPACED
 from harmoclip_mm.text.phrase_linking import SINGULARS
 
 from . import coco
+from .coco_reading import CocoFile, read_captions, sort_key
 from .lines import Line, Tally
 from .reading import require
 
@@ -80,7 +81,7 @@ def list_parts(args) -> List[Path]:
     return coco.list_parts(args)
 
 
-def name_categories(file: coco.CocoFile) -> List[str]:
+def name_categories(file: CocoFile) -> List[str]:
     """Names of the categories, without the roots of a hierarchy: what is
     another one's supercategory and has no boxes, as Roboflow writes it."""
     return [
@@ -93,7 +94,7 @@ def name_categories(file: coco.CocoFile) -> List[str]:
 class _Linker:
     """Links captions and counts what was found."""
 
-    def __init__(self, file: coco.CocoFile, args, tally: Tally) -> None:
+    def __init__(self, file: CocoFile, args, tally: Tally) -> None:
         self.args, self.tally = args, tally
         self.phrases = set()
         self.spans = Tally()  # drops those without a box, by their words
@@ -145,16 +146,16 @@ def _add_unlinked(line: Line, boxes: Dict[str, list], linked: set) -> None:
 
 def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     """A line for each caption."""
-    file = coco.CocoFile(part, tally)
+    file = CocoFile(part, tally)
     linker = _Linker(file, args, tally)
-    _, captions = coco.read_captions(args.captions)
+    _, captions = read_captions(args.captions)
     for id_ in set(captions) - set(file.images):
         raise DataError(
             f'{args.captions}: caption {captions[id_][0][0]} is of image '
             f'{id_!r}, which {part} does not list; use the captions and '
             'instances of the same split'
         )
-    order = sorted(file.images, key=coco.sort_key)
+    order = sorted(file.images, key=sort_key)
     for id_, image, found in file.lines(order):
         where = tally.where
         boxes = defaultdict(list)
