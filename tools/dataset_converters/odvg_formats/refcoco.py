@@ -45,11 +45,11 @@ def list_parts(args) -> List[Path]:
 
 
 def _read_refs(file: Path) -> list:
-    from harmoclip_mm.unpickling import Unpickler
+    from harmoclip_mm.unpickling import load
 
     try:
         with open(file, 'rb') as opened:
-            refs = Unpickler(opened, encoding='latin1').load()
+            refs = load(opened, encoding='latin1')
     except pickle.UnpicklingError as error:
         raise DataError(
             f'{file}: not the plain data of RefCOCO, so it is not read '
