@@ -33,6 +33,13 @@ HOOKS = _child('HOOKS', 'engine')
 LOOPS = _child('LOOPS', 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'engine')
 VISUALIZERS = _child('VISUALIZERS', 'visualization')
+INFERENCERS = _child(
+    'INFERENCERS',
+    'apis.image_text_inferencer',
+    'apis.open_vocabulary_inferencer',
+    'apis.region_classification_inferencer',
+    'apis.region_retrieval_inferencer',
+)
 
 # What the name of a CLIP says. Data transforms ask here for the image size and
 # the tokenizer of a CLIP, so that they need not know who describes it.

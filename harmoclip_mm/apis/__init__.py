@@ -8,7 +8,10 @@ from .config import load_config
 # Loaded when first asked for: they import torch and every tower.
 _HOMES = dict(
     EXPORT_FORMATS='clip',
+    ImageTextInferencer='image_text_inferencer',
     OpenVocabularyInferencer='open_vocabulary_inferencer',
+    RegionClassificationInferencer='region_classification_inferencer',
+    RegionRetrievalInferencer='region_retrieval_inferencer',
     export_clip='clip',
     load_clip='clip',
 )

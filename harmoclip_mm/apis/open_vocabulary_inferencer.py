@@ -15,11 +15,13 @@ from torch import nn  # noqa: E402
 from harmoclip_mm.engine import use_safe_loading  # noqa: E402
 from harmoclip_mm.errors import UsageError  # noqa: E402
 from harmoclip_mm.models.checkpoints import load_matching  # noqa: E402
+from harmoclip_mm.registry import INFERENCERS  # noqa: E402
 from harmoclip_mm.text import Vocabulary, load_vocabulary  # noqa: E402
 
 from .config import load_config  # noqa: E402
 
 
+@INFERENCERS.register_module()
 class OpenVocabularyInferencer(DetInferencer):
     """Detect what words name, in files, folders and arrays.
 

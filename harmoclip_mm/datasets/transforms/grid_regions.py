@@ -9,7 +9,26 @@ from harmoclip_mm.registry import TRANSFORMS
 
 from .regions import REGION_FIELDS
 
-__all__ = ['SampleGridRegions']
+__all__ = ['SampleGridRegions', 'grid_boxes']
+
+
+def grid_boxes(height: int, width: int, rows: int, columns: int) -> np.ndarray:
+    """The cells of a grid over an image.
+
+    Args:
+        height (int): Of the image, in px.
+        width (int): Of the image, in px.
+        rows (int): Cells from top to bottom.
+        columns (int): Cells from left to right.
+
+    Returns:
+        np.ndarray: xyxy in px, row by row, (rows * columns, 4) float32.
+    """
+    x = np.linspace(0, width, columns + 1)
+    y = np.linspace(0, height, rows + 1)
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    boxes = np.stack([x[column], y[row], x[column + 1], y[row + 1]], 1)
+    return boxes.astype(np.float32)
 
 
 @TRANSFORMS.register_module()
@@ -72,13 +91,10 @@ class SampleGridRegions(BaseTransform):
         """
         height, width = results['img_shape'][:2]
         rows, columns, cells = self._choose()
-        x = np.linspace(0, width, columns + 1)
-        y = np.linspace(0, height, rows + 1)
-        row, column = np.divmod(cells, columns)
-        boxes = np.stack([x[column], y[row], x[column + 1], y[row + 1]], 1)
+        boxes = grid_boxes(height, width, rows, columns)[cells]
         for key in ('phrases', *REGION_FIELDS):
             results.pop(key, None)
-        results['gt_bboxes'] = HorizontalBoxes(boxes.astype(np.float32))
+        results['gt_bboxes'] = HorizontalBoxes(boxes)
         results['gt_bboxes_labels'] = np.zeros(len(cells), dtype=np.int64)
         results['gt_ignore_flags'] = np.zeros(len(cells), dtype=bool)
         return results

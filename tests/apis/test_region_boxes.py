@@ -1,0 +1,130 @@
+"""Boxes in every form that people have them in."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from harmoclip_mm.apis.region_boxes import boxes_of, grid_of, read_box_file
+from harmoclip_mm.errors import DataError
+
+BOXES = [[1.0, 2.0, 11.0, 22.0], [0.0, 0.0, 5.0, 5.0]]
+
+
+def sample(scores=(0.5, 0.25)):
+    found = InstanceData(bboxes=torch.tensor(BOXES))
+    found.scores = torch.tensor(scores)
+    return DetDataSample(pred_instances=found)
+
+
+@pytest.mark.parametrize(
+    'source, scored',
+    [
+        (BOXES, False),
+        (np.array(BOXES), False),
+        (torch.tensor(BOXES), False),
+        ([BOXES], False),
+        (sample(), True),
+        ([sample()], True),
+        (dict(bboxes=BOXES, scores=[0.5, 0.25], labels=[3, 4]), True),
+        (dict(predictions=[dict(bboxes=BOXES, scores=[0.5, 0.25])]), True),
+    ],
+)
+def test_boxes_of_one_image(source, scored):
+    (found,) = boxes_of(source, ['a.jpg'])
+    assert found.bboxes.tolist() == BOXES
+    assert found.bboxes.dtype == np.float32
+    assert (found.scores is not None) == scored
+    if scored:
+        assert found.scores.tolist() == [0.5, 0.25]
+
+
+def test_boxes_of_two_images_one_without():
+    one, two = boxes_of([BOXES, []], [np.zeros((9, 9, 3), np.uint8)] * 2)
+    assert one.bboxes.shape == (2, 4) and two.bboxes.shape == (0, 4)
+
+
+def coco(tmp_path, **annotation):
+    content = dict(
+        images=[
+            dict(id=7, file_name='b/one.jpg', width=50, height=40),
+            dict(id=8, file_name='two.jpg', width=50, height=40),
+        ],
+        annotations=[dict(image_id=7, bbox=[1, 2, 10, 20], **annotation)],
+    )
+    path = tmp_path / 'boxes.json'
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_a_coco_file_by_names(tmp_path):
+    path = coco(tmp_path, score=0.75)
+    assert list(read_box_file(path)) == ['b/one.jpg', 'two.jpg']
+    two, one = boxes_of(path, ['x/two.jpg', 'x/b/one.jpg'])
+    assert one.bboxes.tolist() == [[1, 2, 11, 22]] and one.scores == [0.75]
+    assert len(two.bboxes) == 0
+    with pytest.raises(DataError, match=r'no boxes of image x/three\.jpg'):
+        boxes_of(path, ['x/three.jpg'])
+
+
+def test_an_odvg_file(tmp_path):
+    line = dict(filename='one.jpg', height=40, width=50)
+    regions = [dict(bbox=BOXES[0], phrase='a dog')]
+    line['grounding'] = dict(caption='a dog', regions=regions)
+    path = tmp_path / 'phrases.jsonl'
+    path.write_text(2 * (json.dumps(line) + '\n'))
+    (found,) = boxes_of(str(path), ['one.jpg'])
+    assert found.bboxes.tolist() == [BOXES[0], BOXES[0]]
+    path.write_text(json.dumps(line) + '\n{"filename"\n')
+    with pytest.raises(DataError, match=r'phrases\.jsonl:2'):
+        boxes_of(str(path), ['one.jpg'])
+
+
+def test_the_predictions_of_a_detector_of_mmdet(tmp_path):
+    content = dict(bboxes=BOXES, scores=[0.5, 0.25], labels=[0, 1])
+    (tmp_path / 'one.json').write_text(json.dumps(content))
+    (found,) = boxes_of(str(tmp_path), ['x/one.jpg'])
+    assert found.scores.tolist() == [0.5, 0.25]
+    with pytest.raises(DataError, match=r'no two\.json'):
+        boxes_of(str(tmp_path), ['x/two.jpg'])
+
+
+def test_a_grid_by_hand():
+    found = grid_of((40, 60, 3), 2).bboxes.tolist()
+    assert found == [
+        [0, 0, 60, 40],
+        [0, 0, 30, 20],
+        [30, 0, 60, 20],
+        [0, 20, 30, 40],
+        [30, 20, 60, 40],
+    ]
+    assert len(grid_of((40, 60), 3).bboxes) == 14
+
+
+@pytest.mark.parametrize(
+    'source, words',
+    [
+        ([[5, 5, 5, 9]], r'a\.jpg: box 0 .* is empty'),
+        ([[0, 0, 1, float('nan')]], 'is empty'),
+        ([[1, 2, 3]], 'x1, y1, x2, y2'),
+        (dict(labels=[1]), 'have no "bboxes"'),
+        (dict(bboxes=BOXES, scores=[1]), '1 scores for 2 boxes'),
+        ([BOXES, BOXES], 'boxes of 2 images for 1'),
+        (DetDataSample(), 'has no predictions'),
+        (0, 'a grid of 0'),
+        ('absent.json', r'absent\.json does not exist'),
+    ],
+)
+def test_what_is_none_is_an_error(source, words):
+    with pytest.raises(DataError, match=words):
+        boxes_of(source, ['a.jpg'])
+
+
+def test_a_file_of_results_alone_is_an_error(tmp_path):
+    path = tmp_path / 'results.json'
+    path.write_text('[{"image_id": 1, "bbox": [1, 2, 3, 4]}]')
+    with pytest.raises(DataError, match='no "images"'):
+        boxes_of(str(path), ['a.jpg'])

@@ -1,0 +1,193 @@
+"""Boxes with words, against the same numbers put together by hand."""
+
+import functools
+import http.server
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from harmoclip_mm.apis import RegionClassificationInferencer
+from harmoclip_mm.errors import DataError, UsageError
+from harmoclip_mm.registry import INFERENCERS
+
+TEXTS = ['dog', 'red car', 'tree']
+BOXES = [[8.0, 6.0, 40.0, 36.0], [0.0, 0.0, 64.0, 48.0]]
+
+
+@pytest.fixture(scope='module')
+def classify(tiny_clip):
+    return RegionClassificationInferencer(
+        tiny_clip, device='cpu', show_progress=False
+    )
+
+
+@torch.no_grad()
+def by_hand(model, path, boxes, prompts, size=(32, 32)):
+    """Scores (N, T) by load_clip's methods alone."""
+    image = Image.open(path).convert('RGB')
+    width, height = image.size
+    pixels = np.asarray(image.resize(size[::-1], Image.BICUBIC)) / 255
+    pixels = (pixels - np.array(model.spec.mean)) / np.array(model.spec.std)
+    img = torch.from_numpy(pixels).float().permute(2, 0, 1)[None]
+    factor = torch.tensor([size[1] / width, size[0] / height] * 2)
+    (rows,) = model.encode_regions(img, [torch.tensor(boxes) * factor])
+    scale, bias = model.logit_scale()
+    logits = scale * rows @ model.encode_text(prompts).T
+    if bias is None:
+        return logits.softmax(1)
+    return (logits + bias).sigmoid()
+
+
+def close(found, expected):
+    return np.abs(np.array(found) - expected.numpy()).max() < 1e-5
+
+
+def test_scores_are_those_of_the_model(classify, tiny_clip, pictures):
+    path = str(pictures / '0.png')
+    (found,) = classify(path, BOXES, TEXTS)['predictions']
+    prompts = [f'a photo of a {each}.' for each in TEXTS]
+    expected = by_hand(tiny_clip, path, BOXES, prompts)
+    assert close(found['text_scores'], expected)
+    assert close(found['scores'], expected.max(1).values)
+    assert found['labels'] == expected.argmax(1).tolist()
+    assert found['bboxes'] == BOXES and 'det_scores' not in found
+
+
+def test_probabilities_of_a_siglip_and_another_size(tiny_siglip, pictures):
+    classify = RegionClassificationInferencer(
+        tiny_siglip,
+        device='cpu',
+        img_size=(64, 48),
+        templates='none',
+        show_progress=False,
+    )
+    path = str(pictures / '2.png')
+    boxes = [[0.0, 5.0, 40.0, 60.0]]
+    (found,) = classify(path, boxes, TEXTS)['predictions']
+    expected = by_hand(tiny_siglip, path, boxes, TEXTS, (64, 48))
+    assert close(found['text_scores'], expected)
+
+
+def test_forms_of_an_image_and_sizes_of_a_batch_change_nothing(
+    classify, pictures
+):
+    paths = [str(path) for path in sorted(pictures.iterdir())]
+    boxes = [BOXES, [], [[1, 1, 30, 60]]]
+    alone = classify(paths, boxes, TEXTS)['predictions']
+    images = [Image.open(path) for path in paths]
+    arrays = [np.asarray(image)[..., ::-1] for image in images]
+    for inputs in (paths, str(pictures), images, arrays):
+        found = classify(inputs, boxes, TEXTS, batch_size=2)['predictions']
+        assert [each['bboxes'] for each in found] == [
+            each['bboxes'] for each in alone
+        ]
+        for one, other in zip(found, alone):
+            scores = torch.tensor(other['text_scores'])
+            assert not len(scores) or close(one['text_scores'], scores)
+
+
+def test_an_address(classify, pictures):
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=str(pictures)
+    )
+    handler.log_message = lambda *args: None
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f'http://127.0.0.1:{server.server_port}/0.png'
+        (found,) = classify(address, BOXES, TEXTS)['predictions']
+    finally:
+        server.shutdown()
+    (local,) = classify(str(pictures / '0.png'), BOXES, TEXTS)['predictions']
+    assert found == local
+
+
+def test_rescoring_a_coco_file_of_a_folder(classify, pictures):
+    images = [dict(id=n, file_name=f'{n}.png') for n in (2, 0)]
+    annotation = dict(image_id=0, bbox=[8, 6, 32, 30], score=0.5)
+    content = dict(images=images, annotations=[annotation])
+    file = pictures.parent / f'{pictures.name}.json'
+    file.write_text(json.dumps(content))
+    found = classify(str(pictures), str(file), TEXTS)['predictions']
+    assert [len(each['bboxes']) for each in found] == [0, 1]
+    (alone,) = classify(str(pictures / '0.png'), BOXES[:1], TEXTS)[
+        'predictions'
+    ]
+    assert found[1]['det_scores'] == [0.5]
+    assert found[1]['scores'] == alone['scores']
+
+
+def test_words_are_encoded_once(classify, pictures, monkeypatch):
+    texts = ['one', 'two']
+    classify(str(pictures / '0.png'), BOXES, texts)
+    tower = classify.model.text_encoder
+    monkeypatch.setattr(tower, 'forward', lambda *a, **k: 1 / 0)
+    classify(str(pictures / '1.png'), BOXES, texts)
+
+
+def test_pictures_and_predictions_are_written(classify, pictures, tmp_path):
+    result = classify(
+        [str(pictures / '0.png'), str(pictures / '1.png')],
+        [BOXES, BOXES],
+        TEXTS,
+        out_dir=str(tmp_path),
+        return_vis=True,
+        return_datasamples=True,
+    )
+    written = json.loads((tmp_path / 'preds' / '0.json').read_text())
+    sample = result['predictions'][0].pred_instances
+    assert written['text_scores'] == sample.text_scores.tolist()
+    drawn = np.asarray(Image.open(tmp_path / 'vis' / '1.png').convert('RGB'))
+    assert (drawn == result['visualization'][1]).all()
+    original = np.asarray(Image.open(pictures / '1.png'))
+    assert (drawn[:48, :64] != original).any()
+    # what no box or tag covers has kept its colours
+    assert (drawn[40:45, 45:60] == original[40:45, 45:60]).any()
+
+
+def test_two_images_of_one_name_do_not_write_over_each_other(
+    classify, pictures, tmp_path
+):
+    paths = [str(pictures / '0.png')] * 2
+    with pytest.raises(UsageError, match="2 images are named '0'"):
+        classify(paths, [BOXES] * 2, TEXTS, out_dir=str(tmp_path))
+
+
+def test_what_cannot_be_used_is_named(classify, pictures, tmp_path):
+    broken = tmp_path / 'broken.jpg'
+    broken.write_bytes(b'no picture')
+    with pytest.raises(DataError, match=r'broken\.jpg'):
+        classify(str(broken), BOXES, TEXTS)
+    with pytest.raises(DataError, match='uint8'):
+        classify(np.zeros((5, 5)), BOXES, TEXTS)
+    with pytest.raises(UsageError, match='holds none'):
+        (tmp_path / 'empty').mkdir()
+        classify(str(tmp_path / 'empty'), 2, TEXTS)
+    with pytest.raises(UsageError, match='neither a file'):
+        classify(str(pictures), 2, 'no_such_vocabulary')
+    with pytest.raises(UsageError, match='template'):
+        RegionClassificationInferencer(classify.model, templates='absent')
+
+
+def test_photos_with_boxes_of_their_file(classify, coco_photos):
+    (file,) = coco_photos.glob('annotations/instances_val2017*.json')
+    folder = str(coco_photos / 'val2017')
+    found = classify(folder, str(file), 'coco80', batch_size=8)
+    content = json.loads(file.read_text())
+    counts = [len(each['bboxes']) for each in found['predictions']]
+    assert len(counts) == len(content['images'])
+    assert sum(counts) == len(content['annotations'])
+    assert all(
+        abs(sum(row) - 1) < 1e-4
+        for each in found['predictions']
+        for row in each['text_scores']
+    )
+
+
+def test_it_is_registered(tiny_clip):
+    kind = INFERENCERS.get('RegionClassificationInferencer')
+    assert kind is RegionClassificationInferencer
