@@ -13,6 +13,7 @@ _HOMES = dict(
     RegionClassificationInferencer='region_classification_inferencer',
     RegionRetrievalInferencer='region_retrieval_inferencer',
     export_clip='clip',
+    export_onnx='onnx_export',
     load_clip='clip',
 )
 

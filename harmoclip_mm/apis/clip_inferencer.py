@@ -9,7 +9,6 @@ import mmengine
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmdet.datasets.transforms import PackDetInputs
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.dataset import pseudo_collate
@@ -96,7 +95,9 @@ class CLIPInferencer(BaseInferencer):
         spec, size = self.model.spec, self._img_size
         clip = dict(spec.model_cfg, preprocess_cfg=spec.preprocess_cfg)
         resize = CLIPResize(clip, size=size or self.model.backbone.img_size)
-        return Compose([resize, PackDetInputs(meta_keys=())])
+        return Compose(
+            [resize, dict(type='mmdet.PackDetInputs', meta_keys=())]
+        )
 
     def _inputs_to_list(self, inputs: Any) -> List[ImageLike]:
         """Images of a folder in the order of their names, and one as one."""

@@ -173,7 +173,7 @@ class CLIPTextEncoder(BaseModule):
         Returns:
             TextFeatures: Pooled (N, D) and token (N, L', D) features.
         """
-        rows = len(ids)
+        rows = ids.shape[0]
         if rows == 0:
             # One dummy text keeps the parameters in the graph: a rank whose
             # images have no phrase must still join the gradient exchange.
@@ -200,7 +200,7 @@ class CLIPTextEncoder(BaseModule):
         with_cp = self.with_cp and self.training
         for block in text.transformer.resblocks:
             x = run_block(_run, block, x, causal, with_cp=with_cp)
-        row = torch.arange(len(ids), device=ids.device)
+        row = torch.arange(ids.shape[0], device=ids.device)
         x = text.ln_final(x if with_tokens else x[row, position])
         if isinstance(text.text_projection, nn.Linear):
             x = text.text_projection(x)
@@ -236,7 +236,7 @@ def _ends(ids: Tensor, pool_type: str, eos_id: int) -> Tuple[Tensor, Tensor]:
         ends = ids == eos_id
         return ends.int().argmax(dim=1), ends
     last = ids.shape[1] - 1 if pool_type == 'last' else 0
-    return ids.new_full((len(ids),), last), torch.ones_like(ids).bool()
+    return ids.new_full((ids.shape[0],), last), torch.ones_like(ids).bool()
 
 
 def _build(spec: CLIPSpec) -> nn.Module:

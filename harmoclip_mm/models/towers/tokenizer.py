@@ -211,6 +211,24 @@ def get_tokenizer(spec: CLIPSpec) -> CLIPTokenizer:
     return CLIPTokenizer(spec.name, spec.context_length, source, kwargs)
 
 
+def hugging_face_tokenizer(tokenizer: CLIPTokenizer) -> Optional[Any]:
+    """The tokenizer of transformers behind a CLIP's, None for byte pairs.
+
+    Args:
+        tokenizer (CLIPTokenizer): The CLIP's.
+
+    Returns:
+        PreTrainedTokenizerFast | None: It.
+
+    Raises:
+        UsageError: If its files are not at hand.
+    """
+    theirs = _load(tokenizer)
+    if isinstance(theirs, _HuggingFace):
+        return theirs.ids.tokenizer
+    return None
+
+
 def how_to_get(source: str) -> str:
     """What to do about files of Hugging Face that are not at hand."""
     if os.path.isdir(source):

@@ -56,7 +56,7 @@ class OpenCLIPViT(TransformerFamily):
         x = visual.conv1(self.fit(img))
         grid = tuple(x.shape[-2:])
         x = x.flatten(2).transpose(1, 2)
-        cls_token = visual.class_embedding.expand(len(x), 1, -1)
+        cls_token = visual.class_embedding.expand(x.shape[0], 1, -1)
         x = torch.cat([cls_token.to(x.dtype), x], dim=1)
         positions = resize_pos_embed(
             visual.positional_embedding, visual.grid_size, grid, self.prefix
