@@ -46,7 +46,7 @@ def convert(module: ModuleType, args: Namespace) -> Tally:
     tally = Tally()
     parts = list(module.list_parts(args))
     part, state = Path(f'{args.out}{PART}'), Path(f'{args.out}{PART}.json')
-    origin = _origin(args, parts)
+    origin = fingerprint(args, parts)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     begun, size = _resume(part, state, origin, tally)
     done = begun
@@ -64,7 +64,7 @@ def convert(module: ModuleType, args: Namespace) -> Tally:
                         saved.update(size=file.tell(), tally=tally.state())
                         json.dump(saved, target)
             _sync(file)
-        _check(tally, args.source)
+        check_content(tally, args.source)
         os.replace(part, args.out)
         state.unlink(missing_ok=True)
     except BaseException:
@@ -85,7 +85,7 @@ def _sync(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def _origin(args: Namespace, parts: Sequence[Any]) -> str:
+def fingerprint(args: Namespace, parts: Sequence[Any]) -> str:
     """Differs if the arguments or the source do."""
     seen = [sorted((k, str(v)) for k, v in vars(args).items() if k != 'out')]
     for part in parts:
@@ -121,7 +121,7 @@ def _lines(
 ) -> Iterator[Tuple[int, bytes]]:
     """Number of whole parts and a line; an empty one ends a part."""
     last, present = None, True
-    with _bar() as bar:
+    with make_bar() as bar:
         task = bar.add_task(args.format, total=len(parts))
         for index in range(done, len(parts)):
             tally.on_move = lambda at, index=index: bar.update(
@@ -147,7 +147,7 @@ def _lines(
             yield index + 1, b''
 
 
-def _bar() -> Progress:
+def make_bar() -> Progress:
     return Progress(
         TextColumn('{task.description}'),
         BarColumn(),
@@ -157,7 +157,7 @@ def _bar() -> Progress:
     )
 
 
-def _check(tally: Tally, source: Path) -> None:
+def check_content(tally: Tally, source: Path) -> None:
     """An empty file is no result."""
     if tally.written['lines'] and (
         tally.written['boxes'] or not tally.read['boxes']
