@@ -51,7 +51,7 @@ def list_parts(args) -> List[Path]:
 def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     """A line for each image of a shard."""
     if part.suffix == '.tar':
-        folder, rows = Path(part.stem), _read_tar(part, tally)
+        folder, rows = Path(part.stem), read_tar(part, tally)
     else:
         root = args.source if args.source.is_dir() else args.source.parent
         folder = part.relative_to(root).with_suffix('')
@@ -86,7 +86,7 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
         yield line.grounding()
 
 
-def _read_tar(part: Path, tally: Tally) -> Iterator[Tuple[str, dict]]:
+def read_tar(part: Path, tally: Tally) -> Iterator[Tuple[str, dict]]:
     """Image and JSON of each sample; pixels are passed over."""
     size = part.stat().st_size
     key, image, row = None, None, None

@@ -40,7 +40,7 @@ def convert(module: ModuleType, args: Namespace) -> Tally:
     tally = Tally()
     parts = list(module.list_parts(args))
     part, state = Path(f'{args.out}{PART}'), Path(f'{args.out}{PART}.json')
-    origin = _origin(args, parts)
+    origin = fingerprint(args, parts)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     begun, size = _resume(part, state, origin, tally)
     done = begun
@@ -58,7 +58,7 @@ def convert(module: ModuleType, args: Namespace) -> Tally:
                         saved.update(size=file.tell(), tally=tally.state())
                         json.dump(saved, target)
             _sync(file)
-        _check(tally, args.source)
+        check_content(tally, args.source)
         os.replace(part, args.out)
         state.unlink(missing_ok=True)
     except BaseException:
@@ -79,7 +79,7 @@ def _sync(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def _origin(args: Namespace, parts: Sequence[Any]) -> str:
+def fingerprint(args: Namespace, parts: Sequence[Any]) -> str:
     """Differs if the arguments or the source do."""
     seen = [sorted((k, str(v)) for k, v in vars(args).items() if k != 'out')]
     for part in parts:
@@ -141,7 +141,7 @@ def _lines(
             yield index + 1, b''
 
 
-def _check(tally: Tally, source: Path) -> None:
+def check_content(tally: Tally, source: Path) -> None:
     """An empty file is no result."""
     if tally.written['lines'] and (
         tally.written['boxes'] or not tally.read['boxes']
