@@ -219,7 +219,7 @@ class Server(ThreadingHTTPServer):
         self.answers, self.host, self.lock = answers, host, threading.Lock()
         self.page = render_html(
             Path(__file__).parent,
-            f'Try {model.spec.name}',
+            'Try a CLIP',
             model.checkpoint_info['path'],
             searched=len(answers.names),
             template=answers.template,
@@ -257,10 +257,8 @@ class Handler(BaseHTTPRequestHandler):
             return 415, dict(error='questions are application/json')
         if self.path not in paths:
             return 404, dict(error=f'questions are {", ".join(paths)}')
-        if not length.isdecimal():
-            return 411, dict(error='the request has no Content-Length')
-        if int(length) > MAX_BODY:
-            return 413, dict(error=f'more than {MAX_BODY} bytes')
+        if not length.isdecimal() or int(length) > MAX_BODY:
+            return 413, dict(error=f'questions have at most {MAX_BODY} bytes')
         body = self.rfile.read(int(length))
         try:
             asked = json.loads(body)
