@@ -83,26 +83,6 @@ def open_picture(file: Any) -> Image.Image:
         raise DataError(f'not a picture that can be read: {error}') from error
 
 
-def is_box(box: Any, width: int, height: int) -> bool:
-    """Whether this is left, top, right, bottom in a picture."""
-    if not isinstance(box, list) or len(box) != 4:
-        return False
-    if not all(type(side) in (int, float) for side in box):
-        return False
-    left, top, right, bottom = box
-    return 0 <= left < right <= width and 0 <= top < bottom <= height
-
-
-def is_ours(host: str, own: str) -> bool:
-    """Whether a request asks for this machine: a name of another one, which
-    its owner lets point here, would let that one's pages read answers."""
-    try:
-        name = urlsplit(f'//{host}').hostname or ''
-        return name in ('localhost', own) or bool(ipaddress.ip_address(name))
-    except ValueError:
-        return False
-
-
 class Answers:
     """What the page asks: each public method is a path of it."""
 
@@ -116,8 +96,9 @@ class Answers:
         import torch
 
         found, embeddings = [], []
-        files = [f for f in folder.rglob('*') if f.suffix.lower() in SUFFIXES]
-        for file in track(sorted(files), 'Pictures'):
+        files = sorted(file for file in folder.rglob('*') if file.is_file())
+        files = [file for file in files if file.suffix.lower() in SUFFIXES]
+        for file in track(files, 'Pictures'):
             try:
                 inputs = self.model.preprocess(open_picture(file))
             except DataError as error:
@@ -137,16 +118,17 @@ class Answers:
         from harmoclip_mm.models.layers import cosine_logits
 
         inputs, width, height = self._inputs(asked)
-        boxes = asked.get('boxes')
-        if (
-            not isinstance(boxes, list)
-            or not 0 < len(boxes) <= MAX_ROWS
-            or not all(is_box(box, width, height) for box in boxes)
-        ):
+        try:
+            boxes = np.array(asked.get('boxes'), dtype=np.float32)
+            low, high = boxes.reshape(len(boxes), 2, 2).transpose(1, 0, 2)
+            right = (low >= 0) & (low < high) & (high <= [width, height])
+            if not 0 < len(boxes) <= MAX_ROWS or not right.all():
+                raise ValueError
+        except (TypeError, ValueError):
             raise DataError(
                 f'boxes are 1 to {MAX_ROWS} lists of left, top, right, bottom '
                 f'within the {width} x {height} px of the picture'
-            )
+            ) from None
         size = inputs.new_tensor([inputs.shape[3], inputs.shape[2]])
         factor = (size / inputs.new_tensor([width, height])).repeat(2)
         boxes = inputs.new_tensor(boxes) * factor
@@ -234,10 +216,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the page, whatever else is asked for with an error."""
-        if not is_ours(self.headers.get('Host', ''), self.server.host):
-            self._send(403, dict(error='this is not the page of that host'))
+        if not self._is_for_us():
+            self._send(403, 'this is not the page of that host')
         elif self.path != '/':
-            self._send(404, dict(error='there is only /'))
+            self._send(404, 'there is only /')
         else:
             self._send(200, self.server.page)
 
@@ -245,35 +227,49 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a question, a JSON object, with one."""
         self._send(*self._answer())
 
+    def _is_for_us(self) -> bool:
+        """Whether the request is for this machine: a name of another one that
+        its owner lets point here would let that one's pages read answers."""
+        try:
+            url = urlsplit(f'//{self.headers.get("Host", "")}')
+            if url.hostname in ('localhost', self.server.host):
+                return True
+            return bool(ipaddress.ip_address(url.hostname or ''))
+        except ValueError:
+            return False
+
     def _answer(self) -> tuple:
         import torch
 
         paths = ('/classify', '/heat', '/search')
         length = self.headers.get('Content-Length', '')
-        if not is_ours(self.headers.get('Host', ''), self.server.host):
-            return 403, dict(error='this is not the page of that host')
+        if not self._is_for_us():
+            return 403, 'this is not the page of that host'
         # a type that pages of other sites may not send unasked
         if self.headers.get('Content-Type') != 'application/json':
-            return 415, dict(error='questions are application/json')
+            return 415, 'questions are application/json'
         if self.path not in paths:
-            return 404, dict(error=f'questions are {", ".join(paths)}')
+            return 404, f'questions are {", ".join(paths)}'
         if not length.isdecimal() or int(length) > MAX_BODY:
-            return 413, dict(error=f'questions have at most {MAX_BODY} bytes')
+            return 413, f'questions have at most {MAX_BODY} bytes'
         body = self.rfile.read(int(length))
         try:
             asked = json.loads(body)
             if not isinstance(asked, dict):
                 raise DataError('a question is a JSON object')
         except (ValueError, RecursionError) as error:
-            return 400, dict(error=str(error))
+            return 400, str(error)
         try:
             with self.server.lock, torch.inference_mode():
                 return 200, getattr(self.server.answers, self.path[1:])(asked)
         except DataError as error:
-            return 400, dict(error=str(error))
+            return 400, str(error)
 
     def _send(self, status: int, content: Any) -> None:
-        is_page = isinstance(content, str)
+        """Send the page, an answer, or what was wrong."""
+        is_page = status == 200 and isinstance(content, str)
+        if status != 200:
+            content = dict(error=content)
         body = (content if is_page else json.dumps(content)).encode()
         self.send_response(status)
         kind = 'text/html; charset=utf-8' if is_page else 'application/json'
