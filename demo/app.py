@@ -307,7 +307,7 @@ def main() -> None:
             'give another --port or --host'
         ) from error
     address = f'http://{args.host}:{server.server_port}'
-    print(f'{address} is the page; Ctrl-C ends it')
+    print(f'{address} is the page; Ctrl-C ends it', flush=True)
     if not args.no_browser:
         webbrowser.open(address)
     with server:
