@@ -14,7 +14,7 @@ PYTEST_WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint format clean
+.PHONY: help install quickstart test lint format docs clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / \
@@ -42,6 +42,21 @@ lint: install ## ruff, formatting, docstring coverage
 format: install ## let ruff fix and format the code
 	'$(BIN)/ruff' check --fix .
 	'$(BIN)/ruff' format .
+
+# In an environment of its own, since building needs nothing of the stack. The
+# pages are links, so that those between folders hold here and in the repository.
+DOCS_VENV := $(VENV)-docs
+PAGES := README.md CHANGELOG.md CONTRIBUTING.md LICENSE docs configs projects
+
+$(DOCS_VENV)/.made: requirements/docs.txt
+	$(PYTHON) -m venv '$(DOCS_VENV)'
+	'$(DOCS_VENV)/bin/python' -m pip install -q -r requirements/docs.txt
+	@touch '$@'
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(DOCS_VENV)/.made ## build the site of the documentation, build/site/index.html
+	@mkdir -p build/pages && ln -sfn $(PAGES:%=../../%) build/pages/
+	'$(DOCS_VENV)/bin/mkdocs' build
 
 clean: ## remove build products and caches (not VENV, data, work_dirs)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

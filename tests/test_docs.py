@@ -20,6 +20,7 @@ from harmoclip_mm.text import phrases_of
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / 'docs'
 README = ROOT / 'README.md'
+SITE = ROOT / 'mkdocs.yml'
 
 
 def blocks(path: Path, language: str) -> list:
@@ -54,7 +55,7 @@ def examples() -> dict:
         registry._module_dict.update(modules)
 
 
-PAGES = [README, *sorted(DOCS.glob('*.md'))]
+PAGES = [README, *sorted(DOCS.rglob('*.md'))]
 
 
 @pytest.mark.parametrize('path', [DOCS / 'architecture.md', README])
@@ -97,6 +98,14 @@ def test_links_inside_the_repository():
                 for title in titles
             }
             assert not anchor or anchor in anchors, target
+
+
+def test_every_page_is_in_the_site():
+    """As `make docs` has it; MkDocs itself is not needed to tell."""
+    named = set(re.findall(r': (\S+\.md)$', SITE.read_text(), re.MULTILINE))
+    pages = [*PAGES, *(ROOT / 'configs').rglob('*.md')]
+    assert {str(page.relative_to(ROOT)) for page in pages} <= named
+    assert all((ROOT / name).is_file() for name in named)
 
 
 def test_example_of_a_head(examples, harmoclip_scope):

@@ -14,7 +14,7 @@ from PIL import Image
 from harmoclip_mm.files import replacing
 from harmoclip_mm.version import __version__
 
-__all__ = ['CHART_STYLE', 'jpeg_uri', 'svg_uri', 'write_html']
+__all__ = ['CHART_STYLE', 'jpeg_uri', 'render_html', 'svg_uri', 'write_html']
 
 # Without random ids, so that equal results give equal pages.
 CHART_STYLE = {'svg.hashsalt': 'harmoclip_mm', 'font.size': 9}
@@ -55,6 +55,37 @@ def _data_uri(data: io.BytesIO, kind: str) -> str:
     return f'data:image/{kind};base64,{code}'
 
 
+def render_html(
+    folder: Union[str, Path], title: str, source: str, **content: Any
+) -> str:
+    """Render the ``page.html.j2`` of a folder, which extends
+    ``base.html.j2`` and may import from ``macros.html.j2``.
+
+    Args:
+        folder (str | Path): Where the template lies.
+        title (str): Heading.
+        source (str): What the page was made from, told at its end.
+        **content (Any): What the template shows.
+
+    Returns:
+        str: The page.
+    """
+    environment = Environment(
+        loader=FileSystemLoader([folder, Path(__file__).parent / 'templates']),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    return environment.get_template('page.html.j2').render(
+        title=title,
+        source=source,
+        written=datetime.now().isoformat(' ', timespec='minutes'),
+        version=__version__,
+        **content,
+    )
+
+
 def write_html(
     out_file: Union[str, Path],
     folder: Union[str, Path],
@@ -62,8 +93,7 @@ def write_html(
     source: str,
     **content: Any,
 ) -> None:
-    """Render the ``page.html.j2`` of a folder, which extends
-    ``base.html.j2`` and may import from ``macros.html.j2``.
+    """Write a page of :func:`render_html`.
 
     Args:
         out_file (str | Path): The page, written whole or not; its folder is
@@ -73,19 +103,6 @@ def write_html(
         source (str): What the page was made from, told at its end.
         **content (Any): What the template shows.
     """
-    environment = Environment(
-        loader=FileSystemLoader([folder, Path(__file__).parent / 'templates']),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    page = environment.get_template('page.html.j2').render(
-        title=title,
-        source=source,
-        written=datetime.now().isoformat(' ', timespec='minutes'),
-        version=__version__,
-        **content,
-    )
+    page = render_html(folder, title, source, **content)
     with replacing(out_file) as part:
         Path(part).write_text(page, encoding='utf-8')
