@@ -1,6 +1,7 @@
 """Protocols for checkpoints: what will run, the run, and its rows."""
 
 import math
+import os
 import os.path as osp
 import time
 from contextlib import contextmanager
@@ -104,6 +105,9 @@ def benchmark(
     several = isinstance(model, (list, tuple))
     sources = list(model) if several else [model]
     console = Console(quiet=get_rank() != 0)
+    if out is not None and get_rank() == 0:
+        # a path that is a file or not writable is not to show after hours
+        os.makedirs(osp.join(out, 'per_image'), exist_ok=True)
     results, rows = Results(out, get_rank() == 0), []
     with _warnings_alone():
         init_default_scope('harmoclip_mm')

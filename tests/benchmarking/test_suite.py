@@ -36,6 +36,18 @@ def test_missing_data_are_a_skipped_row(roots, make_model, tmp_path, capsys):
     assert len(row['checkpoint_hash']) == len(row['data_hash']) == 64
 
 
+def test_a_bad_folder_is_told_before_measuring(roots, make_model, tmp_path):
+    model = make_model()
+    model.backbone.visual.conv1.register_forward_hook(
+        lambda *_: pytest.fail('measured')
+    )
+    file = tmp_path / 'file'
+    file.write_text('')
+    with pytest.raises(OSError) as told:
+        run(model, file)
+    assert str(file) in str(told.value.filename)
+
+
 def test_nothing_is_measured_twice(roots, make_model, tmp_path):
     model = make_model()
     passes = []
