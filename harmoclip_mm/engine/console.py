@@ -24,6 +24,8 @@ from .schedule import outlasting_warm_up
 DUMPS = (
     *('\n-----', 'Config:\n', 'Hooks will be executed', 'paramwise_options'),
     'Distributed training is not used, all SyncBatchNorm',
+    # of mmengine about itself
+    *('"FileClient" will be', '"HardDiskBackend" is the alias'),
 )
 
 
