@@ -9,6 +9,7 @@ import torch
 from every_kind import METHODS, TASKS
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.structures import InstanceData
+from mmengine.utils import digit_version
 
 from harmoclip_mm.registry import MODELS
 
@@ -73,7 +74,9 @@ def test_three_steps_in_bf16(tiny_model, samples, device):
     assert any(half[0][n] != full[0][n] for n in full[0])  # it did autocast
 
 
-DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+DTYPES = {'bfloat16': torch.bfloat16}
+if digit_version(torch.__version__) >= digit_version('2.4'):
+    DTYPES['float16'] = torch.float16  # before, no autocast on a CPU takes it
 # of the error of a number of 8 and of 11 bits, through a tiny tower
 BOUNDS = {torch.bfloat16: 0.1, torch.float16: 0.02}
 
@@ -126,6 +129,8 @@ def test_every_loss(tiny_cfg, samples, method, dtype):
 @pytest.mark.parametrize('clip', tiny_clips.ALL)
 def test_every_family(tiny_cfg, samples, clip, dtype):
     """Towers and RoIAlign, with the heads that the CLIP can be given."""
+    if clip == 'fastvit' and 'float16' not in DTYPES:
+        pytest.skip('bfloat16 convolutions of torch 2.1 give NaN on a CPU')
     dtype, clip = DTYPES[dtype], tiny_clips.ALL[clip]
     samples = copy.deepcopy(samples)
     for sample in samples:  # ids of CLIP's own length

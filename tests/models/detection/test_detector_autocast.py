@@ -4,13 +4,16 @@ import copy
 
 import pytest
 import torch
+from mmengine.utils import digit_version
 
 FEDERATED = dict(
     type='harmoclip_mm.FederatedCrossEntropyLoss',
     frequencies=[3, 5],
     num_sampled=1,
 )
-BOUNDS = {'bfloat16': 0.15, 'float16': 0.03}
+BOUNDS = {'bfloat16': 0.15}
+if digit_version(torch.__version__) >= digit_version('2.4'):
+    BOUNDS['float16'] = 0.03  # before, no autocast on a CPU takes it
 
 
 @pytest.mark.parametrize('loss', ['cross entropy', 'federated'])
