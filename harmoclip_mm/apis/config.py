@@ -4,7 +4,7 @@ import copy
 import inspect
 import os.path as osp
 from difflib import get_close_matches
-from typing import Any, Collection, Optional
+from typing import Any, Collection, Mapping, Optional
 
 from mmengine.config import Config
 
@@ -94,7 +94,13 @@ def check_option(cfg: Config, key: str, options: Collection[str]) -> None:
         else:  # a value, of which mmengine makes no dict
             return
         if part not in names:
-            if free or f'{path}{part}.type' in options:
+            loop = []
+            if path == 'train_cfg.' and 'train_cfg.type' not in options:
+                loop = _loop_settings(node)
+            if part in loop:
+                return
+            names += loop
+            if (not loop and free) or f'{path}{part}.type' in options:
                 return
             if depth == 0:
                 names += _runner_settings()
@@ -121,6 +127,23 @@ def _is_free(node: Any, part: str, is_last: bool) -> bool:
     if not is_last and 'type' not in node and any('type' in e for e in beside):
         return False
     return not get_close_matches(part, node, cutoff=0.8)
+
+
+def _loop_settings(train_cfg: Mapping[str, Any]) -> list:
+    """What the loop of a config takes; nothing where its name is unknown."""
+    # here, since they import torch
+    from mmengine.registry import LOOPS
+
+    import harmoclip_mm.engine  # noqa: F401
+
+    by_epoch = train_cfg.get('by_epoch', True)
+    default = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
+    loop = LOOPS.get(train_cfg.get('type', default))
+    return [
+        name
+        for each in (loop.__mro__[:-1] if loop else ())
+        for name in inspect.signature(each.__init__).parameters
+    ]
 
 
 def _runner_settings() -> list:

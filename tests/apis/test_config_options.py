@@ -21,6 +21,7 @@ optim_wrapper = dict(
     type='O', paramwise_cfg=dict(custom_keys=dict(a=dict(lr_mult=1))))
 default_hooks = dict(checkpoint=dict(type='C', interval=1))
 env_cfg = dict(mp_cfg=dict(start='fork'))
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=3)
 my_variable = 1
 """
 
@@ -51,6 +52,7 @@ def parse(words):
         ('model.heads.lrc.los.weight=2', 'model.heads.lrc.loss'),
         ('model.parts.1.a=2', 'model.parts.0'),
         ('default_hooks.chekpoint.interval=2', 'default_hooks.checkpoint'),
+        ('train_cfg.max_epochs=2', 'train_cfg.max_iters'),
     ],
 )
 def test_a_misspelt_key_is_named_with_the_nearest(config, word, nearest):
@@ -74,6 +76,8 @@ def test_a_misspelt_key_is_named_with_the_nearest(config, word, nearest):
         ['model.micro=2', 'model.parts.0.b=2'],
         ['model.heads.gr.type=G', 'model.heads.gr.mode=crop'],
         ['default_hooks.checkpoint=None', 'default_hooks.ema.type=EMAHook'],
+        ['train_cfg.val_interval=2'],
+        ['train_cfg.type=EpochBasedTrainLoop', 'train_cfg.max_epochs=2'],
         ['optim_wrapper.clip_grad.max_norm=1'],
         ['optim_wrapper.paramwise_cfg.custom_keys.text_encoder.lr_mult=0'],
         ['optim_wrapper.paramwise_cfg.norm_decay_mult=0'],
