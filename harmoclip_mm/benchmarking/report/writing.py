@@ -2,7 +2,7 @@
 
 import os.path as osp
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import matplotlib as mpl
 from jinja2 import StrictUndefined, Template
@@ -70,12 +70,16 @@ def show_results(
     for number, source in enumerate(sources, 1):
         console.print(f'[dark_orange3]{escape(f"[{number}] {source}")}')
     for table in tables:
+        reasons: Dict[str, List[str]] = {}
         for line in table.lines:
             if line.skipped:
-                console.print(
-                    f'[yellow]skipped: {table.protocol.name} of '
-                    f'{escape(line.name)}: {escape(line.skipped)}'
-                )
+                reasons.setdefault(line.skipped, []).append(line.name)
+        for reason, skipped in reasons.items():
+            of = '' if skipped == names else f' of {", ".join(skipped)}'
+            console.print(
+                f'[yellow]skipped: {table.protocol.name}{escape(of)}: '
+                f'{escape(reason)}'
+            )
 
 
 def _say_published(
