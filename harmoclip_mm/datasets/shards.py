@@ -29,7 +29,13 @@ from harmoclip_mm.files import tar_members
 
 from .kept_index import CONSOLE, QUIET, file_state, open_index
 
-__all__ = ['TarShards', 'expand_braces', 'open_shards', 'read_image']
+__all__ = [
+    'TarShards',
+    'expand_braces',
+    'image_exists',
+    'open_shards',
+    'read_image',
+]
 
 _IN_SHARDS = re.compile(r'(.+?\.tar)(?:[/\\](.*))?', re.DOTALL)
 _ROW = struct.Struct('<Q3I')
@@ -105,6 +111,9 @@ class TarShards:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __contains__(self, name: str) -> bool:
+        return bool(self._places(name))
+
     def read(self, name: str) -> bytes:
         """Read an image.
 
@@ -118,14 +127,7 @@ class TarShards:
             OSError: If there is none, more than one, or its tar was changed
                 after it was indexed. The message names the tar.
         """
-        found = self._find(name)
-        if not found and '/' in name:
-            shard, rest = name.split('/', 1)
-            found = {
-                number: place
-                for number, place in self._find(rest).items()
-                if osp.basename(self.paths[number]) == f'{shard}.tar'
-            }
+        found = self._places(name)
         if not found:
             raise FileNotFoundError(
                 f'it is in none of the {len(self.paths)} tars'
@@ -143,6 +145,18 @@ class TarShards:
                     f'{paths[0]} was changed while it was in use; start again'
                 )
             return os.pread(file.fileno(), size, start)
+
+    def _places(self, name: str) -> Dict[int, Tuple[int, int]]:
+        """As :meth:`_find`, of a member or of SHARD/NAME."""
+        found = self._find(name)
+        if not found and '/' in name:
+            shard, rest = name.split('/', 1)
+            found = {
+                number: place
+                for number, place in self._find(rest).items()
+                if osp.basename(self.paths[number]) == f'{shard}.tar'
+            }
+        return found
 
     def _find(self, name: str) -> Dict[int, Tuple[int, int]]:
         """First byte and size of a member by the numbers of its tars."""
@@ -193,13 +207,42 @@ def read_image(path: str, backend_args: Optional[dict] = None) -> bytes:
         OSError: If it cannot be read.
         DataError: See :class:`TarShards`.
     """
+    shards, name = _split(path, backend_args)
+    if shards is None:
+        return fileio.get(path, backend_args=backend_args)
+    return shards.read(name)
+
+
+def image_exists(path: str, backend_args: Optional[dict] = None) -> bool:
+    """Whether there is an image that :func:`read_image` can be asked for.
+
+    Args:
+        path (str): Path of a file, or of tars and an image in one of them.
+        backend_args (dict, optional): File backend of the file or the tars.
+
+    Returns:
+        bool: Whether there is; of several that it may be, too.
+
+    Raises:
+        DataError: See :class:`TarShards`.
+    """
+    shards, name = _split(path, backend_args)
+    if shards is None:
+        return fileio.exists(path, backend_args=backend_args)
+    return name in shards
+
+
+def _split(
+    path: str, backend_args: Optional[dict]
+) -> Tuple[Optional[TarShards], str]:
+    """The tars of a path, None if it names none, and the image in them."""
     inside = _IN_SHARDS.fullmatch(path)
     if inside is None or not inside[2]:
-        return fileio.get(path, backend_args=backend_args)
+        return None, path
     shards = _opened.get((inside[1], repr(backend_args)))
     if shards is None:  # in a spawned worker
         shards = open_shards(inside[1], backend_args)
-    return shards.read(inside[2].replace('\\', '/'))
+    return shards, inside[2].replace('\\', '/')
 
 
 def expand_braces(pattern: str) -> List[str]:

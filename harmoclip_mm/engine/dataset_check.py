@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 
 from harmoclip_mm.coco_file import read_json
 from harmoclip_mm.datasets import RegionPhraseDataset, check_annotations
+from harmoclip_mm.datasets.shards import image_exists
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import DATASETS
 from harmoclip_mm.text import class_to_prompt
@@ -126,7 +127,7 @@ def _check_leaf(
     for index in track(chosen.tolist(), f'Looking at {split}'):
         info = dataset.get_data_info(index)
         path = info['img_path']
-        if '://' not in path and not osp.isfile(path):
+        if '://' not in path and not image_exists(path):
             missing.append(path)
         boxes = info.get('instances', ())
         tally['boxes'] += len(boxes)

@@ -1,6 +1,7 @@
 """What a run would stumble over is told before it begins."""
 
 import json
+import tarfile
 
 import pytest
 
@@ -109,6 +110,19 @@ def test_images_and_boxes(project, tiny_data, run_tool):
     with pytest.raises(SystemExit) as end:
         run_tool('check_dataset.py', project.config)
     assert end.value.code == 1
+
+
+def test_images_in_tars_are_there(project, tiny_data):
+    images = tiny_data.root / 'images'
+    with tarfile.open(images / '0.tar', 'w') as tar:
+        for name in project.names[1:]:
+            tar.add(images / name, name)
+    prefix = dict(img='images/{0..0}.tar')
+    options = {'train_dataloader.dataset.data_prefix': prefix}
+    found = project.check(options)
+    (missing,) = [each for each in found['warning'] if 'missing' in each]
+    assert '1 of 12 images are missing, the first is' in missing
+    assert '.tar/0.png' in missing
 
 
 def test_suspicious_links(project):
