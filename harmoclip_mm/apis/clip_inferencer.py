@@ -24,13 +24,12 @@ from rich.progress import track
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from harmoclip_mm.datasets.transforms import CLIPResize, LoadCheckedImage
-from harmoclip_mm.datasets.transforms.loading import BadImageError
 from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.models import HarmoCLIP
 from harmoclip_mm.models.layers import cosine_logits
 
 from .clip import load_clip
-from .region_boxes import ImageBoxes, grid_of
+from .region_boxes import ImageBoxes, boxes_of, grid_of, read_box_file
 
 ImageLike = Union[str, np.ndarray, Image.Image]
 
@@ -117,6 +116,29 @@ class CLIPInferencer(BaseInferencer):
             inputs = [inputs]
         return list(inputs)
 
+    def pair(
+        self, inputs: Any, boxes: Any
+    ) -> List[Tuple[ImageLike, Union[ImageBoxes, int]]]:
+        """Finds the boxes of images.
+
+        Args:
+            inputs (Any): Images, see the class; of a folder those that a file
+                of boxes names.
+            boxes (Any): Their boxes, see :func:`boxes_of`.
+
+        Returns:
+            List[tuple]: Images, each with its boxes or cells a side of a grid.
+
+        Raises:
+            DataError: If an image has no boxes there.
+        """
+        is_file = isinstance(boxes, str) and not osp.isdir(boxes)
+        if is_file and isinstance(inputs, str) and osp.isdir(inputs):
+            found = read_box_file(boxes)
+            return [(join_path(inputs, n), own) for n, own in found.items()]
+        images = self._inputs_to_list(inputs)
+        return list(zip(images, boxes_of(boxes, images)))
+
     def read_image(self, image: ImageLike) -> Dict[str, Any]:
         """Reads an image.
 
@@ -131,10 +153,7 @@ class CLIPInferencer(BaseInferencer):
             DataError: If it cannot be used; names it.
         """
         if isinstance(image, str):
-            try:
-                return LoadCheckedImage()(dict(img_path=image))
-            except BadImageError as error:
-                raise DataError(str(error)) from error
+            return LoadCheckedImage()(dict(img_path=image))
         if isinstance(image, Image.Image):
             image = np.asarray(image.convert('RGB'))[..., ::-1]
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

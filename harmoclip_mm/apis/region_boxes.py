@@ -10,6 +10,7 @@ import mmengine.fileio as fileio
 import numpy as np
 from mmdet.structures import DetDataSample
 
+from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.datasets.odvg import parse_odvg_line
 from harmoclip_mm.datasets.transforms.grid_regions import grid_boxes
 from harmoclip_mm.errors import DataError
@@ -118,28 +119,26 @@ def read_box_file(path: str) -> Dict[str, ImageBoxes]:
         raise DataError(f'file of boxes {path} does not exist')
     if path.endswith('.jsonl'):
         return _read_odvg(path)
-    try:
-        content = json.loads(fileio.get_text(path))
-    except ValueError as error:
-        raise DataError(f'{path}: not valid JSON ({error})') from error
+    content = read_json(path, 'fetch it again')
     if not isinstance(content, dict) or 'images' not in content:
         raise DataError(
             f'{path}: no "images": boxes are read from a COCO file with '
             'images and annotations, from ODVG lines (.jsonl), or from the '
             'folder of predictions that an inferencer of mmdet writes'
         )
-    try:
-        names = {each['id']: each['file_name'] for each in content['images']}
-        boxes: Dict[str, list] = {name: [] for name in names.values()}
-        scores: Dict[str, list] = {name: [] for name in names.values()}
-        for each in content['annotations']:
-            x, y, width, height = each['bbox']
-            name = names[each['image_id']]
-            boxes[name].append((x, y, x + width, y + height))
-            if 'score' in each:
-                scores[name].append(each['score'])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f'{path} is not in COCO format ({error!r})') from error
+    images = check_records(content, 'images', path, id='id', file_name='name')
+    kinds = dict(image_id='id', bbox='box', score='number?')
+    found = check_records(content, 'annotations', path, **kinds)
+    names = {each['id']: each['file_name'] for each in images}
+    check_members(found, 'image_id', names, path)
+    boxes: Dict[str, list] = {name: [] for name in names.values()}
+    scores: Dict[str, list] = {name: [] for name in names.values()}
+    for each in found:
+        x, y, width, height = each['bbox']
+        name = names[each['image_id']]
+        boxes[name].append((x, y, x + width, y + height))
+        if 'score' in each:
+            scores[name].append(each['score'])
     return {
         name: as_boxes(
             ImageBoxes(each, scores[name] or None), f'{path}, image {name}'

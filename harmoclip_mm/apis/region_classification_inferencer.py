@@ -1,12 +1,10 @@
 """Classes of given boxes, in any words."""
 
-import os.path as osp
 from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample, SampleList
-from mmengine.fileio import join_path
 from mmengine.structures import InstanceData
 
 from harmoclip_mm.errors import UsageError
@@ -15,7 +13,6 @@ from harmoclip_mm.registry import INFERENCERS
 from harmoclip_mm.text import Vocabulary, load_vocabulary
 
 from .clip_inferencer import ImageLike, TextScoringInferencer
-from .region_boxes import boxes_of, read_box_file
 
 _DRAWN = 3  # classes told of each box
 
@@ -97,19 +94,10 @@ class RegionClassificationInferencer(TextScoringInferencer):
             vocabulary = load_vocabulary(texts)
         except (FileNotFoundError, TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
-        is_file = isinstance(boxes, str) and not osp.isdir(boxes)
-        if is_file and isinstance(inputs, str) and osp.isdir(inputs):
-            boxes = read_box_file(boxes)
-            images = [join_path(inputs, name) for name in boxes]
-            boxes = list(boxes.values())
-        else:
-            images = self._inputs_to_list(inputs)
-            boxes = boxes_of(boxes, images)
+        items = self.pair(inputs, boxes)
         return self.run(
-            images,
-            self._classify(
-                list(zip(images, boxes)), vocabulary.prompts, batch_size
-            ),
+            [image for image, _ in items],
+            self._classify(items, vocabulary.prompts, batch_size),
             vocabulary.classes,
             return_datasamples,
             no_save_vis,

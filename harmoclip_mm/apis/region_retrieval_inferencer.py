@@ -7,7 +7,6 @@ import mmcv
 import mmengine
 import numpy as np
 import torch
-from mmengine.fileio import join_path
 from mmengine.logging import print_log
 
 from harmoclip_mm.errors import CheckpointError, DataError, UsageError
@@ -16,7 +15,6 @@ from harmoclip_mm.registry import INFERENCERS
 from harmoclip_mm.visualization.drawing import draw_regions, draw_text
 
 from .clip_inferencer import CLIPInferencer, ImageLike
-from .region_boxes import boxes_of, read_box_file
 from .region_index import RegionIndex
 
 _COLOR = (230, 57, 70)
@@ -67,14 +65,8 @@ class RegionRetrievalInferencer(CLIPInferencer):
         """
         if osp.exists(index):
             raise UsageError(f'{index} exists: delete it, or name another')
-        is_file = isinstance(boxes, str) and not osp.isdir(boxes)
-        if is_file and isinstance(inputs, str) and osp.isdir(inputs):
-            found = read_box_file(boxes)
-            images = [join_path(inputs, name) for name in found]
-            boxes = list(found.values())
-        else:
-            images = self._inputs_to_list(inputs)
-            boxes = boxes_of(boxes, images)
+        items = self.pair(inputs, boxes)
+        images = [image for image, _ in items]
         if not all(isinstance(image, str) for image in images):
             raise DataError('an index keeps paths, so it takes no arrays')
         paths = [p if '://' in p else osp.abspath(p) for p in images]
@@ -82,7 +74,7 @@ class RegionRetrievalInferencer(CLIPInferencer):
         written = RegionIndex.write(
             index,
             paths,
-            self._rows(list(enumerate(zip(images, boxes))), batch_size, bad),
+            self._rows(list(enumerate(items)), batch_size, bad),
             self.model.backbone.out_dims,
             text_fingerprint=tower_fingerprint(self.model.text_encoder),
             vision_fingerprint=tower_fingerprint(self.model.backbone),
