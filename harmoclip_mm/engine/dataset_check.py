@@ -2,7 +2,6 @@
 
 import os.path as osp
 from collections import Counter
-from itertools import combinations
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from harmoclip_mm.datasets import RegionPhraseDataset, check_annotations
 from harmoclip_mm.datasets.shards import image_exists
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import DATASETS
-from harmoclip_mm.text import class_to_prompt
+from harmoclip_mm.text import find_equal_words
 
 from .console import quieten_pycocotools
 from .schedule import outlasting_warm_up
@@ -199,13 +198,9 @@ def _add_classes(
 ) -> None:
     """Classes without a box, and the boxes that mmdet drops."""
     classes = dataset.metainfo.get('classes', ())
-    twice = [
-        (one, other)
-        for one, other in combinations(classes, 2)
-        if one != other and class_to_prompt(one) == class_to_prompt(other)
-    ]
+    twice = find_equal_words(classes)
     if twice:
-        one, other = twice[0]
+        one, other = twice
         add(
             'error',
             f'the classes "{one}" and "{other}" have one prompt, so that '

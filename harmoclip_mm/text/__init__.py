@@ -8,6 +8,7 @@ from .templates import fill_templates, get_templates, list_templates
 from .vocabularies import (
     Vocabulary,
     class_to_prompt,
+    find_equal_words,
     find_groups,
     list_vocabularies,
     load_vocabulary,
@@ -19,6 +20,7 @@ __all__ = [
     'captions_of',
     'class_to_prompt',
     'fill_templates',
+    'find_equal_words',
     'find_groups',
     'find_phrase',
     'get_templates',

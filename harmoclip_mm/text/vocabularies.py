@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 from harmoclip_mm.errors import DataError
 
@@ -33,6 +33,28 @@ def class_to_prompt(name: str) -> str:
     return ' '.join(
         name.replace('_', ' ').replace('/', ' or ').lower().split()
     )
+
+
+def find_equal_words(classes: Sequence[str]) -> Optional[Tuple[str, str]]:
+    """Find two classes that no prompt tells apart.
+
+    Args:
+        classes (Sequence[str]): Class names.
+
+    Returns:
+        Tuple[str, str] or None: The first two names whose words are the same,
+        in their order, if there are such.
+
+    Examples:
+        >>> find_equal_words(['dog', 'hot dog', 'Hot_Dog'])
+        ('hot dog', 'Hot_Dog')
+    """
+    first: Dict[str, str] = {}
+    for name in classes:
+        known = first.setdefault(class_to_prompt(name), name)
+        if known != name:
+            return known, name
+    return None
 
 
 @dataclass(frozen=True)

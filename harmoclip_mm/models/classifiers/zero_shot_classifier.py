@@ -13,6 +13,7 @@ from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import (
     class_to_prompt,
     fill_templates,
+    find_equal_words,
     get_templates,
     load_vocabulary,
 )
@@ -135,16 +136,14 @@ class ZeroShotClassifier(nn.Module):
                 make one prompt.
         """
         if self.prompts is None:
-            words = [class_to_prompt(name) for name in classes]
-            first = dict(zip(reversed(words), reversed(classes)))
-            for name, word in zip(classes, words):
-                if first[word] != name:
-                    raise DataError(
-                        f'the classes "{first[word]}" and "{name}" have one '
-                        'prompt, so that neither is ever right: rename one, '
-                        'or give the classifier prompts'
-                    )
-            return words
+            twice = find_equal_words(classes)
+            if twice:
+                raise DataError(
+                    f'the classes "{twice[0]}" and "{twice[1]}" have one '
+                    'prompt, so that neither is ever right: rename one, or '
+                    'give the classifier prompts'
+                )
+            return [class_to_prompt(name) for name in classes]
         lacking = [name for name in classes if name not in self.prompts]
         if lacking:
             raise DataError(
