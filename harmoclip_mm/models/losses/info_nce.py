@@ -24,6 +24,7 @@ and sends as many gradients in the backward.
 Gathering again costs another ``2 N D`` there, only where ``N > GATHER_SIZE``.
 """
 
+from itertools import repeat
 from typing import Any, Iterator, Optional, Tuple
 
 import torch
@@ -67,8 +68,8 @@ class _InfoNCE(torch.autograd.Function):
             if len(ctx.spans) == 1:
                 ctx.kept_keys = columns
             groups = exchange.select(key_groups, span)
-            weights = _select_weights(ctx, span, groups)
-            for part, part_groups, part_weights in _chunks(
+            weights = select_weights(key_weights, exchange, span)
+            for part, part_groups, part_weights in chunks(
                 ctx.width, columns, groups, weights
             ):
                 logits = scaled @ part.t()
@@ -111,11 +112,11 @@ class _InfoNCE(torch.autograd.Function):
                 if columns is None:
                     columns = exchange.gather(keys, span)
                 groups = exchange.select(key_groups, span)
-                weights = _select_weights(ctx, span, groups)
+                weights = select_weights(ctx.key_weights, exchange, span)
                 # Filled in place: small tensors kept between large ones that
                 # come and go would scatter the heap and double the peak.
                 grad_columns = torch.empty_like(columns)
-                for part, part_groups, part_weights, part_grad in _chunks(
+                for part, part_groups, part_weights, part_grad in chunks(
                     ctx.width, columns, groups, weights, grad_columns
                 ):
                     logits_grad = ctx.kept_grad
@@ -136,11 +137,11 @@ class _InfoNCE(torch.autograd.Function):
         return grad_scaled * scale, grad_keys, grad_scale, *[None] * 6
 
 
-def _select_weights(ctx: Any, span: slice, groups: Tensor) -> Tensor:
-    """Weights of the keys of a span; without weights something as long."""
-    if ctx.key_weights is None:
-        return groups
-    return ctx.exchange.select(ctx.key_weights, span)
+def select_weights(
+    weights: Optional[Tensor], exchange: RowExchange, span: slice
+) -> Optional[Tensor]:
+    """Weights of the rows of a span, of those of all ranks if there are."""
+    return None if weights is None else exchange.select(weights, span)
 
 
 def _log(weights: Tensor) -> Tensor:
@@ -169,9 +170,13 @@ def _target(
     return torch.where(share > 0, 1 / share, 0)[:, None]
 
 
-def _chunks(width: int, *tensors: Tensor) -> Iterator[Tuple[Tensor, ...]]:
-    """Tiles of tensors of the same length, as views."""
-    return zip(*(each.split(width) for each in tensors))
+def chunks(
+    width: int, *tensors: Optional[Tensor]
+) -> Iterator[Tuple[Optional[Tensor], ...]]:
+    """Tiles of tensors of the same length, as views; None for what is none."""
+    return zip(
+        *(repeat(None) if x is None else x.split(width) for x in tensors)
+    )
 
 
 def _grad_of_logits(

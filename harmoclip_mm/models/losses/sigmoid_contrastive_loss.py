@@ -46,14 +46,9 @@ class _PairwiseSigmoid(torch.autograd.Function):
             columns = exchange.gather(right, span)
             groups = exchange.select(right_groups, span)
             grad_columns = torch.empty_like(columns)
-            weights = groups  # unused
-            if right_weights is not None:
-                weights = exchange.select(right_weights, span)
-            for part, part_groups, part_grad, part_weights in zip(
-                columns.split(width),
-                groups.split(width),
-                grad_columns.split(width),
-                weights.split(width),
+            weights = info_nce.select_weights(right_weights, exchange, span)
+            for part, part_groups, part_grad, part_weights in info_nce.chunks(
+                width, columns, groups, grad_columns, weights
             ):
                 positive = left_groups[:, None] == part_groups
                 # Logits that are the larger the more wrong they are.
