@@ -2,7 +2,7 @@
 
 import os.path as osp
 from collections import Counter
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple
 
 import numpy as np
 from mmdet.datasets import CocoDataset
@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from harmoclip_mm.coco_file import read_json
 from harmoclip_mm.datasets import RegionPhraseDataset, check_annotations
 from harmoclip_mm.datasets.shards import image_exists
+from harmoclip_mm.datasets.wrappers import leaf_datasets
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import DATASETS
 from harmoclip_mm.text import find_equal_words
@@ -74,23 +75,11 @@ def check_data(
         found = [Finding('ok', split, f'{len(dataset)} samples')]
         if split == 'train':
             found += _check_schedule(cfg, loader, len(dataset))
-        for leaf in _leaves(dataset):
+        for leaf in leaf_datasets(dataset):
             found += _check_leaf(leaf, split, track)
         found += _try_samples(dataset, split)
         findings += found
     return findings
-
-
-def _leaves(dataset: Any) -> Iterator[BaseDataset]:
-    """The data sets below wrappers."""
-    inner = getattr(dataset, 'datasets', None) or [
-        getattr(dataset, 'dataset', None)
-    ]
-    if inner == [None]:
-        yield dataset
-        return
-    for each in inner:
-        yield from _leaves(each)
 
 
 def _check_schedule(cfg: Config, loader: dict, size: int) -> List[Finding]:

@@ -128,6 +128,21 @@ def test_page_of_joined_sets(config, tiny_data, run_tool):
     assert '6 samples of' in text and 'at 224 x 224 px' in text
 
 
+def test_page_of_a_mosaic(config, tiny_data, run_tool):
+    text = (
+        config.read_text()
+        + """
+train_dataloader['dataset'] = dict(
+    type='mmdet.MultiImageMixDataset', dataset=train_dataloader['dataset'],
+    pipeline=[dict(type='CaptionMosaic', clip='ViT-B-16')])
+"""
+    )
+    config.write_text(text)
+    run_tool(TOOL, config, '--output-dir', tiny_data.root / 'out', '--page')
+    page = (tiny_data.root / 'out' / 'index.html').read_text()
+    assert '3 samples of ' in page
+
+
 def test_page_of_some_samples(config, tiny_data, run_tool):
     args = ('--page', '--page-samples', 2, '--number', 1)
     run_tool(TOOL, config, '--output-dir', tiny_data.root / 'out', *args)

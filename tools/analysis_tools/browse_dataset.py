@@ -166,18 +166,15 @@ def spread(total: int, number: int) -> List[int]:
 
 def write_report(dataset, args: argparse.Namespace) -> None:
     """Write the page about a data set."""
+    from harmoclip_mm.datasets.wrappers import leaf_datasets
     from harmoclip_mm.visualization.dataset_report import (
         DatasetFigures,
         ModelInput,
         write_page,
     )
 
-    inner = dataset
-    while not hasattr(inner, 'pipeline'):  # joined or repeated
-        inner = (
-            inner.datasets[0] if hasattr(inner, 'datasets') else inner.dataset
-        )
-    seen = ModelInput.of_pipeline(inner.pipeline.transforms)
+    first = next(leaf_datasets(dataset))
+    seen = ModelInput.of_pipeline(first.pipeline.transforms)
     classes = dataset.metainfo.get('classes', ())
     figures = DatasetFigures(seen, classes)
     total = len(dataset)

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from harmoclip_mm.datasets.shards import read_image
+from harmoclip_mm.datasets.wrappers import leaf_datasets
 from harmoclip_mm.registry import HOOKS
 
 __all__ = ['DrawPredictionsHook']
@@ -78,10 +79,7 @@ class DrawPredictionsHook(Hook):
 
 def _color_type(dataset: Any) -> str:
     """How a data set, or the first that it wraps, decodes its images."""
-    while not hasattr(dataset, 'pipeline') and hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
-    datasets = getattr(dataset, 'datasets', [dataset])
-    steps = getattr(datasets[0], 'pipeline', None)
+    steps = getattr(next(leaf_datasets(dataset)), 'pipeline', None)
     for step in getattr(steps, 'transforms', ()):
         if isinstance(step, LoadImageFromFile):
             return step.color_type

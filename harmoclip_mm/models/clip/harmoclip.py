@@ -35,7 +35,7 @@ TEACHER_FEATURES = {'teacher_crops', 'teacher_regions'}
 CAPTION_FEATURES = {'image', 'text', 'lexemes'}
 PHRASE_FEATURES = {'lexemes', 'phrases', 'phrase_keys'}
 # Fields of VisualFeatures by where their boxes are in a sample.
-REGION_FIELDS = {
+REGION_SOURCES = {
     'gt_regions': 'gt_instances',
     'proposal_regions': 'proposals',
 }
@@ -371,7 +371,7 @@ class HarmoCLIP(BaseModel):
         needs = self._asked()
         return dict(
             with_pooled='image' in needs,
-            with_dense=bool(needs & set(REGION_FIELDS))
+            with_dense=bool(needs & set(REGION_SOURCES))
             and self.region_extractor.needs_dense,
         )
 
@@ -399,7 +399,7 @@ class HarmoCLIP(BaseModel):
         extractor = self.region_extractor
         if 'image' in needs:
             found['image'] = F.normalize(vision.pooled.float(), dim=-1)
-        for key, kind in REGION_FIELDS.items():
+        for key, kind in REGION_SOURCES.items():
             if key in needs:
                 regions = collate_regions(
                     data_samples, extractor.needs_masks, kind
