@@ -8,6 +8,7 @@ from pathlib import Path
 
 import ground_captions
 import grounding
+import numpy as np
 import pytest
 import torch
 from grounding import find_phrases, link, load_detector
@@ -95,6 +96,7 @@ def detectors(tmp_path_factory):
         if name == 'dino':
             cfg.model.encoder.num_cp = 0
         model = MODELS.build(cfg.model)
+        model.init_weights()  # till then level embeddings are raw memory
         checkpoint = folder / f'{name}.pth'
         torch.save({'state_dict': model.state_dict()}, checkpoint)
         made[name] = config, checkpoint
@@ -105,9 +107,10 @@ def detectors(tmp_path_factory):
 def images(tmp_path):
     folder = tmp_path / 'images'
     folder.mkdir()
+    rng = np.random.default_rng(0)
     for number in range(3):
-        size = 90 + 10 * number, 60
-        Image.effect_noise(size, 50 + number).save(folder / f'{number}.png')
+        pixels = rng.integers(256, size=(60, 90 + 10 * number), dtype='uint8')
+        Image.fromarray(pixels).save(folder / f'{number}.png')
     return folder
 
 
@@ -346,3 +349,15 @@ def test_coordinates_are_encoded_as_the_weights_are(detectors):
     wanted = head(coordinate_to_encoding(points, num_feats=128))
     doubled = coordinate_to_encoding(points, num_feats=256)
     torch.testing.assert_close(head(doubled), wanted, rtol=0, atol=0)
+
+
+def test_scores_that_are_no_numbers_are_told(
+    ground, captions, detectors, tmp_path, monkeypatch
+):
+    config, checkpoint = detectors['dino']
+    state = torch.load(checkpoint)
+    state['state_dict']['level_embed'].fill_(float('nan'))
+    torch.save(state, tmp_path / 'nan.pth')
+    monkeypatch.setitem(detectors, 'dino', (config, tmp_path / 'nan.pth'))
+    with pytest.raises(DataError, match='0.png: .*no numbers'):
+        ground(captions)

@@ -17,7 +17,7 @@ from odvg_formats.lines import Line, Tally
 from torchvision.ops import nms
 
 from harmoclip_mm.datasets.transforms import BadImageError
-from harmoclip_mm.errors import UsageError
+from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.text.noun_phrases import noun_phrases
 
 _META_KEYS = ('img_id', 'ori_shape', 'img_shape', 'scale_factor', 'text')
@@ -229,6 +229,11 @@ def _make_line(sample: Any, args: Any, tally: Tally) -> Line:
     spans, links = sample.tokens_positive, []
     if spans:
         found = sample.pred_instances.cpu()
+        if not found.scores.isfinite().all():
+            raise DataError(
+                f'{sample.img_id}: the detector gives scores that are no '
+                'numbers; its checkpoint is damaged or of another model'
+            )
         links = link(
             *(found.bboxes, found.scores, found.labels),
             *(args.box_thr, args.text_thr, args.nms_thr),
