@@ -5,7 +5,8 @@ One JSON object a line: ``filename``, ``height``, ``width`` and either
 (boxes with a category name). The format's home is mmdet's ``ODVGDataset`` and
 its converters ``coco2odvg``, ``goldg2odvg``, ``refcoco2odvg``. Beyond it, a
 region may have a ``score``, the confidence of its link in [0, 1], as GRIT's
-links have; mmdet passes over it.
+links have, and ``negatives``, texts that are almost its phrase, as FineHARD
+has them; mmdet passes over both.
 """
 
 import json
@@ -21,8 +22,9 @@ from harmoclip_mm.text import find_phrase
 __all__ = ['parse_odvg_line']
 
 Spans = Tuple[Tuple[int, int], ...]  # none: a text of its own
-# Phrase, spans, boxes as they are given, confidence of the link.
-Region = Tuple[str, Spans, list, float]
+# Phrase, spans, boxes as they are given, confidence of the link, texts that
+# are almost the phrase.
+Region = Tuple[str, Spans, list, float, List[str]]
 
 
 def parse_odvg_line(line: bytes, where: str, tally: Counter) -> dict:
@@ -65,8 +67,10 @@ def _parse(record: Any, tally: Counter) -> dict:
         raise ValueError(f"'image_id' must be a number, not {image_id!r:.80}")
     caption, regions = _read_regions(record)
     texts: Dict[Tuple[str, Spans], int] = {}  # regions of one text share it
-    instances, scores = [], []
-    for phrase, spans, boxes, score in regions:
+    instances, scores, negatives = [], [], {}
+    for phrase, spans, boxes, score, almost in regions:
+        known = negatives.setdefault((phrase, spans), [])
+        known += [text for text in almost if text not in known]
         for box in boxes:
             bbox = _clip_box(box, (width, height), tally)
             if bbox is not None:
@@ -75,6 +79,7 @@ def _parse(record: Any, tally: Counter) -> dict:
                     {'bbox': bbox, 'bbox_label': label, 'ignore_flag': 0}
                 )
                 scores.append(score)
+    almost = [negatives[text] for text in texts]
     if caption is None:
         caption, texts = _compose_caption([phrase for phrase, _ in texts])
     return {
@@ -87,6 +92,7 @@ def _parse(record: Any, tally: Counter) -> dict:
             label: {
                 'phrase': phrase,
                 'tokens_positive': [list(span) for span in spans],
+                **({'negatives': almost[label]} if almost[label] else {}),
             }
             for label, (phrase, spans) in enumerate(texts)
         },
@@ -131,7 +137,7 @@ def _read_regions(record: dict) -> Tuple[Optional[str], List[Region]]:
     kinds = {'bbox': object, 'category': object}
     pairs = [_take(instance, 'an instance', **kinds) for instance in found]
     regions = [
-        (_words(name), (), [box], _score(instance))
+        (_words(name), (), [box], _score(instance), _negatives(instance))
         for (box, name), instance in zip(pairs, found)
     ]
     return None, regions
@@ -151,7 +157,7 @@ def _region(region: Any, caption: str) -> Region:
     if given is None:
         found = find_phrase(phrase, caption)
         spans = (found,) if found else ()
-    return phrase, spans, boxes, _score(region)
+    return phrase, spans, boxes, _score(region), _negatives(region)
 
 
 def _score(region: dict) -> float:
@@ -162,6 +168,18 @@ def _score(region: dict) -> float:
             f'{score!r:.80}'
         )
     return score
+
+
+def _negatives(region: dict) -> List[str]:
+    texts = region.get('negatives', [])
+    if type(texts) is not list or not all(
+        type(text) is str and text.strip() for text in texts
+    ):
+        raise ValueError(
+            f"the 'negatives' of a region must be a list of texts, not "
+            f'{texts!r:.80}'
+        )
+    return texts
 
 
 def _check_spans(spans: Any, caption: str) -> Spans:

@@ -33,7 +33,7 @@ from harmoclip_mm.text import load_vocabulary
 from shapes.scenes import (
     MAX_SCALE,
     TEXTURES,
-    VOCABULARY,
+    WORLDS,
     Scene,
     draw_scene,
 )
@@ -46,6 +46,13 @@ def parse_args() -> argparse.Namespace:
         description='Draw the shapes data set (ODVG and COCO annotations).'
     )
     parser.add_argument('out_dir', type=Path, help='folder to write into')
+    parser.add_argument(
+        '--world',
+        choices=list(WORLDS),
+        default='shapes',
+        help='what objects are: shapes, or letters and digits (default: '
+        '%(default)s)',
+    )
     parser.add_argument(
         '--train', type=int, default=10000, help='images to train on'
     )
@@ -200,7 +207,7 @@ def write_split(
     split: str, count: int, args: argparse.Namespace, pool
 ) -> None:
     """Draw one split and write its annotations."""
-    vocabulary = load_vocabulary(VOCABULARY)
+    vocabulary = load_vocabulary(WORLDS[args.world])
     seen = 'base' if split == 'train' else None
     categories = vocabulary.groups[seen] if seen else vocabulary.classes
     folder = args.out_dir / split
@@ -243,7 +250,7 @@ def main() -> None:
     args = parse_args()
     annotations = args.out_dir / 'annotations'
     annotations.mkdir(parents=True, exist_ok=True)
-    vocabulary = load_vocabulary(VOCABULARY)
+    vocabulary = load_vocabulary(WORLDS[args.world])
     lists = {'classes': vocabulary.classes}
     for group, names in vocabulary.groups.items():
         lists[f'{group}_classes'] = names

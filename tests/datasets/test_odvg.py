@@ -349,6 +349,23 @@ def test_a_bad_line_is_named(change, names):
         parse(**change)
 
 
+def test_negatives_of_a_text_are_those_of_all_its_regions():
+    text, _ = parse(
+        region(negatives=['cat', 'fox']),
+        region('ball', negatives=[]),
+        region(negatives=['fox', 'hen']),
+        region('bigger dog'),
+    )
+    found = [each.get('negatives') for each in text['phrases'].values()]
+    assert found == [['cat', 'fox', 'hen'], None, None]
+
+
+@pytest.mark.parametrize('negatives', [None, 'cat', [1], [' '], {'0': 'cat'}])
+def test_bad_negatives(negatives):
+    with pytest.raises(DataError, match=r"x\.jsonl:3: the 'negatives' of a re"):
+        parse(region(negatives=negatives))
+
+
 def test_scores_of_links():
     text, _ = parse(
         {

@@ -60,6 +60,8 @@ def make_sample(caption, regions, scale_factor=(1.0, 1.0)):
         start = caption.find(phrase)
         spans = [[start, start + len(phrase)]] if linked else []
         phrases[label] = dict(phrase=phrase, tokens_positive=spans)
+        if label != 1:  # one goes without
+            phrases[label]['negatives'] = [f'no {phrase}', f'blue {phrase}']
     boxes = torch.tensor([box for box, _, _ in regions]).reshape(-1, 4)
     results = dict(
         text=caption,
@@ -68,7 +70,7 @@ def make_sample(caption, regions, scale_factor=(1.0, 1.0)):
         gt_bboxes_labels=np.arange(len(regions)),
         scale_factor=scale_factor,
     )
-    results = TokenizeRegionText(CLIP)(results)
+    results = TokenizeRegionText(CLIP, negatives=3)(results)
     sample = PackRegionTextInputs()(results)['data_samples']
     sample.set_metainfo(dict(text=CLASSES))  # what a test is asked for
     return sample

@@ -3,6 +3,7 @@
 from .candidates import LoadCandidateBoxes, TokenizeCandidates
 from .caption_mosaic import CaptionMosaic
 from .clip_resize import CLIPResize
+from .exchange_words import ExchangeWords
 from .flip import TextAwareRandomFlip
 from .formatting import PackRegionTextInputs
 from .grid_regions import SampleGridRegions
@@ -15,6 +16,7 @@ __all__ = [
     'BadImageError',
     'CLIPResize',
     'CaptionMosaic',
+    'ExchangeWords',
     'FilterRegions',
     'LoadCandidateBoxes',
     'LoadCaptions',

@@ -40,18 +40,26 @@ class TokenizeRegionText(BaseTransform):
       and not a text of its own.
     - ``phrase_masks`` bool (P, L): its tokens, in the caption or, for a text
       of its own, in ``phrase_ids``; neither special ones nor padding.
+    - ``negative_ids`` int64 (P, M, L) and ``negative_masks`` bool (P, M),
+      with M ``negatives``: texts that are almost the phrase, the first M of
+      its ``negatives`` (list[str]), and which of them there are.
 
     Args:
         clip (str | Mapping): The CLIP whose tokens are wanted: a name of
             open_clip's, a config or a folder.
+        negatives (int): Negatives M of a phrase; with 0 none are tokenized.
+            Defaults to 0.
 
     Raises:
         UsageError: If there is no such CLIP.
     """
 
-    def __init__(self, clip: Union[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, clip: Union[str, Mapping[str, Any]], negatives: int = 0
+    ) -> None:
         self.spec = CLIPS.get('CLIPSpec')(clip)
         self.tokenizer = self.spec.tokenizer
+        self.negatives = negatives
         length = self.spec.context_length
         self.counters = SharedCounters(
             cut_phrases=f'phrases beyond {length} tokens dropped',
@@ -114,6 +122,23 @@ class TokenizeRegionText(BaseTransform):
             phrase_spans=torch.tensor(are_spans, dtype=torch.bool),
             phrase_masks=torch.stack(masks) if masks else none.bool(),
         )
+        if self.negatives:
+            self._tokenize_negatives(results)
+
+    def _tokenize_negatives(self, results: dict) -> None:
+        length, count = self.spec.context_length, len(results['phrases'])
+        ids = torch.zeros(count, self.negatives, length, dtype=torch.int64)
+        masks = torch.zeros(count, self.negatives, dtype=torch.bool)
+        for row, phrase in enumerate(results['phrases'].values()):
+            texts = phrase.get('negatives', [])[: self.negatives]
+            # what is missing is a text as well, so that all can be encoded
+            ids[row] = results['phrase_ids'][row]
+            ids[row, : len(texts)] = self.tokenizer.ids(texts)
+            masks[row, : len(texts)] = True
+        results.update(negative_ids=ids, negative_masks=masks)
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(clip={self.spec.name!r})'
+        return (
+            f'{type(self).__name__}(clip={self.spec.name!r}, '
+            f'negatives={self.negatives})'
+        )

@@ -33,7 +33,7 @@ from .source_log import log_sources
 CROP_FEATURES = {'crops', 'online_crops', 'teacher_crops'}
 TEACHER_FEATURES = {'teacher_crops', 'teacher_regions'}
 CAPTION_FEATURES = {'image', 'text', 'lexemes'}
-PHRASE_FEATURES = {'lexemes', 'phrases', 'phrase_keys'}
+PHRASE_FEATURES = {'lexemes', 'phrases', 'phrase_keys', 'negatives'}
 # Fields of VisualFeatures by where their boxes are in a sample.
 REGION_SOURCES = {
     'gt_regions': 'gt_instances',
@@ -340,11 +340,14 @@ class HarmoCLIP(BaseModel):
             wanted.append('caption_ids')
         if self._needs & PHRASE_FEATURES:
             wanted.append('phrase_ids')
+        if 'negatives' in self._needs:
+            wanted.append('negative_ids')
         for key in wanted:
             if not all(key in each for each in data_samples):
                 raise ValueError(
                     f'Training samples hold no {key}, which a head needs: the '
-                    'train pipeline needs TokenizeRegionText before '
+                    'train pipeline needs TokenizeRegionText (for '
+                    'negative_ids with its negatives above 0) before '
                     'PackRegionTextInputs, and phrases for its regions.'
                 )
 

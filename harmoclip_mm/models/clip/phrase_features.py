@@ -43,8 +43,10 @@ def text_facts(
     if needs & {'text', 'lexemes'}:
         captions = torch.cat([each.caption_ids[:1] for each in data_samples])
         facts['caption_length'] = text_encoder.longest(captions)
-    if needs & {'phrases', 'lexemes'}:
+    if needs & {'phrases', 'lexemes', 'negatives'}:
         phrases = torch.cat([each.phrase_ids for each in data_samples])
+        if 'negatives' in needs:
+            phrases = torch.cat([phrases, _negative_ids(data_samples)])
         facts['phrase_length'] = text_encoder.longest(phrases)
     if 'lexemes' in needs:
         spans = torch.cat([each.phrase_spans for each in data_samples])
@@ -54,6 +56,11 @@ def text_facts(
         values = torch.stack(list(facts.values())).tolist()
         known = known._replace(**dict(zip(facts, values)))
     return known
+
+
+def _negative_ids(data_samples: SampleList) -> Tensor:
+    """Negatives of the P phrases of a batch, shape (P M, L)."""
+    return torch.cat([each.negative_ids for each in data_samples]).flatten(0, 1)
 
 
 def phrase_features(
@@ -73,14 +80,17 @@ def phrase_features(
         data_samples (SampleList): Samples, see ``HarmoCLIP.loss``.
         captions (TextFeatures, optional): Features of their captions, one
             row for each sample that has one; only lexemes need them.
-        needs (Set[str]): ``'lexemes'``, ``'phrases'`` or both are answered.
+        needs (Set[str]): ``'lexemes'``, ``'phrases'`` and ``'negatives'``
+            are answered.
         facts (TextFacts): What :func:`text_facts` says.
 
     Returns:
         Dict[str, Tensor]: ``phrase_keys`` (R,); ``lexemes`` (R, D), the mean
         of the phrase's tokens in the text token space, in its caption or, for
         a text of its own, in itself; ``phrases`` (R, D), the embedding at EOT
-        of the phrase read alone. L2-normalised, as far as asked for.
+        of the phrase read alone; ``negatives`` (R, M, D), those of its
+        negatives, and ``negative_masks`` (R, M), which of them there are.
+        L2-normalised, as far as asked for.
     """
     labels, of_captions = [], []
     num_phrases = num_captions = 0
@@ -97,13 +107,21 @@ def phrase_features(
     found = dict(phrase_keys=gather('phrase_keys')[labels])
     spans = gather('phrase_spans')[:, None]
     spans_only = facts.spans_only
-    if 'phrases' in needs or not spans_only:
-        ids, place = gather('phrase_ids').unique(dim=0, return_inverse=True)
+    if needs & {'phrases', 'negatives'} or not spans_only:
+        ids = gather('phrase_ids')
+        if 'negatives' in needs:
+            ids = torch.cat([ids, _negative_ids(data_samples)])
+        ids, place = ids.unique(dim=0, return_inverse=True)
         alone = text_encoder(
             ids, with_tokens=not spans_only, length=facts.phrase_length
         )
     if 'phrases' in needs:
         found['phrases'] = F.normalize(alone.pooled, dim=-1)[place[labels]]
+    if 'negatives' in needs:
+        masks = gather('negative_masks')
+        negatives = F.normalize(alone.pooled, dim=-1)[place[num_phrases:]]
+        found['negatives'] = negatives.unflatten(0, masks.shape)[labels]
+        found['negative_masks'] = masks[labels]
     if 'lexemes' in needs:
         masks = gather('phrase_masks')
         row, token = (masks & spans).nonzero(as_tuple=True)

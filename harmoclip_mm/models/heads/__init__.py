@@ -3,6 +3,7 @@
 from .base_head import BaseContrastiveHead
 from .concept_distillation_head import ConceptDistillationHead
 from .global_contrastive_head import GlobalContrastiveHead
+from .hard_negative_head import HardNegativeHead
 from .region_alignment_head import RegionAlignmentHead
 from .region_phrase_head import RegionPhraseHead
 
@@ -10,6 +11,7 @@ __all__ = [
     'BaseContrastiveHead',
     'ConceptDistillationHead',
     'GlobalContrastiveHead',
+    'HardNegativeHead',
     'RegionAlignmentHead',
     'RegionPhraseHead',
 ]

@@ -2,11 +2,13 @@
 
 from typing import Any, Dict, Optional
 
+import torch
 from torch import Tensor
 
 from harmoclip_mm.registry import MODELS
 
-from ..utils import CLIPFeatures
+from ..losses.concept_distillation_loss import pool_concepts
+from ..utils import CLIPFeatures, gather_rows
 from .base_head import BaseContrastiveHead
 
 MODES = ('text', 'crop', 'both')
@@ -16,6 +18,26 @@ CROP_ENCODERS = {
     'online': 'online_crops',
     'teacher': 'teacher_crops',
 }
+
+
+@torch.no_grad()
+def phrase_fit(features: CLIPFeatures) -> Tensor:
+    """How well phrases fit their regions, to the teacher.
+
+    Args:
+        features (CLIPFeatures): With ``teacher_crops``, ``phrases`` and
+            ``phrase_keys`` of R regions.
+
+    Returns:
+        Tensor: Probability of each region's phrase among the distinct ones
+        of all ranks, at the CLIP's scale, shape (R,), in [0, 1].
+    """
+    keys, offset = gather_rows(features.phrase_keys)
+    concepts = pool_concepts(gather_rows(features.phrases).rows, keys)
+    logits = features.scale * features.teacher_crops @ concepts.t()
+    place = keys.unique(return_inverse=True)[1]
+    own = place[offset : offset + len(logits)]
+    return logits.softmax(dim=1).gather(1, own[:, None])[:, 0]
 
 
 @MODELS.register_module()
@@ -44,6 +66,12 @@ class RegionAlignmentHead(BaseContrastiveHead):
             itself, without gradient; ``'online'``, the model itself, with
             gradient (FineCLIP); ``'teacher'``, its vision tower as it was
             before training (CLIPSelf). Defaults to ``'detached'``.
+        weigh_fit (bool): Whether in the text term a region counts the more
+            the better its phrase fits its crop, to the vision tower as it
+            was before training: by the probability of the phrase among all
+            of the global batch. A reconstruction of what SFF-CLIP does about
+            wrong links, whose formula is not public to us. Defaults to
+            False.
         **kwargs: Other arguments of :class:`BaseContrastiveHead`.
 
     Raises:
@@ -57,6 +85,7 @@ class RegionAlignmentHead(BaseContrastiveHead):
         crop_loss: Optional[Dict] = None,
         temperature: str = 'shared',
         crop_encoder: str = 'detached',
+        weigh_fit: bool = False,
         **kwargs: Any,
     ) -> None:
         for name, value, known in (
@@ -71,6 +100,9 @@ class RegionAlignmentHead(BaseContrastiveHead):
         super().__init__(loss, temperature, **kwargs)
         self.requires = frozenset({'regions'})
         self.crop_loss = None
+        self.weigh_fit = weigh_fit and mode != 'crop'
+        if self.weigh_fit:
+            self.requires |= {'teacher_crops'}
         if mode == 'crop':  # no contrast, and no parameters that none trains
             self.loss_module = self.logit_scale = self.bias = None
         else:
@@ -87,13 +119,16 @@ class RegionAlignmentHead(BaseContrastiveHead):
         """Returns ``loss_gr``; see the base class."""
         terms = []
         if self.loss_module is not None:
+            weights = features.weights
+            if self.weigh_fit:
+                weights = weights * phrase_fit(features)
             terms.append(
                 self.loss_module(
                     features.regions,
                     features.phrases,
                     features.phrase_keys,
                     *self.temperature(features),
-                    weights=features.weights,
+                    weights=weights,
                 )
             )
         if self.crop_loss is not None:

@@ -12,6 +12,7 @@ from .federated_loss import (
     read_frequencies,
     sample_classes,
 )
+from .hard_negative_loss import HardNegativeLoss
 from .info_nce import (
     multi_positive_info_nce,
     pair_groups,
@@ -24,6 +25,7 @@ __all__ = [
     'ContrastiveLoss',
     'CropDistanceLoss',
     'FederatedCrossEntropyLoss',
+    'HardNegativeLoss',
     'SigmoidContrastiveLoss',
     'cosine_distance',
     'distillation_kl',

@@ -84,6 +84,10 @@ class CLIPFeatures(NamedTuple):
             without gradient, shape (R, D).
         weights (Tensor, optional): Confidence of each region's link to its
             phrase, shape (R,), float32; 1 where the data tell none.
+        negatives (Tensor, optional): EOT embeddings of texts that are almost
+            each region's phrase, shape (R, M, D).
+        negative_masks (Tensor, optional): Which of them there are, bool
+            (R, M).
     """
 
     scale: Tensor
@@ -99,6 +103,8 @@ class CLIPFeatures(NamedTuple):
     teacher_crops: Optional[Tensor] = None
     teacher_regions: Optional[Tensor] = None
     weights: Optional[Tensor] = None
+    negatives: Optional[Tensor] = None
+    negative_masks: Optional[Tensor] = None
 
 
 def collate_regions(

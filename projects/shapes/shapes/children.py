@@ -43,6 +43,7 @@ DRAWING_CODE = (
     PROJECT / 'make_data.py',
     *(PROJECT / 'shapes' / name for name in ('outlines.py', 'scenes.py')),
     PROJECT / 'shapes' / 'shapes80.json',
+    PROJECT / 'shapes' / 'glyphs80.json',
 )
 # Tiny models gain nothing from more threads.
 MAX_THREADS = 8

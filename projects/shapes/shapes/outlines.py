@@ -1,14 +1,17 @@
-"""Outlines of the ten shapes.
+"""Outlines of the ten shapes and of ten letters and digits.
 
 Each is a list of (n, 2) points, x to the right, y down, of any scale and
 origin; a second outline, where there is one, is a hole.
 """
 
+from functools import lru_cache, partial
 from typing import Callable, Dict, List, Sequence
 
 import numpy as np
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
-__all__ = ['SHAPES', 'outline']
+__all__ = ['GLYPHS', 'SHAPES', 'outline']
 
 
 def _regular(corners: int, start: float, radii: Sequence[float]) -> np.ndarray:
@@ -85,12 +88,31 @@ SHAPES: Dict[str, Callable[[], List[np.ndarray]]] = {
     'arrow': _arrow,
 }
 
+# Each in one piece, and no two alike when they are turned a little.
+GLYPHS = ('E', 'H', 'K', 'S', 'T', 'X', '2', '4', '5', '7')
+
+
+@lru_cache(maxsize=None)
+def _glyph(character: str) -> List[np.ndarray]:
+    """A character of the bold font that matplotlib brings along."""
+    font = FontProperties(family='DejaVu Sans', weight='bold')
+    path = TextPath((0, 0), character, size=100, prop=font)
+    polygons = path.to_polygons()
+    polygons.sort(key=lambda each: -np.ptp(each, axis=0).prod())
+    return [points[:-1] * (1, -1) for points in polygons]
+
+
+OUTLINES: Dict[str, Callable[[], List[np.ndarray]]] = {
+    **SHAPES,
+    **{character: partial(_glyph, character) for character in GLYPHS},
+}
+
 
 def outline(shape: str, extent: float, tilt: float) -> List[np.ndarray]:
     """Outlines of a shape at the size and angle of an object.
 
     Args:
-        shape (str): A key of :data:`SHAPES`.
+        shape (str): A key of :data:`SHAPES`, or one of :data:`GLYPHS`.
         extent (float): Longer side of the turned shape in px.
         tilt (float): Angle in radians, clockwise in the picture.
 
@@ -101,7 +123,7 @@ def outline(shape: str, extent: float, tilt: float) -> List[np.ndarray]:
     turn = np.array(
         [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]
     )
-    polygons = [points @ turn.T for points in SHAPES[shape]()]
+    polygons = [points @ turn.T for points in OUTLINES[shape]()]
     low, high = polygons[0].min(0), polygons[0].max(0)
     scale = extent / (high - low).max()
     return [(points - low) * scale for points in polygons]

@@ -1,11 +1,12 @@
-"""What ``compare.py`` runs: the recipe and the methods.
+"""What ``compare.py`` runs: recipes, methods and variants of them.
 
 Nothing here runs anything: a plan is a list of :class:`Run`, data alone.
 """
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from .children import PROJECT
 
@@ -14,19 +15,29 @@ METHOD_NAMES = {
     'clip': 'CLIP',
     'regionclip': 'RegionCLIP',
     'clipself': 'CLIPSelf',
+    'clim': 'CLIM',
     'fineclip': 'FineCLIP',
+    'fgclip': 'FG-CLIP',
+    'sffclip': 'SFF-CLIP',
     'harmoclip': 'HarmoCLIP',
 }
 # Those that the quickstart compares.
 QUICKSTART_NAMES = {key: METHOD_NAMES[key] for key in ('clip', 'harmoclip')}
-# Where a method has another config for the pre-trained start.
+# Where a method has another config for a trained start.
 FINE_TUNING = {'harmoclip': 'harmoclip_finetune'}
-STARTS = ('pretrained', 'scratch')
-SPLITS = ('val', 'test')
-DEFAULT, PRETRAINING, BLENDED = 'default', 'pretraining', 'blended'
-# Share of the trained weights in the blend with the start that a method's
-# authors end with: CLIPSelf's code (arXiv 2310.01403) takes 0.7 for B/16.
-BLENDS = {'clipself': 0.7}
+DEFAULT, PRETRAINING = 'default', 'pretraining'
+# Shares of the trained weights in the blends with the start (WiSE-FT, arXiv
+# 2109.01903). CLIPSelf's code (arXiv 2310.01403) ends with 0.7 for B/16.
+SHARES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0)
+# What the start was trained with: options of all runs from it. A CLIP with a
+# bias is SigLIP's, whose first scale and bias these are (arXiv 2303.15343).
+STARTS: Dict[str, Dict[str, Any]] = {
+    'clip': {},
+    'siglip': {
+        'clip.init_logit_scale': math.log(10),
+        'clip.init_logit_bias': -10.0,
+    },
+}
 
 
 def config_of(name: str) -> Path:
@@ -40,6 +51,7 @@ class Recipe:
 
     Attributes:
         name (str): Name in the results.
+        world (str): What is drawn, ``'shapes'`` or ``'glyphs'``.
         train, val, test (int): Images of the splits.
         size (int): Side of the images in px.
         patch (int): Side of the patches in px.
@@ -49,35 +61,36 @@ class Recipe:
             same for the texture.
         textures (tuple[str]): Textures of the objects.
         batch_size (int): Images a step.
-        pretrain_steps, tune_steps, scratch_steps (int): Steps of the
-            pre-training, the fine-tunings, and the trainings from scratch.
-        pretrain_lr, tune_lr, scratch_lr (float): Their peak learning rates.
+        pretrain_steps, tune_steps (int): Steps of the starts and of the
+            fine-tunings.
+        pretrain_lr, tune_lr (float): Their peak learning rates.
         warmup (int): Steps of linear warm-up, at most a quarter of all.
+        ema_momentum (float): What each step adds to the averaged weights.
     """
 
     name: str
+    world: str = 'shapes'
     train: int = 24000
     val: int = 1000
-    test: int = 1000
+    test: int = 5000
     size: int = 48
-    patch: int = 8
+    patch: int = 12
     objects: Tuple[int, int] = (1, 2)
     scale: float = 1.6
     details: float = 0.4
     textures: Tuple[str, ...] = ('plain',)
     batch_size: int = 128
-    pretrain_steps: int = 2000
-    tune_steps: int = 300
-    scratch_steps: int = 200
-    pretrain_lr: float = 8e-4
+    pretrain_steps: int = 1500
+    tune_steps: int = 150
+    pretrain_lr: float = 1.5e-3
     tune_lr: float = 6e-4
-    scratch_lr: float = 1e-3
     warmup: int = 50
+    ema_momentum: float = 0.02
 
     @property
     def data(self) -> Dict[str, Any]:
         """dict: Options of ``make_data.py``."""
-        names = ('train', 'val', 'test', 'size', 'objects', 'scale')
+        names = ('world', 'train', 'val', 'test', 'size', 'objects', 'scale')
         names += ('details', 'textures')
         return {**{name: getattr(self, name) for name in names}, 'seed': 0}
 
@@ -92,11 +105,15 @@ class Recipe:
 
 
 RECIPES = {
-    'full': Recipe('full'),
-    'quick': Recipe(
-        'quick', train=6000, val=500, test=500,
-        pretrain_steps=400, tune_steps=60, scratch_steps=60,
-    ),
+    each.name: each
+    for each in (
+        Recipe('shapes'),
+        Recipe('glyphs', world='glyphs'),
+        Recipe(
+            'quick', train=6000, val=500, test=500,
+            pretrain_steps=400, tune_steps=60,
+        ),
+    )
 }  # fmt: skip
 
 
@@ -111,35 +128,52 @@ class Variant:
         without (Sequence[str]): Heads that are taken away.
         transforms (Sequence[dict]): Put before ``TokenizeRegionText`` in the
             training pipeline.
+        config (str): Config in place of the method's. Defaults to none.
         text (str): What it is, for the tables.
     """
 
-    name: str
+    name: str = DEFAULT
     options: Dict[str, Any] = field(default_factory=dict)
     without: Sequence[str] = ()
     transforms: Sequence[Dict[str, Any]] = ()
+    config: str = ''
     text: str = ''
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training with its evaluation, or one evaluation.
+    """One training with its evaluation.
 
     Attributes:
+        recipe (Recipe): The recipe.
         method (str): A key of ``METHOD_NAMES``.
-        start (str): One of ``STARTS``.
+        start (str): A key of ``STARTS``.
         seed (int): Seed of start, order of the images and training.
         variant (Variant): What differs from the method's config.
-        steps (int): Steps of training.
-        lr (float): Peak learning rate.
     """
 
+    recipe: Recipe
     method: str
     start: str
     seed: int
-    variant: Variant
-    steps: int
-    lr: float
+    variant: Variant = Variant()
+
+    @property
+    def is_start(self) -> bool:
+        """bool: Whether it makes a start, and has none."""
+        return self.variant.name == PRETRAINING
+
+    @property
+    def steps(self) -> int:
+        """int: Steps of training."""
+        recipe = self.recipe
+        return recipe.pretrain_steps if self.is_start else recipe.tune_steps
+
+    @property
+    def lr(self) -> float:
+        """float: Peak learning rate."""
+        recipe = self.recipe
+        return recipe.pretrain_lr if self.is_start else recipe.tune_lr
 
     @property
     def name(self) -> str:
@@ -150,75 +184,41 @@ class Run:
     @property
     def config(self) -> Path:
         """Path: Config file."""
-        if self.start == 'pretrained':
-            return config_of(FINE_TUNING.get(self.method, self.method))
-        return config_of(self.method)
-
-    @property
-    def blend(self) -> Optional[float]:
-        """float or None: Share of the trained weights in the blend that is
-        evaluated after the training, where the method has one."""
-        if (self.start, self.variant.name) == ('pretrained', DEFAULT):
-            return BLENDS.get(self.method)
-        return None
-
-    @property
-    def outcomes(self) -> List['Run']:
-        """list[Run]: What the results hold of this training: itself, and
-        its blend where there is one."""
-        if self.blend is None:
-            return [self]
-        return [self, replace(self, variant=Variant(BLENDED))]
+        if self.is_start:
+            return config_of(self.method)
+        tuned = FINE_TUNING.get(self.method, self.method)
+        return config_of(self.variant.config or tuned)
 
     @property
     def options(self) -> Dict[str, Any]:
-        """dict: Settings that replace those of the method's config. What a
-        method freezes was trained before; from scratch all is trained."""
-        frozen = {'model.frozen': []} if self.start == 'scratch' else {}
-        return {**frozen, **self.variant.options}
+        """dict: Settings that replace those of the method's config."""
+        start = STARTS[self.start]
+        return {**self.recipe.model, **start, **self.variant.options}
 
-    def identity(self, recipe: Recipe) -> Dict[str, Any]:
-        """What tells this run's records from all others.
-
-        Args:
-            recipe (Recipe): The recipe it belongs to.
-
-        Returns:
-            dict: Fields of the record.
-        """
+    @property
+    def identity(self) -> Dict[str, Any]:
+        """dict: What tells this run's record from all others."""
         return {
-            'method': self.method,
+            'recipe': self.recipe.name,
             'start': self.start,
+            'method': self.method,
             'variant': self.variant.name,
             'seed': self.seed,
-            'recipe': recipe.name,
             'steps': self.steps,
             'lr': self.lr,
         }
 
 
-def pretraining(recipe: Recipe, seed: int) -> Run:
+def pretraining(recipe: Recipe, start: str, seed: int) -> Run:
     """The run that makes the start of a seed: a tiny CLIP, GC only."""
-    return Run(
-        'clip', 'scratch', seed, Variant(PRETRAINING),
-        recipe.pretrain_steps, recipe.pretrain_lr,
-    )  # fmt: skip
+    return Run(recipe, 'clip', start, seed, Variant(PRETRAINING))
 
 
 def main_runs(
-    recipe: Recipe,
-    seed: int,
-    methods: Sequence[str],
-    starts: Sequence[str] = STARTS,
+    recipe: Recipe, start: str, seed: int, methods: Sequence[str]
 ) -> List[Run]:
-    """The runs of the main table for a seed, those from the start first."""
-    lengths = {
-        'pretrained': (recipe.tune_steps, recipe.tune_lr),
-        'scratch': (recipe.scratch_steps, recipe.scratch_lr),
-    }
+    """The start of a seed and every method's fine-tuning of it."""
     return [
-        Run(method, start, seed, Variant(DEFAULT), *lengths[start])
-        for start in STARTS
-        if start in starts
-        for method in methods
+        pretraining(recipe, start, seed),
+        *(Run(recipe, method, start, seed) for method in methods),
     ]

@@ -7,31 +7,60 @@ schedule is set here and not by the configs: all methods get the same.
 """
 
 import argparse
+import copy
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.hooks import EMAHook
 from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import digit_version
-from torch import nn
+from torch import Tensor, nn
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.engine import CheckpointGuard, build_runner
 from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
 from harmoclip_mm.errors import run_command
-from harmoclip_mm.evaluation import save_metrics
 from harmoclip_mm.models.checkpoints import HEADS, blend_state_dicts
-from harmoclip_mm.registry import MODELS
+from harmoclip_mm.registry import DATASETS, MODELS
 
 from . import degrade  # noqa: F401  of the variants' pipelines
+from .mistakes import count_mistakes
+from .plan import SHARES
 from .report import collect_figures
 
-# Points of a loss curve that are kept.
-CURVE_POINTS = 40
+TOWERS = ('backbone.', 'text_encoder.', 'logit_scale.')
+
+
+@DATASETS.register_module()
+class RememberedDataset:
+    """Keeps each sample of a data set after its first use.
+
+    Args:
+        dataset (dict): Config of a data set whose samples depend on their
+            index alone, small enough for the memory.
+    """
+
+    def __init__(self, dataset: Dict[str, Any]) -> None:
+        self.dataset = DATASETS.build(dataset)
+        self.metainfo = self.dataset.metainfo
+        self.samples: Dict[int, dict] = {}
+
+    def full_init(self) -> None:
+        """Load the annotations."""
+        self.dataset.full_init()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        if int(index) not in self.samples:
+            self.samples[int(index)] = self.dataset[index]
+        return self.samples[int(index)]
 
 
 def set_schedule(cfg: Config, steps: int, lr: float, warmup: int) -> None:
@@ -75,22 +104,13 @@ def set_schedule(cfg: Config, steps: int, lr: float, warmup: int) -> None:
     )
 
 
-def set_evaluation(cfg: Config) -> None:
-    """Evaluate boxes and retrieval on both splits, after the training."""
-    cfg.test_evaluator = cfg.val_evaluator = [
-        each
-        for each in cfg.val_evaluator
-        if each.type in ('BoxClassificationMetric', 'ImageTextRetrievalMetric')
-    ]
-
-
 def make_config(spec: Dict[str, Any]) -> Config:
     """The config of a run.
 
     Args:
         spec (dict): What the JSON file holds: ``config``, ``work_dir``,
             ``options``, ``without``, ``transforms``, ``steps``, ``lr``,
-            ``warmup``, ``seed`` and ``load_from``.
+            ``warmup``, ``seed``, ``load_from`` and ``ema_momentum``.
 
     Returns:
         Config: The config, ready for the runner.
@@ -98,132 +118,152 @@ def make_config(spec: Dict[str, Any]) -> Config:
     cfg = load_config(spec['config'], spec['options'], spec['work_dir'])
     for name in spec['without']:
         del cfg.model.heads[name]
-    pipeline = cfg.train_dataloader.dataset.pipeline
-    (place,) = [
-        index
-        for index, each in enumerate(pipeline)
-        if each.type == 'TokenizeRegionText'
-    ]
-    pipeline[place:place] = spec['transforms']
+    dataset = cfg.train_dataloader.dataset
+    if spec['transforms']:
+        pipeline = dataset.pipeline
+        kinds = [each.type for each in pipeline]
+        place = kinds.index('TokenizeRegionText')
+        pipeline[place:place] = spec['transforms']
     set_schedule(cfg, spec['steps'], spec['lr'], spec['warmup'])
-    set_evaluation(cfg)
+    if spec['load_from'] is None:
+        # of a start many epochs long, whose samples never change
+        kept = dict(type='RememberedDataset', dataset=dataset)
+        cfg.train_dataloader.dataset = dict(type='SeededDataset', dataset=kept)
+    else:
+        cfg.custom_hooks = [
+            *cfg.get('custom_hooks', []),
+            dict(type='EMAHook', momentum=spec['ema_momentum']),
+        ]
+    cfg.test_evaluator = cfg.val_evaluator = [
+        each
+        for each in cfg.val_evaluator
+        if each.type in ('BoxClassificationMetric', 'ImageTextRetrievalMetric')
+    ]
     cfg.load_from = spec['load_from']
     cfg.randomness = dict(seed=spec['seed'])
     return cfg
 
 
-def collect_curves(work_dir: Path) -> Dict[str, List[float]]:
-    """Losses by step, thinned out."""
-    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    lines = logs[-1].read_text().splitlines()
-    records = [json.loads(line) for line in lines]
-    records = [each for each in records if 'loss' in each]
-    chosen = np.linspace(0, len(records) - 1, CURVE_POINTS).round()
-    records = [records[i] for i in np.unique(chosen.astype(int))]
-    names = [key for key in records[0] if key.startswith('loss')]
-    curves = {'step': [each['step'] for each in records]}
-    for name in names:
-        curves[name] = [round(each[name], 4) for each in records]
-    return curves
+class Evaluation:
+    """Boxes and retrieval on the images of a split, loaded once.
+
+    Args:
+        runner (Runner): Whose model is evaluated.
+        loop (BaseLoop): Its loop over the images of the split.
+    """
+
+    def __init__(self, runner: Runner, loop: BaseLoop) -> None:
+        self.model, self.evaluator = runner.model, loop.evaluator
+        self.evaluator.dataset_meta = loop.dataloader.dataset.metainfo
+        self.images = len(loop.dataloader.dataset)
+        self.batches = list(loop.dataloader)
+
+    @torch.no_grad()
+    def __call__(self) -> Dict[str, Any]:
+        """Evaluate the model as it is.
+
+        Returns:
+            dict: Figures in percent, and ``mistakes``, what is said of the
+            novel boxes.
+        """
+        self.model.eval()
+        mistakes = np.zeros(4, dtype=int)
+        classes = self.evaluator.dataset_meta
+        for batch in copy.deepcopy(self.batches):
+            samples = self.model.test_step(batch)
+            mistakes += count_mistakes(samples, classes)
+            self.evaluator.process(data_samples=samples, data_batch=batch)
+        metrics = self.evaluator.evaluate(self.images)
+        figures = {
+            name: round(value, 4)
+            for name, value in collect_figures(metrics).items()
+        }
+        return {**figures, 'mistakes': mistakes.tolist()}
+
+
+def blends(
+    model: nn.Module, start: str, ema: Dict[str, Tensor]
+) -> Iterator[str]:
+    """Give a model the weights of each point of its curve, one by one.
+
+    Args:
+        model (nn.Module): After its training.
+        start (str): Checkpoint that it began with, share 0.
+        ema (dict): Averaged weights.
+
+    Yields:
+        str: Share of the trained weights, or ``'ema'``.
+    """
+    initial = load_checkpoint_file(start)['state_dict']
+    trained = copy.deepcopy(model.state_dict())
+    for share in SHARES[1:]:
+        shares = dict.fromkeys(TOWERS, share)
+        model.load_state_dict(blend_state_dicts(initial, trained, shares))
+        yield f'{share:g}'
+    model.load_state_dict(ema)
+    yield 'ema'
 
 
 def evaluate(
-    runner: Runner, loop: BaseLoop, crop_context: float, modes: bool
-) -> Dict[str, float]:
-    """Evaluate boxes by RoI features and by crops, and retrieval.
-
-    Args:
-        runner (Runner): After its training.
-        loop (BaseLoop): Its loop over the images of a split.
-        crop_context (float): Factor by which boxes grow before the crop.
-        modes (bool): Whether the other modes of the classifier are wanted.
-
-    Returns:
-        dict: Figures in percent.
-    """
-    metrics = loop.run()
-    figures = collect_figures(metrics)
-    model = runner.model
-    classifier = model.predictors['boxes'].classifier
-    if modes:
-        for mode in ('lexeme', 'both'):
-            classifier.mode = mode
-            metrics = loop.run()
-            figures[f'box_top1_{mode}'] = metrics['box_cls/top1']
-            figures[f'box_top1_novel_{mode}'] = metrics['box_cls/novel_top1']
-        classifier.mode = 'eot'
-    extractor = model.region_extractor
-    model.region_extractor = MODELS.build(
-        dict(type='CropFeatureExtractor', context=crop_context)
-    )
-    metrics = loop.run()
-    model.region_extractor = extractor
-    figures['crop_top1'] = metrics['box_cls/top1']
-    figures['crop_top1_novel'] = metrics['box_cls/novel_top1']
-    return figures
-
-
-def measure(runner: Runner, spec: Dict[str, Any], ending: str) -> None:
-    """Write the figures of both splits.
+    runner: Runner, spec: Dict[str, Any], ema: Optional[Dict[str, Tensor]]
+) -> Dict[str, Dict[str, Any]]:
+    """Evaluate a run on both splits.
 
     Args:
         runner (Runner): After its training.
         spec (dict): What the JSON file holds.
-        ending (str): Of the files' names.
+        ema (dict, optional): Averaged weights; None for a start.
+
+    Returns:
+        dict: For ``val`` and ``test``, figures by point of the curve. A
+        start has one, ``'0'``, with the classes of the boxes' crops too.
     """
-    for split, loop in (('val', runner.val_loop), ('test', runner.test_loop)):
-        figures = evaluate(runner, loop, spec['crop_context'], spec['modes'])
-        path = Path(spec['work_dir']) / f'figures_{split}{ending}.json'
-        save_metrics(figures, str(path))
-
-
-def blend_with_start(model: nn.Module, start: str, share: float) -> None:
-    """Move the weights of a model back towards its start, in place.
-
-    Args:
-        model (nn.Module): After its training.
-        start (str): Checkpoint that it began with.
-        share (float): Share of the trained weights, in [0, 1].
-    """
-    initial = load_checkpoint_file(start)['state_dict']
-    shares = {
-        'backbone.': share,
-        'text_encoder.': share,
-        'logit_scale.': share,
-    }
-    model.load_state_dict(
-        blend_state_dicts(initial, model.state_dict(), shares)
-    )
+    splits: List[Tuple[str, Evaluation]] = [
+        ('val', Evaluation(runner, runner.val_loop)),
+        ('test', Evaluation(runner, runner.test_loop)),
+    ]
+    points: Dict[str, Dict[str, Any]] = {name: {} for name, _ in splits}
+    if ema is not None:
+        for point in blends(runner.model, spec['load_from'], ema):
+            for name, evaluation in splits:
+                points[name][point] = evaluation()
+        return points
+    model = runner.model
+    extractor = model.region_extractor
+    crops = dict(type='CropFeatureExtractor', context=spec['crop_context'])
+    for name, evaluation in splits:
+        points[name]['0'] = evaluation()
+        model.region_extractor = MODELS.build(crops)
+        points[name]['0']['crop_top1'] = evaluation()['box_top1']
+        model.region_extractor = extractor
+    return points
 
 
 def main() -> None:
-    """Train, evaluate, write ``figures_SPLIT.json`` and ``about.json``."""
+    """Train, evaluate, write ``figures.json``."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument(
         'run', type=Path, help='JSON file that compare.py wrote'
     )
     spec = json.loads(parser.parse_args().run.read_text())
-    work_dir = Path(spec['work_dir'])
-    cfg = make_config(spec)
     runner = build_runner(
-        cfg,
+        make_config(spec),
         'none',
         CheckpointGuard(strict=False, optional=HEADS),
     )
     runner.train()
     times = runner.message_hub.get_scalar('train/time').data[0]
-    measure(runner, spec, '')
-    if spec['blend'] is not None:
-        blend_with_start(runner.model, spec['load_from'], spec['blend'])
-        measure(runner, spec, '_blended')
-    about = {
+    averages = [h for h in runner.hooks if isinstance(h, EMAHook)]
+    ema = averages[0].ema_model.module.state_dict() if averages else None
+    figures = {
         'seconds_per_step': round(float(np.median(times)), 4),
         'device': get_device(),
         'threads': torch.get_num_threads(),
         'torch': torch.__version__,
-        'curves': collect_curves(work_dir),
+        **evaluate(runner, spec, ema),
     }
-    (work_dir / 'about.json').write_text(json.dumps(about) + '\n')
+    path = Path(spec['work_dir']) / 'figures.json'
+    path.write_text(json.dumps(figures) + '\n')
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ __all__ = [
     'SHAPES',
     'TEXTURES',
     'VOCABULARY',
+    'WORLDS',
     'Scene',
     'SceneObject',
     'draw_scene',
@@ -29,6 +30,11 @@ __all__ = [
 # never occur in training, with every colour and every shape among them;
 # `base`: the other 68.
 VOCABULARY = Path(__file__).with_name('shapes80.json')
+# The same with letters and digits as shapes.
+WORLDS = {
+    'shapes': VOCABULARY,
+    'glyphs': Path(__file__).with_name('glyphs80.json'),
+}
 COLOURS: Dict[str, Tuple[int, int, int]] = {
     'red': (222, 38, 38),
     'green': (40, 168, 60),
@@ -71,7 +77,7 @@ class SceneObject:
         size (str): ``small`` or ``large``.
         colour (str): A key of :data:`COLOURS`.
         texture (str): One of :data:`TEXTURES`.
-        shape (str): A key of :data:`SHAPES`.
+        shape (str): A key of :data:`SHAPES`, or a letter or digit.
         bbox (tuple[int]): Tight box ``(x1, y1, x2, y2)`` in px, the right and
             lower ends exclusive.
         area (int): Number of its visible pixels.

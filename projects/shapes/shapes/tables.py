@@ -1,41 +1,30 @@
-"""Results of ``compare.py``: their files, and tables of them."""
+"""Tables of the results of ``compare.py``."""
 
-import json
 import statistics
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from rich import box
 from rich.table import Table
 
-from harmoclip_mm.errors import UsageError
+from .ablations import IDEAS, PAIRS
+from .curves import area, on_or_above
+from .paired import compare
+from .plan import METHOD_NAMES, PRETRAINING, Variant
+from .results import Record, by_seed, curve, novel_boxes, recall, select
 
-from .plan import (
-    BLENDED,
-    DEFAULT,
-    METHOD_NAMES,
-    PRETRAINING,
-    STARTS,
-    Variant,
-)
-
-Record = Dict[str, Any]
-
-# Column: figure of the results.
+OURS = 'harmoclip'
+# Column: figure of a point.
 COLUMNS = {
-    'Box Top-1': 'box_top1',
-    'base': 'box_top1_base',
-    'novel': 'box_top1_novel',
-    'I2T R@1': 'retrieval_i2t_r1',
-    'T2I R@1': 'retrieval_t2i_r1',
-    'HM': 'harmonic_mean',
-    'Crop Top-1': 'crop_top1',
+    'Box Top-1': lambda point: point['box_top1'],
+    'base': lambda point: point['box_top1_base'],
+    'novel': novel_boxes,
+    'I2T R@1': lambda point: point['retrieval_i2t_r1'],
+    'T2I R@1': lambda point: point['retrieval_t2i_r1'],
 }
-# A start below this is no CLIP, and no trade-off could be seen.
-LEAST_CROP_TOP1, LEAST_R1 = 60.0, 30.0
-# Characters of a line that the main table fits in.
-NARROW = 130
+# A start below this is no CLIP, and no trade-off could be seen. R@1 is among
+# 5,000 images, many of which have the same objects.
+LEAST_CROP_TOP1, LEAST_R1 = 60.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -46,31 +35,20 @@ class TextTable:
         title (str): What it shows.
         header (Sequence[str]): Names of the columns.
         rows (Sequence[Sequence[str]]): The cells.
-        sections (Sequence[int]): Rows after which a line is drawn.
     """
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    sections: Sequence[int] = ()
 
-    def rich(self, width: int) -> Table:
-        """The table for the terminal.
-
-        Args:
-            width (int): Characters of a line. In a narrow terminal a number
-                and its deviation stand on two lines.
-
-        Returns:
-            Table: The table.
-        """
+    def rich(self) -> Table:
+        """The table for the terminal."""
         table = Table(title=self.title, box=box.SIMPLE_HEAD, padding=0)
         table.add_column(self.header[0], overflow='fold')
-        most = 6 if width < NARROW else None  # "11.9 ±"
         for name in self.header[1:]:
-            table.add_column(name, justify='right', max_width=most)
-        for index, row in enumerate(self.rows):
-            table.add_row(*row, end_section=index in self.sections)
+            table.add_column(name, justify='right')
+        for row in self.rows:
+            table.add_row(*row)
         return table
 
     def markdown(self) -> str:
@@ -84,56 +62,11 @@ class TextTable:
         return '\n'.join(lines) + '\n'
 
 
-def choices_file(results: Path) -> Path:
-    """The file beside the results that holds what choices are made on.
-
-    Args:
-        results (Path): JSON lines of the main table.
-
-    Returns:
-        Path: JSON lines of all figures on the val images, and of the starts
-        and the ablations.
-    """
-    return results.with_name(f'{results.stem}_val.jsonl')
-
-
-def load_results(*paths: Path) -> List[Record]:
-    """Read the results.
-
-    Args:
-        *paths (Path): JSON lines; may be absent.
-
-    Returns:
-        list[dict]: The records in the order of the files.
-
-    Raises:
-        UsageError: If a line is no record; names it.
-    """
-    records = []
-    lines = [
-        (path, number, line)
-        for path in paths
-        if path.is_file()
-        for number, line in enumerate(path.read_text().splitlines(), 1)
-    ]
-    for path, number, line in lines:
-        try:
-            record = json.loads(line)
-            record['method'], record['recipe'], record['split']
-        except (ValueError, TypeError, KeyError):
-            raise UsageError(
-                f'{path}, line {number} is no record of compare.py: '
-                'remove the line, and its run will be done again'
-            ) from None
-        records.append(record)
-    return records
-
-
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """Mean and sample standard deviation over the seeds, as text.
+    """Mean and sample standard deviation over the starts, as text.
 
     Args:
-        values (Sequence[float]): One value a seed; may be empty.
+        values (Sequence[float]): One value a start; may be empty.
 
     Returns:
         str: ``'71.3 ± 0.8'``, ``'71.3'`` for one value, ``'-'`` for none.
@@ -146,138 +79,164 @@ def mean_and_deviation(values: Sequence[float]) -> str:
     return text
 
 
-def select(records: Sequence[Record], **wanted) -> List[Record]:
-    """Records with these values."""
-    return [
-        record
-        for record in records
-        if all(record.get(key) == value for key, value in wanted.items())
-    ]
-
-
-def _cells(records: Sequence[Record]) -> List[str]:
-    return [
-        mean_and_deviation([record[figure] for record in records])
-        for figure in COLUMNS.values()
-    ]
-
-
 def main_table(records: Sequence[Record]) -> TextTable:
-    """Every method from both starts.
+    """Every method on the test images.
 
     Args:
-        records (Sequence[dict]): Of one recipe and split.
+        records (Sequence[dict]): Of one recipe and kind of start.
 
     Returns:
-        TextTable: Mean and standard deviation over the seeds; of the seconds
-        a step the least.
+        TextTable: Mean and standard deviation over the starts; of the
+        seconds a step the least, since what else a machine does can only
+        make a step slower.
     """
     rows: List[List[str]] = []
-    sections: List[int] = []
 
-    def add(name: str, found: Sequence[Record]) -> None:
-        if found:
-            steps = '/'.join(sorted({str(each['steps']) for each in found}))
-            # What else the machine does can only make a step slower.
-            seconds = min(each['seconds_per_step'] for each in found)
-            cells = [*_cells(found), f'{seconds:.2f}']
-            rows.append([name, steps, str(len(found)), *cells])
+    def add(name: str, found: Dict[int, Record], point: str) -> None:
+        if not found:
+            return
+        points = [each['test'][point] for each in found.values()]
+        cells = [
+            mean_and_deviation([figure(each) for each in points])
+            for figure in COLUMNS.values()
+        ]
+        gain = '-'
+        if point != '0':
+            areas = [
+                area(curve(records, each, 'test')) for each in found.values()
+            ]
+            gain = mean_and_deviation(areas) if point == '1' else ''
+        seconds = min(each['seconds_per_step'] for each in found.values())
+        rows.append([name, str(len(found)), *cells, gain, f'{seconds:.2f}'])
 
-    add('the start itself', select(records, variant=PRETRAINING))
-    for start in STARTS:
-        sections.append(len(rows) - 1)
-        for method, name in METHOD_NAMES.items():
-            of_both = select(records, method=method, start=start)
-            add(f'{name}, {start}', select(of_both, variant=DEFAULT))
-            add(f'{name} blended, {start}', select(of_both, variant=BLENDED))
-    images = records[0]['images']
-    title = (
-        f'Shapes, {images} {records[0]["split"]} images, percent; mean and '
-        'standard deviation over the seeds'
-    )
-    header = ['', 'steps', 'seeds', *COLUMNS, 's a step']
-    return TextTable(title, header, rows, sections)
+    add('the start itself', by_seed(records, 'clip', PRETRAINING), '0')
+    for method, name in METHOD_NAMES.items():
+        found = by_seed(records, method)
+        add(name, found, '1')
+        add(f'{name}, averaged weights', found, 'ema')
+    header = ['', 'starts', *COLUMNS, 'area', 's a step']
+    title = 'Test images, percent; mean and standard deviation over the starts'
+    return TextTable(title, header, rows)
+
+
+def paired_table(
+    records: Sequence[Record], point: str = '1'
+) -> Optional[TextTable]:
+    """HarmoCLIP against each peer, from the same starts.
+
+    Args:
+        records (Sequence[dict]): Of one recipe and kind of start.
+        point (str): Share of the trained weights, or ``'ema'``.
+
+    Returns:
+        TextTable or None: None while HarmoCLIP or all peers are missing.
+    """
+    ours = by_seed(records, OURS)
+    rows = []
+    for method, name in METHOD_NAMES.items():
+        theirs = by_seed(records, method)
+        seeds = sorted(ours.keys() & theirs.keys())
+        if method == OURS or not seeds:
+            continue
+        pairs = [(ours[seed], theirs[seed]) for seed in seeds]
+        cells = []
+        for figure in (novel_boxes, recall):
+            mine, other = (
+                [figure(each['test'][point]) for each in side]
+                for side in zip(*pairs)
+            )
+            found = compare(mine, other)
+            cells += [str(found), f'{found.wins} of {len(seeds)}']
+        curves = [
+            [curve(records, each, 'test') for each in pair] for pair in pairs
+        ]
+        areas = compare(*zip(*([area(c) for c in pair] for pair in curves)))
+        above = sum(on_or_above(*pair) for pair in curves)
+        cells += [str(areas), f'{above} of {len(seeds)}']
+        rows.append([name, *cells])
+    if not rows:
+        return None
+    header = [
+        'HarmoCLIP less', 'novel boxes', 'ahead', 'mean R@1', 'ahead', 'area',
+        'curve on or above',
+    ]  # fmt: skip
+    title = 'Differences by start, mean and 95 % interval, points'
+    return TextTable(title, header, rows)
 
 
 def ablation_table(
     records: Sequence[Record], title: str, variants: Sequence[Variant]
 ) -> Optional[TextTable]:
-    """Variants of HarmoCLIP, fine-tuned, on the seeds that all of them have.
+    """Variants of HarmoCLIP on the val images.
 
     Args:
-        records (Sequence[dict]): Of one recipe and split.
-        title (str): Title of the table.
+        records (Sequence[dict]): Of one recipe and kind of start.
+        title (str): Title of the table, a key of ``TABLES``.
         variants (Sequence[Variant]): Its rows.
 
     Returns:
-        TextTable or None: The table; None as long as only rows of the main
-        table have a record.
+        TextTable or None: On the starts that all rows with a record have;
+        differences are those to the row before in tables of pairs, else to
+        the first row. None without a record beyond the default.
     """
-    found = []
-    for variant in variants:
-        method, name = 'harmoclip', variant.name
-        if name == 'gc':  # the same training as the method clip
-            method, name = 'clip', DEFAULT
-        found.append(
-            {
-                record['seed']: record
-                for record in select(
-                    records, method=method, start='pretrained', variant=name
-                )
-            }
-        )
-    special = [
-        each
-        for each, variant in zip(found, variants)
-        if variant.name not in ('gc', DEFAULT)
-    ]
-    if not any(special):
+    found = [by_seed(records, OURS, each.name) for each in variants]
+    if sum(map(bool, found)) < 2:
         return None
-    seeds = set.intersection(*(set(each) for each in found if each))
-    rows = [
-        [variant.text, *_cells([each[s] for s in sorted(seeds) if s in each])]
-        for variant, each in zip(variants, found)
-    ]
-    title += f' (seed {", ".join(map(str, sorted(seeds)))})'
-    return TextTable(title, ['', *COLUMNS], rows)
+    seeds = sorted(set.intersection(*(set(f) for f in found if f)))
+    rows = []
+    for number, (variant, each) in enumerate(zip(variants, found)):
+        if not each:
+            continue
+        points = [each[seed]['val']['1'] for seed in seeds]
+        other = number - 1 if title in PAIRS else 0
+        first = number % 2 == 0 if title in PAIRS else number == 0
+        cells = ['', '']
+        if not first and found[other]:
+            base = [found[other][seed]['val']['1'] for seed in seeds]
+            novel = compare(
+                [novel_boxes(p) for p in points],
+                [novel_boxes(p) for p in base],
+            )
+            change = compare(
+                [recall(p) for p in points], [recall(p) for p in base]
+            )
+            cells = [f'{novel}, {novel.wins} of {len(seeds)}', str(change)]
+        rows.append(
+            [
+                variant.text,
+                mean_and_deviation(list(map(novel_boxes, points))),
+                mean_and_deviation(list(map(recall, points))),
+                *cells,
+            ]
+        )
+    starts = 'start' if len(seeds) == 1 else 'starts'
+    against = 'the row above' if title in PAIRS else 'the first row'
+    header = ['', 'novel', 'mean R@1', f'novel, less {against}', 'R@1']
+    return TextTable(f'{title} ({len(seeds)} {starts}, val)', header, rows)
 
 
-def classifier_table(records: Sequence[Record]) -> Optional[TextTable]:
-    """The modes of HarmoCLIP's classifier, of the fine-tuned models.
+def all_tables(records: Sequence[Record]) -> List[TextTable]:
+    """Every table that the results have rows for.
 
     Args:
-        records (Sequence[dict]): Of one recipe and split.
+        records (Sequence[dict]): Of one recipe and kind of start.
 
     Returns:
-        TextTable or None: The table; None without such a record.
+        list[TextTable]: The tables.
     """
-    found = select(
-        records, method='harmoclip', start='pretrained', variant=DEFAULT
-    )
-    if not found:
-        return None
-    rows = [
-        [
-            text,
-            *(
-                mean_and_deviation([each[f'{name}{mode}'] for each in found])
-                for name in ('box_top1', 'box_top1_novel')
-            ),
-        ]
-        for text, mode in (
-            ('EOT (default)', ''),
-            ("the prompt's tokens (lexeme)", '_lexeme'),
-            ('both', '_both'),
-        )
+    tables = [main_table(records), paired_table(records)]
+    tables += [
+        ablation_table(records, title, variants)
+        for title, variants in {**PAIRS, **IDEAS}.items()
     ]
-    return TextTable('Classifier', ['', 'Box Top-1', 'novel'], rows)
+    return [table for table in tables if table is not None]
 
 
 def check_start(records: Sequence[Record]) -> str:
     """Whether the starts are good enough for a trade-off to be seen.
 
     Args:
-        records (Sequence[dict]): Of one recipe and split.
+        records (Sequence[dict]): Of one recipe and kind of start.
 
     Returns:
         str: One sentence.
@@ -285,19 +244,12 @@ def check_start(records: Sequence[Record]) -> str:
     starts = select(records, variant=PRETRAINING)
     if not starts:
         return 'No start was pre-trained.'
-    crop = min(each['crop_top1'] for each in starts)
-    recall = min(
-        min(each['retrieval_i2t_r1'], each['retrieval_t2i_r1'])
-        for each in starts
-    )
-    good = crop >= LEAST_CROP_TOP1 and recall >= LEAST_R1
+    points = [each['test']['0'] for each in starts]
+    crop = min(point['crop_top1'] for point in points)
+    least = min(recall(point) for point in points)
+    good = crop >= LEAST_CROP_TOP1 and least >= LEAST_R1
     return (
         f'The weakest start classifies {crop:.1f} % of the crops (at least '
-        f'{LEAST_CROP_TOP1:.0f} wanted) and has R@1 {recall:.1f} % (at least '
+        f'{LEAST_CROP_TOP1:.0f} wanted) and has R@1 {least:.1f} % (at least '
         f'{LEAST_R1:.0f}): it is {"a" if good else "no"} CLIP to start from.'
     )
-
-
-def to_markdown(tables: Sequence[TextTable]) -> str:
-    """All tables, one below the other."""
-    return '\n'.join(table.markdown() for table in tables)

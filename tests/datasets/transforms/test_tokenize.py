@@ -53,6 +53,27 @@ def test_ids_and_masks():
     assert results['gt_bboxes_labels'].tolist() == [0, 1, 0]
 
 
+def test_negatives():
+    """Of phrases in use, as many as are wanted; the rest is masked out."""
+    regions = [('red star', []), ('cat', []), ('dog', []), ('ring', [])]
+    results = sample('', regions, [3, 0, 2])
+    results['phrases'][0]['negatives'] = ['blue star', 'red ring', 'red dot']
+    results['phrases'][1]['negatives'] = ['dog']
+    results['phrases'][3]['negatives'] = ['rings']
+    results = TokenizeRegionText(CLIP, negatives=2)(results)
+    assert results['negative_masks'].tolist() == [
+        [True, True], [False, False], [True, False],
+    ]  # fmt: skip
+    tokenizer = open_clip.get_tokenizer(CLIP)
+    texts = ['blue star', 'red ring', 'dog', 'dog', 'rings', 'ring']
+    found = results['negative_ids']
+    assert torch.equal(found.flatten(0, 1), tokenizer(texts))
+    none = TokenizeRegionText(CLIP, negatives=2)(sample('', [], []))
+    assert none['negative_ids'].shape == (0, 2, 77)
+    assert none['negative_masks'].shape == (0, 2)
+    assert 'negative_ids' not in TokenizeRegionText(CLIP)(sample('', [], []))
+
+
 def test_phrases_without_a_region_are_left_out():
     regions = [('a', [[0, 1]]), ('b', [[2, 3]]), ('c', [[4, 5]])]
     results = TokenizeRegionText(CLIP)(sample('a b c', regions, [2, 0, 2]))

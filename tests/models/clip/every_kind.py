@@ -32,6 +32,14 @@ METHODS = {
         ),
         **CROPS,
     ),
+    'fgclip': dict(
+        heads=dict(
+            gr=dict(type=GR, mode='text'), hard=dict(type='HardNegativeHead')
+        )
+    ),
+    'sffclip': dict(
+        heads=dict(gr=dict(type=GR, mode='text', weigh_fit=True)), **CROPS
+    ),
     'siglip': dict(
         heads=dict(
             lrc=dict(

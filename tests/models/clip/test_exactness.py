@@ -91,6 +91,15 @@ METHODS = {
         ),
         1,
     ),
+    'hard': (
+        dict(
+            heads=dict(
+                fineclip('text', weigh_fit=True),
+                hard=dict(type='HardNegativeHead'),
+            ),
+        ),
+        1,
+    ),
     'micro-batches': (dict(micro_batch_size=2), 1),
     'accumulation': ({}, 2),
 }

@@ -8,6 +8,7 @@ from harmoclip_mm.models.heads import (
     BaseContrastiveHead,
     ConceptDistillationHead,
     GlobalContrastiveHead,
+    HardNegativeHead,
     RegionAlignmentHead,
     RegionPhraseHead,
 )
@@ -15,6 +16,7 @@ from harmoclip_mm.models.losses import (
     ConceptDistillationLoss,
     ContrastiveLoss,
     CropDistanceLoss,
+    HardNegativeLoss,
     SigmoidContrastiveLoss,
 )
 from harmoclip_mm.models.utils import CLIPFeatures
@@ -335,3 +337,48 @@ def test_a_head_of_ones_own(features):
         features.lexemes, features.phrases, None, torch.tensor(SCALE)
     )
     torch.testing.assert_close(Head().loss(features)['loss_own'], expected)
+
+
+def test_hard_negative_head(features):
+    negatives = F.normalize(torch.randn(5, 3, 8), dim=-1)
+    mask = torch.rand(5, 3) < 0.7
+    features = features._replace(negatives=negatives, negative_masks=mask)
+    head = HardNegativeHead(loss=dict(loss_weight=0.5), init_scale=20.0)
+    assert head.requires == {'regions', 'phrases', 'negatives', 'weights'}
+    loss = head.loss(features)['loss_hard']
+    expected = HardNegativeLoss(0.5)(
+        features.regions,
+        features.phrases,
+        negatives,
+        mask,
+        torch.tensor(20.0),
+        features.weights,
+    )
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert [name for name, _ in head.named_parameters()] == [
+        'logit_scale.log_scale'
+    ]
+    assert head.logit_scale.log_scale.grad != 0
+
+
+def test_regions_weighed_by_the_fit_of_their_phrases(features):
+    """By definition: the teacher's chance of the phrase among the four."""
+    features = features._replace(teacher_crops=features.crops)
+    head = RegionAlignmentHead(weigh_fit=True)
+    assert head.requires >= {'teacher_crops', 'phrases', 'weights'}
+    assert 'teacher_crops' not in RegionAlignmentHead().requires
+    concepts = [features.phrases[:2].mean(0), *features.phrases[2:]]
+    concepts = F.normalize(torch.stack(concepts), dim=-1)
+    logits = SCALE * features.teacher_crops @ concepts.t()
+    chances = logits.exp() / logits.exp().sum(1, keepdim=True)
+    fit = chances[torch.arange(5), [0, 0, 1, 2, 3]]
+    found = head.loss(features)['loss_gr']
+    expected = ContrastiveLoss()(
+        features.regions,
+        features.phrases,
+        features.phrase_keys,
+        features.scale,
+        weights=features.weights * fit,
+    )
+    torch.testing.assert_close(found, expected)

@@ -11,6 +11,7 @@ from harmoclip_mm.models.losses import (
     ConceptDistillationLoss,
     ContrastiveLoss,
     CropDistanceLoss,
+    HardNegativeLoss,
     SigmoidContrastiveLoss,
     info_nce,
 )
@@ -40,6 +41,9 @@ def losses_of(weights, rows, keys):
     args = left, right, keys, scale, bias
     alone = left, right, None, scale, bias
     contrast, sigmoid = ContrastiveLoss, SigmoidContrastiveLoss
+    negatives = torch.stack([crops, right.flip(1)], dim=1)
+    mask = keys[:, None] > torch.tensor([1, 3])
+    weights = keys / 5.0
     return [
         contrast()(*alone),
         contrast(chunk_size=2)(*args),
@@ -47,6 +51,8 @@ def losses_of(weights, rows, keys):
         streamed(contrast(chunk_size=2), *args),
         CropDistanceLoss()(left, crops) + 0 * bias,
         ConceptDistillationLoss()(left, crops, right, keys, scale) + 0 * bias,
+        HardNegativeLoss()(left, right, negatives, mask, scale, weights)
+        + 0 * bias,
         sigmoid()(*alone),
         sigmoid(chunk_size=3)(*args),
         sigmoid(positives='pair')(*args),

@@ -49,12 +49,13 @@ def line(caption, *regions):
     }
 
 
-def dog(*spans, phrase='a brown dog'):
+def dog(*spans, phrase='a brown dog', **more):
     return {
         'bbox': [20.0, 20.0, 100.0, 60.0],
         'phrase': phrase,
         'tokens_positive': list(spans),
         'score': 0.8765,
+        **more,
     }
 
 
@@ -71,11 +72,13 @@ def test_expressions_are_linked_where_the_caption_has_them(
 ):
     source = finehard([ITEM, MISSING])
     lines, tally = convert('finehard', source, '--images', tmp_path / 'images')
+    hard = dict(negatives=['a brown cat', 'a red dog'])
     assert lines == [
-        line(ITEM['caption'], dog([17, 28]), grass([41, 46])),
-        line(ITEM['short_caption'], dog(), grass()),
+        line(ITEM['caption'], dog([17, 28], **hard), grass([41, 46])),
+        line(ITEM['short_caption'], dog(**hard), grass()),
     ]
-    assert tally.dropped == {'images that are missing': 1, 'hard negatives': 2}
+    assert tally.dropped == {'images that are missing': 1}
+    assert tally.written['hard negatives'] == 4
     assert tally.written['regions linked to the caption'] == 2
     assert tally.written['regions with a text of their own'] == 2
 

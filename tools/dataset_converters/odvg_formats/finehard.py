@@ -4,9 +4,8 @@ SOURCE is the folder jsonfiles/, the folder above it, or one of its JSON files,
 lists of {f_path, caption, short_caption, bbox_info: [{bbox, short_expr,
 long_expr}]}; a bbox is x1, y1, x2, y2 in shares of the image's sides and maybe
 a score. --images is the folder that f_path begins in. An expression that
-stands in its caption is linked to it. Hard negatives (short_expr_negs) are
-counted and left out: ODVG has no place for them, and nothing here trains on
-them.
+stands in its caption is linked to it. Hard negatives of short expressions
+(short_expr_negs) become the region's negatives.
 """
 
 from pathlib import Path
@@ -64,15 +63,14 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
             for caption in captions:
                 line = Line(tally, name, *size, caption or '')
                 for each in regions:
+                    found = each.get('short_expr_negs') or {}
+                    found = [text for text in found.values() if text]
                     x1, y1, x2, y2, *score = each['bbox']
                     line.add(
                         [[x1, y1, x2, y2]],
                         each[f'{args.expression}_expr'],
                         score=score[0] if score else None,
                         layout='relative-xyxy',
+                        negatives=found if args.expression == 'short' else (),
                     )
                 yield line.grounding()
-            for each in regions:
-                negatives = each.get('short_expr_negs') or ()
-                if negatives:
-                    tally.drop('hard negatives', len(negatives))

@@ -115,6 +115,7 @@ class Line:
         span: Optional[Tuple[int, int]] = None,
         score: Optional[float] = None,
         layout: str = 'xyxy',
+        negatives: Sequence[str] = (),
     ) -> None:
         """Add a region, unless nothing of it is left.
 
@@ -127,6 +128,7 @@ class Line:
                 whole words; without one the phrase is a text of its own.
             score (float, optional): How sure the region is, in [0, 1].
             layout (str): One of ``LAYOUTS``. Defaults to 'xyxy'.
+            negatives (Sequence[str]): Texts that are almost the phrase.
         """
         tally = self.tally
         tally.read['regions'] += 1
@@ -153,6 +155,9 @@ class Line:
                     region['score'] = round(score, 4)
                 else:
                     tally.drop('scores that are not in 0..1')
+            if negatives:
+                region['negatives'] = list(negatives)
+                tally.written['hard negatives'] += len(negatives)
             self.regions.append(region)
         return None
 

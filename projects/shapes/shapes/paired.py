@@ -1,0 +1,61 @@
+"""Differences of two methods from the same starts."""
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+
+__all__ = ['Difference', 'compare']
+
+RESAMPLES = 10000
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of two methods, start by start.
+
+    Attributes:
+        values (tuple[float]): The differences, in the order of the starts.
+        mean (float): Their mean.
+        low, high (float): Its 95 % interval, by the bootstrap over the
+            starts; NaN for fewer than 3 of them.
+        wins (int): Starts at which the first is ahead.
+    """
+
+    values: Sequence[float]
+    mean: float
+    low: float
+    high: float
+    wins: int
+
+    def __str__(self) -> str:
+        interval = (
+            f' [{self.low:+.1f}, {self.high:+.1f}]'
+            if len(self.values) > 2
+            else ''
+        )
+        return f'{self.mean:+.1f}{interval}'
+
+
+def compare(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
+    """Compare two methods by a figure.
+
+    Args:
+        ours, theirs (Sequence[float]): The figure by start, at least one.
+
+    Returns:
+        Difference: Ours less theirs.
+    """
+    values = np.subtract(ours, theirs)
+    low = high = float('nan')
+    if len(values) > 2:
+        rng = np.random.default_rng(0)
+        draws = rng.integers(len(values), size=(RESAMPLES, len(values)))
+        low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
+    return Difference(
+        tuple(values.tolist()),
+        float(values.mean()),
+        float(low),
+        float(high),
+        int((values > 0).sum()),
+    )
