@@ -151,12 +151,16 @@ def test_example_of_a_data_set(examples, tiny_data):
 
 
 def test_configs_of_data(tiny_data, tmp_path):
-    """Tars, and a mixture with them, as the page shows them."""
-    tars, mixture = (
+    """Hard negatives, tars, and a mixture, as the page shows them."""
+    negatives, tars, mixture = (
         code
         for code in blocks(DOCS / 'add_data.md', 'python')
         if '.register_module()' not in code
     )
+    exchange, _ = eval(f'[{negatives}]')
+    exchange = TRANSFORMS.build({**exchange, 'forbidden': ['blue car']})
+    words = ['small green car', 'small red bus', 'small red truck']
+    assert exchange.negatives('small red car') == words
     members = [tiny_data.image(f'{name}.jpg') for name in 'abcd']
     for place, folder in enumerate(('coco', 'grit')):
         root = tmp_path / 'data' / folder

@@ -21,6 +21,8 @@ METHODS = {
     'clipself': 'baselines/clipself_vitb16_8xb2-6e_coco.py',
     'fineclip': 'baselines/fineclip_vitb16_8xb32-10e_coco.py',
     'clim': 'baselines/clim_vitb16_8xb32-10e_coco.py',
+    'fgclip': 'baselines/fgclip_vitb16_8xb32-10e_coco.py',
+    'sffclip': 'baselines/sffclip_vitb16_8xb32-10e_coco.py',
     'harmoclip': 'harmoclip_vitb16_coco.py',
 }
 STEPS = int(os.environ.get('HARMOCLIP_PHOTO_STEPS', 3))
@@ -113,7 +115,7 @@ def test_trains_and_is_tested(method, phrases, run_tool, tmp_path, tiny_clip):
     checkpoint = tmp_path / 'train' / f'iter_{STEPS}.pth'
     weights = torch.load(checkpoint, weights_only=False)['state_dict']
     has_teacher = any(name.startswith('teacher.') for name in weights)
-    assert has_teacher is (method in ('regionclip', 'clipself'))
+    assert has_teacher is (method in ('regionclip', 'clipself', 'sffclip'))
     for name, options in (
         (config, ['model.predictors.boxes.classifier.templates=simple']),
         (CONFIGS / 'evaluation' / 'fgovd.py', [f'clip={clip}', *FGOVD]),

@@ -362,7 +362,9 @@ def test_negatives_of_a_text_are_those_of_all_its_regions():
 
 @pytest.mark.parametrize('negatives', [None, 'cat', [1], [' '], {'0': 'cat'}])
 def test_bad_negatives(negatives):
-    with pytest.raises(DataError, match=r"x\.jsonl:3: the 'negatives' of a re"):
+    with pytest.raises(
+        DataError, match=r"x\.jsonl:3: the 'negatives' of a re"
+    ):
         parse(region(negatives=negatives))
 
 

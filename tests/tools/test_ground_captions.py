@@ -359,5 +359,5 @@ def test_scores_that_are_no_numbers_are_told(
     state['state_dict']['level_embed'].fill_(float('nan'))
     torch.save(state, tmp_path / 'nan.pth')
     monkeypatch.setitem(detectors, 'dino', (config, tmp_path / 'nan.pth'))
-    with pytest.raises(DataError, match='0.png: .*no numbers'):
+    with pytest.raises(DataError, match=r'0\.png: .*no numbers'):
         ground(captions)

@@ -60,7 +60,9 @@ def text_facts(
 
 def _negative_ids(data_samples: SampleList) -> Tensor:
     """Negatives of the P phrases of a batch, shape (P M, L)."""
-    return torch.cat([each.negative_ids for each in data_samples]).flatten(0, 1)
+    return torch.cat([each.negative_ids for each in data_samples]).flatten(
+        0, 1
+    )
 
 
 def phrase_features(

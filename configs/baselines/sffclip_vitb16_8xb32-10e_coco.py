@@ -1,0 +1,8 @@
+# SFF-CLIP's weights, ViT-B/16, COCO 2017, 8 GPUs x 32 images, 10 epochs.
+_base_ = [
+    '../_base_/methods/sffclip.py',
+    '../_base_/datasets/coco_region_text.py',
+    '../_base_/schedules/adamw_10e.py',
+    '../_base_/default_runtime.py',
+]
+clip = 'ViT-B-16-quickgelu'
