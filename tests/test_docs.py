@@ -157,8 +157,10 @@ def test_configs_of_data(tiny_data, tmp_path):
         for code in blocks(DOCS / 'add_data.md', 'python')
         if '.register_module()' not in code
     )
-    exchange, _ = eval(f'[{negatives}]')
-    exchange = TRANSFORMS.build({**exchange, 'forbidden': ['blue car']})
+    steps = {}
+    exec(negatives, steps)
+    exchange = dict(steps['with_negatives'][0], forbidden=['blue car'])
+    exchange = TRANSFORMS.build(exchange)
     words = ['small green car', 'small red bus', 'small red truck']
     assert exchange.negatives('small red car') == words
     members = [tiny_data.image(f'{name}.jpg') for name in 'abcd']
