@@ -1,9 +1,13 @@
 from collections import Counter
+from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from harmoclip_mm.text import load_vocabulary
+from shapes.outlines import GLYPHS
 from shapes.scenes import (
     COLOURS,
     LARGE,
@@ -11,10 +15,12 @@ from shapes.scenes import (
     SMALL,
     TEXTURES,
     VOCABULARY,
+    WORLDS,
     draw_scene,
 )
 
 CLASSES = load_vocabulary(VOCABULARY).classes
+NOUNS = {'shapes': tuple(SHAPES), 'glyphs': GLYPHS}
 
 
 def scenes(count, side=80):
@@ -22,16 +28,19 @@ def scenes(count, side=80):
         yield draw_scene(np.random.default_rng(index), CLASSES, side)
 
 
-def test_vocabulary_is_the_product_of_colours_and_shapes():
-    assert list(CLASSES) == [f'{c} {s}' for c in COLOURS for s in SHAPES]
+@pytest.mark.parametrize('world', WORLDS)
+def test_vocabulary_is_the_product_of_colours_and_shapes(world):
+    classes = load_vocabulary(WORLDS[world]).classes
+    assert list(classes) == [f'{c} {s}' for c in COLOURS for s in NOUNS[world]]
 
 
-def test_every_colour_and_shape_is_learnt_from_base_combinations():
-    groups = load_vocabulary(VOCABULARY).groups
-    base, novel = groups['base'], groups['novel']
+@pytest.mark.parametrize('world', WORLDS)
+def test_every_colour_and_shape_is_learnt_from_base_combinations(world):
+    vocabulary = load_vocabulary(WORLDS[world])
+    base, novel = vocabulary.groups['base'], vocabulary.groups['novel']
     assert (len(base), len(novel)) == (68, 12)
-    assert set(base) | set(novel) == set(CLASSES)
-    for names, key in ((COLOURS, 0), (SHAPES, 1)):
+    assert set(base) | set(novel) == set(vocabulary.classes)
+    for names, key in ((COLOURS, 0), (NOUNS[world], 1)):
         seen = Counter(name.split()[key] for name in novel)
         assert set(seen) == set(names) and max(seen.values()) <= 2
 
@@ -176,3 +185,22 @@ def test_number_size_and_texture_of_the_objects_can_be_chosen():
 def test_scenes_that_cannot_be_drawn_are_refused(options):
     with pytest.raises(ValueError, match=r'objects|scale|details|textures'):
         draw_scene(np.random.default_rng(0), CLASSES, **options)
+
+
+def test_glyphs_are_drawn_as_the_font_has_them():
+    """Pictures that a scene holds, against Pillow's own drawing."""
+    font = Path(mpl.get_data_path()) / 'fonts/ttf/DejaVuSans-Bold.ttf'
+    for glyph in GLYPHS:
+        scene = draw_scene(
+            np.random.default_rng(3), [f'white {glyph}'], objects=(1, 1),
+            side=96, textures=['plain'],
+        )  # fmt: skip
+        x1, y1, x2, y2 = scene.objects[0].bbox
+        seen = scene.image[y1:y2, x1:x2].mean(axis=2) > 200
+        text = Image.new('L', (200, 200))
+        pen = ImageDraw.Draw(text)
+        pen.text((50, 20), glyph, 255, ImageFont.truetype(str(font), 120))
+        drawn = text.crop(text.getbbox()).resize((x2 - x1, y2 - y1))
+        drawn = np.asarray(drawn) > 128
+        both = (seen & drawn).sum() / (seen | drawn).sum()
+        assert both > 0.6, glyph  # turned by up to 10 degrees
