@@ -169,7 +169,7 @@ class Evaluation:
         self.model.eval()
         mistakes = np.zeros(4, dtype=int)
         classes = self.evaluator.dataset_meta
-        for batch in copy.deepcopy(self.batches):
+        for batch in self.batches:
             samples = self.model.test_step(batch)
             mistakes += count_mistakes(samples, classes)
             self.evaluator.process(data_samples=samples, data_batch=batch)
