@@ -33,6 +33,33 @@ def _equal_weight(
     ]
 
 
+def _wrong_links(prob: float) -> List[Variant]:
+    """Links of which some are wrong: as they are, weighed by scores that
+    tell something of it, and those of low score dropped."""
+    links = dict(type='MislinkRegions', prob=prob)
+    scored = dict(links, scored=True)
+    dropped = dict(type='SampleRegions', min_score=0.5)
+    share = f'{prob:.0%}'.replace('%', ' %')
+    return [
+        # the row of equal weights has the same training
+        Variant(
+            'all-mislinked' if prob == 0.2 else f'mislinked-{prob:g}',
+            transforms=[links],
+            text=f'{share} wrong',
+        ),
+        Variant(
+            f'mislinked-{prob:g}-weighed',
+            transforms=[scored],
+            text=f'{share} wrong, weighed by their scores',
+        ),
+        Variant(
+            f'mislinked-{prob:g}-dropped',
+            transforms=[scored, dropped],
+            text=f'{share} wrong, weighed, below 0.5 dropped',
+        ),
+    ]
+
+
 WRONG_LINKS = [dict(type='MislinkRegions', prob=0.2)]
 FEW_LINKS = [dict(type='KeepRegionsOfSome', share=0.1)]
 ALL = Variant(text='GC + GR + 0.5 LRC (default)')
@@ -46,6 +73,11 @@ PAIRS: Dict[str, List[Variant]] = {
     ],
 }
 IDEAS: Dict[str, List[Variant]] = {
+    'What scores of links buy': [
+        ALL,
+        *_wrong_links(0.2),
+        *_wrong_links(0.5),
+    ],
     'Losses': [
         ALL,
         Variant('lrc', without=['gr'], text='GC + 0.5 LRC'),

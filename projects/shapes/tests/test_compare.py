@@ -62,6 +62,18 @@ def test_ablations_run_each_variant_once():
     }
     assert len(names) == len(set(names))
     assert listed == {*names, plan.DEFAULT}
+    # rows of one name are one training
+    for name in names:
+        settings = [
+            (variant.options, variant.without, variant.transforms)
+            for variants in ablations.TABLES.values()
+            for variant in variants
+            if variant.name == name
+        ]
+        assert all(
+            list(map(list, each)) == list(map(list, settings[0]))
+            for each in settings
+        ), name
 
 
 def test_variants_change_what_they_name(harmoclip_scope):
