@@ -95,9 +95,27 @@ IDEAS: Dict[str, List[Variant]] = {
             text='text tower at a tenth of the learning rate',
         ),
         Variant(
+            'light',
+            _weights(lrc=0.25, gr=0.25),
+            text='LRC 0.25, GR 0.25',
+        ),
+        Variant(
             'hard',
             config='harmoclip_hard',
             text='hard negatives by exchanged words, weight 0.5',
+        ),
+        Variant(
+            'light-hard',
+            _weights(lrc=0.25, gr=0.25),
+            config='harmoclip_hard',
+            text='the same, LRC 0.25, GR 0.25',
+        ),
+        Variant(
+            'light-hard-gr',
+            _weights(gr=0.25),
+            without=['lrc'],
+            config='harmoclip_hard',
+            text='the same, GR 0.25, no LRC',
         ),
         Variant(
             'fit',
