@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from rich.console import Console
 
+from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
 from harmoclip_mm.registry import MODELS
 from shapes import ablations, plan
 from shapes import run as running
@@ -276,11 +277,11 @@ def test_finished_runs_are_not_run_again(compared):
 def test_a_start_whose_weights_are_gone_is_made_anew(compared):
     comparison, runs = compared
     weights = comparison.weights(runs[0])
-    state = torch.load(weights)['state_dict']
+    state = load_checkpoint_file(str(weights))['state_dict']
     weights.unlink()
     before = comparison.results.read_text()
     comparison.pretrain(runs[0])
-    again = torch.load(weights)['state_dict']
+    again = load_checkpoint_file(str(weights))['state_dict']
     assert all(torch.equal(again[name], state[name]) for name in state)
     assert comparison.results.read_text() == before
 
