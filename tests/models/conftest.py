@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-from processes import free_port
 
 from harmoclip_mm.datasets.transforms import (
     PackRegionTextInputs,
@@ -111,18 +110,21 @@ def samples():
 
 
 @pytest.fixture(scope='session')
-def run_ranks():
-    """Runs ``worker(rank, port, *args)`` in that many real processes.
+def run_ranks(tmp_path_factory):
+    """Runs ``worker(rank, file, *args)`` in that many real processes.
 
     They are forked from a server that has imported the package, once for
-    the whole session.
+    the whole session. They may meet by ``file``, an ``init_method``: it
+    cannot be taken as a port can, and waits as long as a group does, not the
+    300 s of a ``TCPStore``.
     """
     context = torch.multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['harmoclip_mm.models'])
 
     def run(worker, ranks, *args):
+        file = f'file://{tmp_path_factory.mktemp("ranks")}/file'
         torch.multiprocessing.start_processes(
-            worker, (int(free_port()), *args), ranks, start_method='forkserver'
+            worker, (file, *args), ranks, start_method='forkserver'
         )
 
     return run
