@@ -109,27 +109,6 @@ def samples():
     ]
 
 
-@pytest.fixture(scope='session')
-def run_ranks(tmp_path_factory):
-    """Runs ``worker(rank, file, *args)`` in that many real processes.
-
-    They are forked from a server that has imported the package, once for
-    the whole session. They may meet by ``file``, an ``init_method``: it
-    cannot be taken as a port can, and waits as long as a group does, not the
-    300 s of a ``TCPStore``.
-    """
-    context = torch.multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['harmoclip_mm.models'])
-
-    def run(worker, ranks, *args):
-        file = f'file://{tmp_path_factory.mktemp("ranks")}/file'
-        torch.multiprocessing.start_processes(
-            worker, (file, *args), ranks, start_method='forkserver'
-        )
-
-    return run
-
-
 @pytest.fixture
 def saved_bytes():
     """Counts the bytes that ``function()`` keeps for its backward.
