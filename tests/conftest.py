@@ -91,6 +91,35 @@ def run_tool():
     return run
 
 
+@pytest.fixture(scope='session')
+def forkserver():
+    """Context of processes that inherit nothing of this one, as with 'spawn',
+    from a server that has imported the package once for the session."""
+    context = torch.multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(
+        ['harmoclip_mm.models', 'harmoclip_mm.datasets']
+    )
+    return context
+
+
+@pytest.fixture(scope='session')
+def run_ranks(forkserver, tmp_path_factory):
+    """Runs ``worker(rank, file, *args)`` in that many real processes.
+
+    They may meet by ``file``, an ``init_method``: it cannot be taken as a
+    port can, and waits as long as a group does, not the 300 s of a
+    ``TCPStore``.
+    """
+
+    def run(worker, ranks, *args):
+        file = f'file://{tmp_path_factory.mktemp("ranks")}/file'
+        torch.multiprocessing.start_processes(
+            worker, (file, *args), ranks, start_method='forkserver'
+        )
+
+    return run
+
+
 @pytest.fixture(params=['told by name', 'before torch 2.6'])
 def road(request, monkeypatch):
     """Torch's own reader, and the one that stands in for it."""

@@ -1,6 +1,7 @@
 """What tests that start processes of their own share."""
 
 import os
+import secrets
 import socket
 import sys
 from typing import Dict, Optional
@@ -10,10 +11,19 @@ RANK_VARIABLES = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE')
 
 
 def free_port() -> str:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return str(free.getsockname()[1])
+    """A port that nobody listens on at the moment.
+
+    By chance, and below those that the system gives by itself: another
+    connection, or another test at the same time, hardly takes it meanwhile.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with socket.socket() as free:
+            try:
+                free.bind(('', port))
+            except OSError:
+                continue
+        return str(port)
 
 
 def tool_environment(

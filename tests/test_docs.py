@@ -35,6 +35,8 @@ def examples() -> dict:
     """The names that the examples define; what they register is forgotten
     afterwards."""
     registries = (DATASETS, METRICS, MODELS, TRANSFORMS)
+    for registry in registries:
+        registry.import_from_location()
     before = [dict(registry.module_dict) for registry in registries]
     namespace = {}
     pages = [

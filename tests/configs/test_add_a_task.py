@@ -30,6 +30,8 @@ def example(tmp_path, monkeypatch):
         content = content.replace('../../configs', str(CONFIGS))
         (tmp_path / name).write_text(content)
     monkeypatch.syspath_prepend(str(tmp_path))
+    for registry in (MODELS, METRICS):
+        registry.import_from_location()
     before = [(each, dict(each.module_dict)) for each in (MODELS, METRICS)]
     yield tmp_path
     sys.modules.pop('best_box', None)

@@ -163,7 +163,9 @@ def narrow(config: Config) -> Config:
     model = config.model
     model.init_cfg = None
     cell = clip_spec(config.clip).patch_size
-    depth = max(model.backbone.out_indices) + 1
+    # the first blocks in place of those of a deep tower
+    depth = len(model.backbone.out_indices)
+    model.backbone.out_indices = tuple(range(depth))
     config.clip = thin_clip(clip_spec(config.clip), depth)
     set_clip(config)
     channels = MODELS.build(model.backbone).block_dims
@@ -173,6 +175,11 @@ def narrow(config: Config) -> Config:
     # 1203 classes in 63 templates take a CPU minutes
     model.roi_head.bbox_head.templates = 'simple'
     model.roi_head.bbox_head.fc_out_channels = 16
+    if 'mask_head' in model.roi_head:
+        model.roi_head.mask_head.update(num_convs=1, conv_out_channels=16)
+    # 1000 boxes x 1203 classes take NMS a while, too
+    model.train_cfg.rcnn.sampler.num = 64
+    model.test_cfg.rpn.max_per_img = 100
     model.data_preprocessor.pad_size_divisor = 4 * cell
     model.test_cfg.rcnn.score_thr = 0.0  # nothing is certain yet
     loaders = (config.train_dataloader, config.test_dataloader)

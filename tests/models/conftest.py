@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
-from processes import free_port
 
 from harmoclip_mm.datasets.transforms import (
     PackRegionTextInputs,
@@ -110,24 +109,6 @@ def samples():
         make_sample('nothing to see', []),
         make_sample('', [([2.0, 3.0, 20.0, 29.0], 'cat', False)]),
     ]
-
-
-@pytest.fixture(scope='session')
-def run_ranks():
-    """Runs ``worker(rank, port, *args)`` in that many real processes.
-
-    They are forked from a server that has imported the package, once for
-    the whole session.
-    """
-    context = torch.multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['harmoclip_mm.models'])
-
-    def run(worker, ranks, *args):
-        torch.multiprocessing.start_processes(
-            worker, (int(free_port()), *args), ranks, start_method='forkserver'
-        )
-
-    return run
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """``tools/train.py``, ``tools/test.py`` and their launchers, run for real."""
 
+import contextlib
+import io
 import json
 import os
 import runpy
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import mmengine
@@ -65,10 +68,32 @@ def _run(cwd, command, *args, code=0, **env):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert result.returncode == code, result.stdout
     return result.stdout
+
+
+def _run_here(cwd, command, *args, options=(), code=0):
+    """The same in this process, which saves what a start takes.
+
+    Two runs of one second would share a logger: each has its own name.
+    """
+    options = (f'experiment_name={uuid.uuid4().hex}', *options)
+    words = [command, *map(str, args), '--cfg-options', *options]
+    printed = io.StringIO()
+    status = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(cwd)
+        patch.setattr(sys, 'argv', words)
+        with contextlib.redirect_stdout(printed):
+            try:
+                runpy.run_path(str(REPO / 'tools' / command), None, '__main__')
+            except SystemExit as end:
+                status = int(bool(end.code))
+                print(end.code)
+    assert status == code, printed.getvalue()
+    return printed.getvalue()
 
 
 @pytest.fixture(scope='module')
@@ -83,7 +108,7 @@ def project(tmp_path_factory):
 @pytest.fixture(scope='module')
 def trained(project):
     """Two iterations in one process."""
-    _run(project, 'train.py', 'toy.py', '--work-dir', 'two')
+    _run_here(project, 'train.py', 'toy.py', '--work-dir', 'two')
     return project / 'two' / 'iter_2.pth'
 
 
@@ -105,14 +130,14 @@ def _weights(path):
 
 @pytest.mark.slow
 def test_resuming_equals_an_uninterrupted_run(project, trained):
-    more = ('--cfg-options', 'train_cfg.max_iters=4')
+    more = dict(options=['train_cfg.max_iters=4'])
     # copies the run of two iterations, then goes on
-    output = _run(
+    output = _run_here(
         project, 'train.py', 'toy.py', '--work-dir', 'resumed',
-        '--resume', trained, *more,
+        '--resume', trained, **more,
     )  # fmt: skip
     assert 'resumed epoch: 0, iter: 2' in output
-    _run(project, 'train.py', 'toy.py', '--work-dir', 'four', *more)
+    _run_here(project, 'train.py', 'toy.py', '--work-dir', 'four', **more)
     resumed = _weights(project / 'resumed' / 'iter_4.pth')
     straight = _weights(project / 'four' / 'iter_4.pth')
     before = _weights(trained)
@@ -123,7 +148,7 @@ def test_resuming_equals_an_uninterrupted_run(project, trained):
 
 @pytest.mark.slow
 def test_resume_without_a_value_takes_the_latest(project, trained):
-    output = _run(
+    output = _run_here(
         project, 'train.py', 'toy.py', '--work-dir', trained.parent,
         '--resume',
     )  # fmt: skip
@@ -157,7 +182,7 @@ def test_metrics_predictions_and_drawings(project, tested):
 
 @pytest.mark.slow
 def test_none_evaluates_the_model_as_initialised(project):
-    _run(
+    _run_here(
         project, 'test.py', 'toy.py', 'none', '--metrics-out', 'none.json',
         '--out', 'none.pkl',
     )  # fmt: skip
@@ -173,12 +198,14 @@ def test_none_evaluates_the_model_as_initialised(project):
 
 @pytest.mark.slow
 def test_another_architecture_is_refused(project, trained):
-    options = ('--cfg-options', 'model.num_classes=5')
+    options = ['model.num_classes=5']
     for command, args in (
         ('test.py', (trained,)),
         ('train.py', ('--work-dir', 'refused', '--resume', trained)),
     ):
-        output = _run(project, command, 'toy.py', *args, *options, code=1)
+        output = _run_here(
+            project, command, 'toy.py', *args, options=options, code=1
+        )
         assert 'of another model' in output
         # torch's own report names the weight and both shapes
         assert all(
@@ -275,7 +302,7 @@ def test_two_processes_train_and_test_on_the_cpu(project, tested):
 
 
 @pytest.mark.slow
-def test_slurm_scripts_pass_their_arguments_on(project, tested):
+def test_slurm_script_passes_its_arguments_on(project, tested):
     # no cluster here: an ``srun`` that starts its tasks on this machine
     srun = project / 'bin' / 'srun'
     srun.parent.mkdir()
@@ -305,9 +332,6 @@ def test_slurm_scripts_pass_their_arguments_on(project, tested):
     assert '--kill-on-bad-exit=1 --quotatype=auto --exclusive' in output
     _, metrics = tested
     assert json.loads((project / 'slurm.json').read_text()) == metrics
-    env.update(SRUN_ARGS='', MASTER_PORT=free_port())
-    _run(project, 'slurm_train.sh', 'part', 'job', 'toy.py', 'slurm', **env)
-    assert (project / 'slurm' / 'iter_2.pth').is_file()
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any, Iterator
 import timm.layers.pos_embed_sincos as timm_rope
 import torch
 from torch import Tensor
+from torch.onnx.symbolic_helper import parse_args
 
 OPSET = 18  # the first whose Resize has antialiasing
 
@@ -21,6 +22,9 @@ def exportable() -> Iterator[None]:
     symbols = {
         'aten::_upsample_bicubic2d_aa': _resize,
         'aten::repeat_interleave': _repeat_last,
+        # torch 2.1 writes the one in its older form, and fails for 'xy'
+        'aten::mean': _mean,
+        'aten::meshgrid': _meshgrid,
     }
     rot = timm_rope.rot
     for name, symbol in symbols.items():
@@ -80,3 +84,29 @@ def _repeat_last(
     columns = [g.op('Unsqueeze', x, _constant(g, [rank]))] * int(repeats)
     x = g.op('Concat', *columns, axis_i=rank)
     return g.op('Reshape', x, _constant(g, [0] * (rank - 1) + [-1]))
+
+
+@parse_args('v', 'is', 'b', 'none')
+def _mean(g: Any, x: Any, dims: Any, keepdim: bool, dtype: Any) -> Any:
+    """``mean`` over dimensions, which are an input since opset 18."""
+    dims = _constant(g, dims)
+    x = g.op('ReduceMean', x, dims, keepdims_i=1)
+    # not by keepdims, with which torch 2.1 infers no shape
+    return x if keepdim else g.op('Squeeze', x, dims)
+
+
+@parse_args('v', 's')
+def _meshgrid(g: Any, axes: Any, indexing: str = 'ij') -> Any:
+    """``meshgrid`` of two vectors."""
+    first, second = axes.node().inputs()
+    if indexing == 'xy':
+        first, second = second, first
+    down = g.op('Unsqueeze', first, _constant(g, [1]))
+    along = g.op('Unsqueeze', second, _constant(g, [0]))
+    size = g.op(
+        'Concat', *(g.op('Shape', x) for x in (first, second)), axis_i=0
+    )
+    grids = [g.op('Expand', x, size) for x in (down, along)]
+    return g.op(
+        'prim::ListConstruct', *grids[:: -1 if indexing == 'xy' else 1]
+    )

@@ -10,7 +10,6 @@ import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement, InstanceData
-from processes import free_port
 from torch.utils.data import DataLoader, Dataset
 
 from harmoclip_mm.evaluation import (
@@ -81,11 +80,11 @@ def _metrics(batch_size, workers=0, collect_device='cpu'):
     return evaluator.evaluate(NUM_IMAGES)
 
 
-def _rank(rank, port, folder):
+def _rank(rank, folder):
     os.chdir(folder)  # mmengine exchanges results through ./.dist_test
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
-        'gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
+        'gloo', f'file://{folder}/file', rank=rank, world_size=2
     )
     results = [
         _metrics(batch_size, collect_device=device)
@@ -115,7 +114,7 @@ def test_batch_size_and_workers(reference, batch_size, workers):
 @pytest.mark.slow
 def test_two_processes(reference, tmp_path):
     # 13 images on 2 ranks: the sampler pads, every last batch is uneven
-    mp.spawn(_rank, (free_port(), str(tmp_path)), nprocs=2)
+    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
     for rank in range(2):
         results = json.loads((tmp_path / f'{rank}.json').read_text())
         assert len(results) == 6

@@ -1,9 +1,6 @@
 """Loading B/16 costs little more memory than the model itself."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,45 +8,42 @@ import torch
 from harmoclip_mm import export_clip
 from harmoclip_mm.registry import MODELS
 
-ROOT = Path(__file__).resolve().parents[3]
 NAME = 'ViT-B-16-quickgelu'
 CFG = dict(
     type='harmoclip_mm.HarmoCLIP',
     clip=NAME,
     region_extractor=dict(type='harmoclip_mm.RoIFeatureExtractor'),
 )
-# VmHWM is of this program alone; ru_maxrss would be inherited from pytest.
-SCRIPT = """
-import sys, safetensors.torch, transformers
-import harmoclip_mm.apis
-from harmoclip_mm.registry import MODELS
-if len(sys.argv) > 2:
-    arch = None if sys.argv[2].endswith('huggingface') else sys.argv[3]
-    model = harmoclip_mm.load_clip(sys.argv[2], arch)
-else:
-    model = MODELS.build(eval(sys.argv[1]))
-with open('/proc/self/status') as file:
-    print([l.split()[1] for l in file if l.startswith('VmHWM')][0])
-"""
 
 
-def peak(*args):
+def measure(rank, file, out, path=None):
     """Peak resident memory of a process in bytes."""
-    done = subprocess.run(
-        [sys.executable, '-c', SCRIPT, repr(CFG), *args],
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout.strip().splitlines()[-1]) * 1024
+    import safetensors.torch  # noqa: F401  whoever loads needs it
+    import transformers  # noqa: F401
+
+    from harmoclip_mm import load_clip
+
+    torch.set_num_threads(1)
+    if path is None:
+        MODELS.build(CFG)
+    else:
+        load_clip(path, None if path.endswith('huggingface') else NAME)
+    # VmHWM is of this program alone; ru_maxrss would be inherited
+    with open('/proc/self/status') as status:
+        (line,) = (x for x in status if x.startswith('VmHWM'))
+    with open(out, 'w') as found:
+        found.write(line.split()[1])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(
     not os.path.exists('/proc/self/status'), reason='needs /proc'
 )
-def test_peak_memory_of_loading_vit_b16(tmp_path):
+def test_peak_memory_of_loading_vit_b16(tmp_path, run_ranks):
+    def peak(*args):
+        run_ranks(measure, 1, str(tmp_path / 'peak'), *args)
+        return int((tmp_path / 'peak').read_text()) * 1024
+
     model = MODELS.build(CFG)
     # room for 600 MB each, one at a time
     alone = peak()
@@ -70,7 +64,7 @@ def test_peak_memory_of_loading_vit_b16(tmp_path):
         else:
             file = path / 'model.safetensors' if path.is_dir() else path
             size = file.stat().st_size
-        ratios[name] = (peak(str(path), NAME) - alone) / size
+        ratios[name] = (peak(str(path)) - alone) / size
         if path.is_file():
             path.unlink()
     print(ratios)

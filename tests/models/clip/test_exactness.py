@@ -177,20 +177,16 @@ def train(method, samples, indices, wrap=lambda model: model, device='cpu'):
     return losses, grads, params
 
 
-def worker(rank, port, backend, cases, samples, folder):
+def worker(rank, file, backend, cases, samples, folder):
     torch.set_num_threads(1)
     device = f'cuda:{rank}' if backend == 'nccl' else 'cpu'
     ids = [rank] if backend == 'nccl' else None
-    store = dist.TCPStore('127.0.0.1', port, is_master=rank == 0)
-    for method, world in cases:
+    for number, (method, world) in enumerate(cases):
         ranks = WORLDS[world]
         if rank >= len(ranks):
             continue
         dist.init_process_group(
-            backend,
-            store=dist.PrefixStore(f'{method} {world}', store),
-            rank=rank,
-            world_size=len(ranks),
+            backend, f'{file}{number}', rank=rank, world_size=len(ranks)
         )
         result = train(
             method,

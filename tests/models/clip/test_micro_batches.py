@@ -156,7 +156,7 @@ def test_what_accumulation_gives(tiny_cfg, make_sample):
         assert close is equal
 
 
-def measure(rank, port, cfg, sample, folder):
+def measure(rank, file, cfg, sample, folder):
     """Peak memory in bytes of a training step; rank 1 uses micro-batches."""
     torch.set_num_threads(1)
     # glibc keeps freed blocks below a threshold that grows: hold it still

@@ -197,7 +197,7 @@ def test_the_sigmoid_loss_moves_one_side_only(monkeypatch, streamed):
     assert moved['keys'] == 8 * ranks * count
 
 
-def measure(rank, port, path, loss, num_rows, ranks, num_pieces):
+def measure(rank, file, path, loss, num_rows, ranks, num_pieces):
     """Peak memory in bytes of a loss, forward and backward."""
     torch.set_num_threads(2)
     patch = pytest.MonkeyPatch()
