@@ -35,6 +35,7 @@ from rich.progress import (
 from rich.table import Table
 
 from harmoclip_mm.apis import load_clip, load_config
+from harmoclip_mm.engine import quieten_libraries
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models import HarmoCLIP
 from harmoclip_mm.registry import MODELS
@@ -109,6 +110,7 @@ def benchmark(
     if out is not None and get_rank() == 0:
         # a path that is a file or not writable is not to show after hours
         os.makedirs(osp.join(out, 'per_image'), exist_ok=True)
+    quieten_libraries()
     results, rows = Results(out, get_rank() == 0), []
     with _warnings_alone():
         init_default_scope('harmoclip_mm')

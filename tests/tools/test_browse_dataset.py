@@ -65,6 +65,17 @@ def test_a_split_that_the_config_lacks(config, run_tool):
         run_tool(TOOL, config, '--split', 'val')
 
 
+@pytest.mark.parametrize('option', ['--page', '--number=1'])
+def test_no_sample_is_an_error(config, tiny_data, run_tool, option):
+    boxes = dict(images=[], annotations=[], categories=[])
+    (tiny_data.root / 'odvg.jsonl').write_text(json.dumps(boxes))
+    text = config.read_text().replace('RegionPhrase', 'mmdet.Coco')
+    config.write_text(text)
+    with pytest.raises(UsageError, match=r'odvg\.jsonl has no sample'):
+        run_tool(TOOL, config, option, '--output-dir', tiny_data.root / 'out')
+    assert not (tiny_data.root / 'out').exists()
+
+
 def test_real_photos_of_mmdets_coco(coco_photos, tmp_path, run_tool):
     """The test split as the evaluation reads it: boxes and captions."""
     annotations = coco_photos / 'annotations'

@@ -7,6 +7,7 @@ import pytest
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.engine import check_data
+from harmoclip_mm.errors import UsageError
 
 BOX = [4, 4, 24, 24]
 CONFIG = """
@@ -79,6 +80,19 @@ def test_good_data(project, run_tool, capsys):
     printed = capsys.readouterr().out
     assert '12 samples' in printed and '0 errors, 0 warnings' in printed
     assert 'loading annotations' not in printed
+
+
+def test_no_data(project, tiny_data):
+    project.boxes['annotations'] = []
+    options = {
+        'val_dataloader.dataset.test_mode': False,
+        'val_dataloader.dataset.filter_cfg': dict(filter_empty_gt=True),
+    }
+    (told,) = project.check(options)['error']
+    assert 'boxes.json has no sample' in told
+    (tiny_data.root / 'empty.py').touch()
+    with pytest.raises(UsageError, match='has no dataloader'):
+        check_data(load_config(str(tiny_data.root / 'empty.py')))
 
 
 def test_the_schedule(project):

@@ -192,6 +192,12 @@ def test_another_architecture_is_refused(project, trained):
     [
         (('train.py', 'nowhere.py'), 'config file nowhere.py does not exist'),
         (('test.py', 'nowhere.py', 'none'), 'config file nowhere.py does not'),
+        (('train.py', 'empty.py'), 'config empty.py has no model'),
+        (
+            ('test.py', 'toy.py', 'none', '--cfg-options',
+             'test_dataloader=None'),
+            'config toy.py has no test_dataloader',
+        ),
         (
             ('train.py', 'toy.py', '--resume', 'no.pth'),
             'checkpoint no.pth to resume from does not exist',
@@ -231,6 +237,7 @@ def test_what_cannot_be_done_is_one_sentence(
 ):
     tool, *rest = args
     monkeypatch.chdir(project)
+    (project / 'empty.py').touch()
     monkeypatch.setattr(sys, 'argv', [tool, *rest])
     monkeypatch.setenv('LOCAL_RANK', '0')
     for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):

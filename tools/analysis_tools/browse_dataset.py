@@ -24,7 +24,7 @@ from rich.progress import track
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.command_line import add_config_option
-from harmoclip_mm.registry import DATASETS, VISUALIZERS
+from harmoclip_mm.registry import VISUALIZERS
 from harmoclip_mm.text import captions_of, phrases_of
 
 
@@ -83,19 +83,22 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def build_dataset(config: Config, split: str):
+def dataset_of(config: Config, split: str):
     """Build the data set of a split.
 
     Raises:
-        UsageError: If the config has no such dataloader.
+        UsageError: If the config has no such dataloader, or it has no sample.
     """
+    from harmoclip_mm.engine import build_dataset, quieten_libraries
+
+    quieten_libraries()
     loader = config.get(f'{split}_dataloader')
     if not loader:
         raise UsageError(
             f'{config.filename} has no {split}_dataloader; choose another '
             '--split'
         )
-    return DATASETS.build(loader['dataset'])
+    return build_dataset(loader['dataset'])
 
 
 def load_image(info: Mapping[str, Any]) -> np.ndarray:
@@ -204,7 +207,7 @@ def main() -> None:
     config = load_config(args.config, args.cfg_options)
     init_default_scope(config.get('default_scope', 'harmoclip_mm'))
     np.random.seed(args.seed)
-    dataset = build_dataset(config, args.split)
+    dataset = dataset_of(config, args.split)
     if args.page:
         write_report(dataset, args)
         return
