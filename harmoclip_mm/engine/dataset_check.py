@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from harmoclip_mm.coco_file import read_json
 from harmoclip_mm.datasets import RegionPhraseDataset, check_annotations
 from harmoclip_mm.datasets.shards import image_exists
-from harmoclip_mm.datasets.wrappers import leaf_datasets
+from harmoclip_mm.datasets.wrappers import leaf_datasets, say_boxes
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import DATASETS
 from harmoclip_mm.text import find_equal_words
@@ -151,6 +151,7 @@ def _check_leaf(
             missing.append(path)
         boxes = info.get('instances', ())
         tally['boxes'] += len(boxes)
+        tally['crowds'] += sum(each.get('ignore_flag', 0) for each in boxes)
         tally['without boxes'] += not boxes
         texts = info.get('phrases') or {}
         for each in texts.values():
@@ -173,7 +174,7 @@ def _check_leaf(
             f'{len(missing)} of {count} images are missing, the first is '
             f'{missing[0]}: check data_root and data_prefix',
         )
-    add('ok', f'{tally["boxes"]} boxes')
+    add('ok', say_boxes(dataset, tally['boxes'], tally['crowds']))
     if isinstance(dataset, RegionPhraseDataset):
         _add_links(add, tally, phrases, count)
         rows = dataset._file.rows

@@ -120,7 +120,7 @@ def test_page(config, tiny_data, run_tool, capsys):
     text = (out_dir / 'index.html').read_text(encoding='utf-8')
     assert text.count('data:image/jpeg') == 2
     said = capsys.readouterr().out
-    assert '3 boxes of 3 samples' in said
+    assert '3 samples with 3 boxes, one for each phrase of a box:' in said
     assert '1 of the 3 images below cannot be read' in said
     assert '100 % of the regions have the phrase' in said
 

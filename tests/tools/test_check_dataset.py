@@ -74,12 +74,25 @@ def test_good_data(project, run_tool, capsys):
     found = project.check()
     assert not found['error'] and not found['warning']
     assert '6 steps, 3 an epoch, on one GPU' in found['ok']
+    said = 'odvg.jsonl: 12 boxes, one for each phrase of a box'
+    assert said in found['ok']
+    assert 'boxes.json: 2 boxes' in found['ok']
     with pytest.raises(SystemExit) as end:
         run_tool('check_dataset.py', project.config)
     assert end.value.code == 0
     printed = capsys.readouterr().out
     assert '12 samples' in printed and '0 errors, 0 warnings' in printed
     assert 'loading annotations' not in printed
+
+
+def test_what_boxes_are_counted(project):
+    """Several lines of an image, and crowds."""
+    project.lines.append(dict(project.lines[0]))
+    crowd = dict(project.boxes['annotations'][0], id=9, iscrowd=1)
+    project.boxes['annotations'].append(crowd)
+    found = project.check()['ok']
+    assert 'boxes.json: 3 boxes, 1 of them crowds' in found
+    assert any('12 boxes' in x and 'at random' in x for x in found)
 
 
 def test_no_data(project, tiny_data):

@@ -169,7 +169,7 @@ def spread(total: int, number: int) -> List[int]:
 
 def write_report(dataset, args: argparse.Namespace) -> None:
     """Write the page about a data set."""
-    from harmoclip_mm.datasets.wrappers import leaf_datasets
+    from harmoclip_mm.datasets.wrappers import leaf_datasets, say_boxes
     from harmoclip_mm.visualization.dataset_report import (
         DatasetFigures,
         ModelInput,
@@ -184,6 +184,7 @@ def write_report(dataset, args: argparse.Namespace) -> None:
     for index in track(spread(total, args.page_samples), 'Counting'):
         figures.add(dataset.get_data_info(index))
     out_file = args.output_dir / 'index.html'
+    said = say_boxes(dataset, figures.boxes, figures.crowds)
     warnings = write_page(
         out_file,
         figures,
@@ -192,12 +193,11 @@ def write_report(dataset, args: argparse.Namespace) -> None:
         f'{args.split}_dataloader of {args.config}',
         total,
         classes,
+        said=said,
     )
     for warning in warnings:
         print(warning)
-    print(
-        f'{figures.boxes} boxes of {figures.samples} samples: open {out_file}'
-    )
+    print(f'{figures.samples} samples with {said}: open {out_file}')
 
 
 def main() -> None:
