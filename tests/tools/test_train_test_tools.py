@@ -327,6 +327,22 @@ def test_scripts_explain_themselves(tmp_path, script):
     assert 'CONFIG' in output and 'Environment' in output
 
 
+@pytest.mark.parametrize(
+    ('processes', 'given', 'threads'),
+    [(1, '', ''), (2, '', '1'), (2, '3', '3')],
+)
+def test_torchrun_has_nothing_to_warn_of(tmp_path, processes, given, threads):
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho "threads=$OMP_NUM_THREADS"\n')
+    python.chmod(0o755)
+    command = ['bash', str(REPO / 'tools/dist_train.sh'), 'config.py']
+    env = {**os.environ, 'PYTHON': str(python), 'OMP_NUM_THREADS': given}
+    done = subprocess.run(
+        [*command, str(processes)], env=env, stdout=subprocess.PIPE, text=True
+    )
+    assert done.stdout == f'threads={threads}\n'
+
+
 def test_random_weights_are_told_from_a_start():
     is_random = runpy.run_path(str(REPO / 'tools/train.py'))['is_random']
     weights = dict(type='Pretrained', checkpoint='a.pt')
