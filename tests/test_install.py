@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -148,6 +149,32 @@ def test_steps(stack, log, monkeypatch):
     assert f'-r{REQUIREMENTS}/mminstall{suffix}.txt' in rest
     assert rest[rest.index('-e') + 1] == str(ROOT)
     assert 'import harmoclip_mm' in check
+
+
+def test_requirements_alone_need_no_sources(log, monkeypatch):
+    """As in the layer of the image that stays when the code changes."""
+    steps = []
+    monkeypatch.setattr(install, 'run', lambda *step: steps.append(step))
+    monkeypatch.setattr(install, 'install_mmcv', lambda *_: None)
+    install.install(*install.STACKS['default'], package=False)
+    assert f'-r{REQUIREMENTS}/runtime.txt' in steps[-1]
+    assert not any('-e' in step for step in steps)
+
+
+def test_the_image_copies_and_makes_what_there_is():
+    lines = (ROOT / 'docker/Dockerfile').read_text().splitlines()
+    copied = [line.split()[1:-1] for line in lines if line[:5] == 'COPY ']
+    assert copied[-1] == ['.']
+    assert all((ROOT / name).exists() for names in copied for name in names)
+    # all that the stamp is made of comes before the layer of requirements
+    root = [name for names in copied[:-1] for name in names]
+    assert {'setup.py', 'requirements', 'tools/setup'} <= set(root)
+    targets = [
+        word for line in lines for word in re.findall(r'^RUN make (\w+)', line)
+    ]
+    assert targets == ['requirements', 'install']
+    makefile = (ROOT / 'Makefile').read_text()
+    assert all(f'\n{target}:' in makefile for target in targets)
 
 
 def test_long_commands_show_that_they_live(log, capsys):

@@ -29,6 +29,8 @@ run_dist() {
             "$((NNODES - 1))) and MASTER_ADDR on each" >&2
         exit 2
     fi
+    # what torchrun would set with a warning
+    [ "$1" = 1 ] || export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
     exec "${PYTHON:-python}" -m torch.distributed.run \
         --nnodes="${NNODES:-1}" \
         --node_rank="${NODE_RANK:-0}" \

@@ -14,6 +14,8 @@ test_dataloader = dict(
 )
 benchmark = dict(
     task='retrieval by long captions, DCI',
+    files=['*.json'],
+    folders=[''],
     data='DCI_ROOT: annotations/ and photos/ of '
     'https://github.com/facebookresearch/DCI; the photos are of SA-1B, '
     'https://ai.meta.com/datasets/segment-anything',

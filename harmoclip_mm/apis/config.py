@@ -3,6 +3,7 @@
 import copy
 import inspect
 import os.path as osp
+import traceback
 from difflib import get_close_matches
 from typing import Any, Collection, Mapping, Optional
 
@@ -37,8 +38,8 @@ def load_config(
         see :func:`set_clip`.
 
     Raises:
-        UsageError: If the file does not exist or names no CLIP that there
-            is, or nothing reads an option.
+        UsageError: If the file does not exist, cannot be read or names no
+            CLIP that there is, or nothing reads an option.
     """
     if not osp.isfile(filename):
         raise UsageError(f'config file {filename} does not exist')
@@ -68,6 +69,16 @@ def _read(filename: str) -> Config:
     logger.setLevel('WARNING')
     try:
         return Config.fromfile(filename)
+    except Exception as error:  # a config is code of the user
+        lines = [
+            f'line {line} of {frame.f_code.co_filename}: '
+            for frame, line in traceback.walk_tb(error.__traceback__)
+            if '__name__' not in frame.f_globals  # of no module
+        ]
+        raise UsageError(
+            f'config file {filename} or one of its _base_ cannot be read: '
+            f'{"".join(lines[-1:])}{type(error).__name__}: {error}'
+        ) from error
     finally:
         logger.setLevel(level)
 

@@ -1,12 +1,13 @@
 """mmdet's DetInferencer for detectors whose classes can be replaced."""
 
 import os.path as osp
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 from harmoclip_mm.compat import import_stack
 
 import_stack()
 
+import numpy as np  # noqa: E402
 from mmdet.apis import DetInferencer  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.visualization import Visualizer  # noqa: E402
@@ -27,7 +28,8 @@ class OpenVocabularyInferencer(DetInferencer):
 
     All of mmdet's :class:`DetInferencer`, plus :meth:`set_vocabulary`; before
     that the classes of the training are detected. Config and checkpoint are
-    files, and the checkpoint must fit the config.
+    files, and the checkpoint must fit the config. Arrays are BGR, as OpenCV
+    reads them; pictures with boxes are RGB.
 
     Args:
         config (str): Config file of an ``OpenVocabularyDetector``.
@@ -95,6 +97,19 @@ class OpenVocabularyInferencer(DetInferencer):
             'palette': 'random',  # one of the test's classes may be too short
         }
         self.visualizer.dataset_meta = self.model.dataset_meta
+
+    def visualize(
+        self,
+        inputs: Sequence[Union[str, np.ndarray]],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Optional[List[np.ndarray]]:
+        """As mmdet, which draws on an array as if it were RGB."""
+        inputs = [
+            each if isinstance(each, str) else each[..., ::-1]
+            for each in inputs
+        ]
+        return super().visualize(inputs, *args, **kwargs)
 
     def _init_visualizer(self, cfg: Config) -> Visualizer:
         """Draw as the package does; words with `$` are no formulas there.

@@ -2,13 +2,16 @@
 
 A protocol is a config of ``configs/evaluation/`` with an entry ``benchmark``:
 its ``task`` in words, whether it is ``'local'`` or ``'global'``, the
-``figures`` of a table by their headings, where its ``data`` come from, and
-``quick`` for the short suite.
+``figures`` of a table by their headings, where its ``data`` come from,
+``quick`` for the short suite, and what folders must hold, as patterns:
+``files`` in a folder of annotations, ``folders`` in that of the images.
 """
 
+import os
 import os.path as osp
 from dataclasses import dataclass
 from difflib import get_close_matches
+from glob import escape, glob
 from pathlib import Path
 from typing import (
     Any,
@@ -49,6 +52,9 @@ class Protocol:
         data (str): Where its data come from.
         annotations (Tuple[str]): Files, or folders of files, that it reads.
         folders (Tuple[str]): Folders of images.
+        in_annotations (Tuple[str]): Patterns of files that those folders
+            must have.
+        in_folders (Tuple[str]): Patterns of folders with images, in them.
     """
 
     name: str
@@ -61,6 +67,8 @@ class Protocol:
     data: str
     annotations: Sequence[str]
     folders: Sequence[str]
+    in_annotations: Sequence[str]
+    in_folders: Sequence[str]
 
     @classmethod
     def read(cls, path: Path) -> Optional['Protocol']:
@@ -83,6 +91,8 @@ class Protocol:
             data=entry['data'],
             annotations=tuple(dict.fromkeys(annotations)),
             folders=tuple(dict.fromkeys(folders)),
+            in_annotations=tuple(entry.get('files', ['*'])),
+            in_folders=tuple(entry.get('folders', [''])),
         )
 
     def config(self, clip: Any) -> Config:
@@ -90,9 +100,21 @@ class Protocol:
         return load_config(self.path, {'clip': clip})
 
     def missing(self) -> List[str]:
-        """Files and folders that are not there."""
-        paths = [*self.annotations, *self.folders]
-        return [path for path in paths if not osp.exists(path)]
+        """Files that are not there, and folders that are not or are empty."""
+        paths: List[str] = []
+        for path in self.annotations:
+            if not osp.isdir(path):
+                paths += [] if osp.exists(path) else [path]
+                continue
+            for name in self.in_annotations:
+                if not glob(osp.join(escape(path), name)):
+                    paths.append(osp.join(path, name))
+        for path in self.folders:
+            for name in self.in_folders:
+                found = glob(osp.join(escape(path), name))
+                if all(_is_empty(each) for each in found):
+                    paths.append(osp.join(path, name))
+        return paths
 
     def headline(self, figures: Mapping[str, float]) -> Dict[str, float]:
         """The figures of its tables in percent, by their headings.
@@ -155,6 +177,11 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
 def published_figures_file() -> Path:
     """Where the figures of papers are kept."""
     return _folder() / 'published.jsonl'
+
+
+def _is_empty(folder: str) -> bool:
+    with os.scandir(folder) as found:
+        return next(found, None) is None
 
 
 def _folder() -> Path:

@@ -116,7 +116,7 @@ class Test:
 def _clip_of(model: HarmoCLIP) -> Any:
     """The CLIP of a model, for the line `clip = ...` of a config."""
     spec = model.spec
-    if spec.name != 'custom':
+    if spec.is_named:
         return spec.name
     return {**spec.model_cfg, 'preprocess_cfg': spec.preprocess_cfg}
 

@@ -23,6 +23,7 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -34,6 +35,7 @@ from rich.progress import (
 from rich.table import Table
 
 from harmoclip_mm.apis import load_clip, load_config
+from harmoclip_mm.engine import quieten_libraries
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models import HarmoCLIP
 from harmoclip_mm.registry import MODELS
@@ -108,6 +110,7 @@ def benchmark(
     if out is not None and get_rank() == 0:
         # a path that is a file or not writable is not to show after hours
         os.makedirs(osp.join(out, 'per_image'), exist_ok=True)
+    quieten_libraries()
     results, rows = Results(out, get_rank() == 0), []
     with _warnings_alone():
         init_default_scope('harmoclip_mm')
@@ -159,17 +162,25 @@ def _say_plan(
     console: Console, protocols: Sequence[Protocol]
 ) -> Dict[str, str]:
     """Tell what will run; gives why others will not."""
-    table = Table('protocol', 'measures', box=None)
-    table.add_column('data', overflow='fold')
+    table = Table(box=None)
+    table.add_column('protocol', no_wrap=True)
+    table.add_column('measures')
+    table.add_column('data')
     missing = {}
     for each in protocols:
         paths = each.missing()
-        state = 'there'
         if paths:
             missing[each.name] = f'{paths[0]} is missing; needs {each.data}'
-            state = f'[yellow]{missing[each.name]}'
+        state = '[yellow]missing' if paths else 'there'
         table.add_row(each.name, each.task, state)
     console.print(table)
+    by_reason: Dict[str, List[str]] = {}
+    for name, reason in missing.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        # broken by the terminal itself, which keeps paths and links whole
+        text = f'{escape(", ".join(names))}: [yellow]{escape(reason)}'
+        console.print(text, soft_wrap=True, highlight=False)
     count = len(protocols) - len(missing)
     console.print(
         f'{count} of {len(protocols)} protocols have their data and will run.'

@@ -115,12 +115,20 @@ class RegionPhraseDataset(BaseImageTextDataset):
         )
         self.counters.add('boxes', dropped)
         print_log(
-            f'{self.ann_file}: {len(starts)} samples, {boxes + dropped} '
-            f'boxes; {clipped} boxes clipped to their image, {dropped} '
-            'dropped (not finite, outside or below 1 px)',
+            f'{self.ann_file}: {len(starts)} samples of {len(rows)} lines '
+            f'with {boxes + dropped} boxes, one for each phrase of a box; '
+            f'{clipped} clipped to their image, {dropped} dropped (not '
+            'finite, outside or below 1 px)',
             logger='current',
         )
         return np.arange(len(starts))
+
+    @property
+    @force_full_init
+    def draws_lines(self) -> bool:
+        """Whether images have several lines, of which a sample is one,
+        another each time."""
+        return len(self._lines) >= len(self._bounds)
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:

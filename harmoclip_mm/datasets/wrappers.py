@@ -2,7 +2,9 @@
 
 from typing import Any, Iterator
 
-__all__ = ['leaf_datasets']
+from .region_phrase import RegionPhraseDataset
+
+__all__ = ['leaf_datasets', 'say_boxes']
 
 
 def leaf_datasets(dataset: Any) -> Iterator[Any]:
@@ -23,3 +25,29 @@ def leaf_datasets(dataset: Any) -> Iterator[Any]:
         return
     for each in inner:
         yield from leaf_datasets(each)
+
+
+def say_boxes(dataset: Any, boxes: int, crowds: int) -> str:
+    """What a number of boxes counts, since one data set has several.
+
+    Args:
+        dataset (Any): The data set, which may be a wrapper.
+        boxes (int): Boxes of its samples.
+        crowds (int): Those of them that are to be ignored.
+
+    Returns:
+        str: The number, and what one box is.
+    """
+    text = f'{boxes} boxes'
+    if crowds:
+        text += f', {crowds} of them crowds'
+    found = [
+        each
+        for each in leaf_datasets(dataset)
+        if isinstance(each, RegionPhraseDataset)
+    ]
+    if found:
+        text += ', one for each phrase of a box'
+    if any(each.draws_lines for each in found):
+        text += ', in one line of each image, drawn at random'
+    return text

@@ -1,7 +1,8 @@
 """Hooks, exact resume, layer decay, and how a run is started."""
 
 from .checkpoint_guard import CheckpointGuard, use_safe_loading
-from .dataset_check import check_data
+from .console import quieten_libraries
+from .dataset_check import build_dataset, check_data
 from .exact_resume import ExactResumeHook, ResumableEpochTrainLoop
 from .hooks import (
     AtomicCheckpointHook,
@@ -23,9 +24,11 @@ __all__ = [
     'ExactResumeHook',
     'InvalidLossHook',
     'ResumableEpochTrainLoop',
+    'build_dataset',
     'build_runner',
     'check_data',
     'close_launcher',
+    'quieten_libraries',
     'setup_launcher',
     'setup_resume',
     'use_safe_loading',

@@ -5,6 +5,7 @@ The log file of the run has everything.
 
 import logging
 import os.path as osp
+import warnings
 from typing import Any
 
 import pycocotools.coco
@@ -20,10 +21,11 @@ from harmoclip_mm.errors import UsageError
 from .schedule import outlasting_warm_up
 
 # Starts of mmengine's messages that fill pages: environment, config, hooks,
-# and a line for each weight.
+# and a line for each weight; and of those that repeat what a command says.
 DUMPS = (
     *('\n-----', 'Config:\n', 'Hooks will be executed', 'paramwise_options'),
     'Distributed training is not used, all SyncBatchNorm',
+    *('Loads checkpoint by', 'Results has been saved to'),
     # of mmengine about itself
     *('"FileClient" will be', '"HardDiskBackend" is the alias'),
 )
@@ -36,9 +38,11 @@ def is_no_dump(record: logging.LogRecord) -> bool:
     return not (skipped or text.startswith(DUMPS))
 
 
-def quieten_pycocotools() -> None:
-    """Let pycocotools not print that it reads and has read a file."""
+def quieten_libraries() -> None:
+    """Let pycocotools not print that it reads and has read a file, and torch
+    not advise fewer workers than a config has on a machine of few cores."""
     pycocotools.coco.print = lambda *args, **kwargs: None
+    warnings.filterwarnings('ignore', 'This DataLoader will create')
 
 
 class QuietRunner(Runner):

@@ -13,15 +13,15 @@ from mmengine.registry import init_default_scope
 from harmoclip_mm.coco_file import read_json
 from harmoclip_mm.datasets import RegionPhraseDataset, check_annotations
 from harmoclip_mm.datasets.shards import image_exists
-from harmoclip_mm.datasets.wrappers import leaf_datasets
+from harmoclip_mm.datasets.wrappers import leaf_datasets, say_boxes
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import DATASETS
 from harmoclip_mm.text import find_equal_words
 
-from .console import quieten_pycocotools
+from .console import quieten_libraries
 from .schedule import outlasting_warm_up
 
-__all__ = ['Finding', 'check_data']
+__all__ = ['Finding', 'build_dataset', 'check_data']
 
 _LOOKED_AT = 20000  # samples of a data set
 _TRIED = 4  # samples that go through the pipeline
@@ -54,9 +54,12 @@ def check_data(
 
     Returns:
         List[Finding]: What was found, in the order of the splits.
+
+    Raises:
+        UsageError: If the config has no data.
     """
     init_default_scope(cfg.get('default_scope', 'harmoclip_mm'))
-    quieten_pycocotools()
+    quieten_libraries()
     findings: List[Finding] = []
     seen: List[dict] = []
     for split in ('train', 'val', 'test'):
@@ -68,7 +71,7 @@ def check_data(
             check_annotations(
                 loader['dataset'], cfg.get(f'{split}_evaluator') or ()
             )
-            dataset = DATASETS.build(loader['dataset'])
+            dataset = build_dataset(loader['dataset'])
         except UsageError as error:
             findings.append(Finding('error', split, str(error)))
             continue
@@ -79,7 +82,36 @@ def check_data(
             found += _check_leaf(leaf, split, track)
         found += _try_samples(dataset, split)
         findings += found
+    if not findings:
+        raise UsageError(f'config {cfg.filename} has no dataloader')
     return findings
+
+
+def build_dataset(setting: Dict[str, Any]) -> Any:
+    """Build a data set that has samples.
+
+    Args:
+        setting (dict): Its config.
+
+    Returns:
+        Any: The data set.
+
+    Raises:
+        UsageError: If it has none.
+    """
+    try:
+        dataset = DATASETS.build(setting)
+        if len(dataset):
+            return dataset
+    except ValueError as error:
+        # mmengine's on no samples at all
+        if 'at least one array' not in str(error):
+            raise
+    file = setting.get('ann_file', '')
+    raise UsageError(
+        f'the {setting["type"]} {file} has no sample: look at its data_root, '
+        'ann_file and filter_cfg'
+    )
 
 
 def _check_schedule(cfg: Config, loader: dict, size: int) -> List[Finding]:
@@ -119,6 +151,7 @@ def _check_leaf(
             missing.append(path)
         boxes = info.get('instances', ())
         tally['boxes'] += len(boxes)
+        tally['crowds'] += sum(each.get('ignore_flag', 0) for each in boxes)
         tally['without boxes'] += not boxes
         texts = info.get('phrases') or {}
         for each in texts.values():
@@ -141,7 +174,7 @@ def _check_leaf(
             f'{len(missing)} of {count} images are missing, the first is '
             f'{missing[0]}: check data_root and data_prefix',
         )
-    add('ok', f'{tally["boxes"]} boxes')
+    add('ok', say_boxes(dataset, tally['boxes'], tally['crowds']))
     if isinstance(dataset, RegionPhraseDataset):
         _add_links(add, tally, phrases, count)
         rows = dataset._file.rows

@@ -7,9 +7,10 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from harmoclip_mm.datasets import check_annotations
+from harmoclip_mm.errors import UsageError
 
 from .checkpoint_guard import CheckpointGuard, use_safe_loading
-from .console import QuietRunner, SummaryHook, quieten_pycocotools
+from .console import QuietRunner, SummaryHook, quieten_libraries
 from .launch import setup_launcher
 
 
@@ -37,11 +38,15 @@ def build_runner(
         gets no dumps unless ``runner_type`` names another.
 
     Raises:
-        UsageError: If the launcher's environment is missing.
+        UsageError: If the launcher's environment is missing, or the config
+            has no model or no data.
         DataError: If annotations do not fit their data set.
     """
+    for key in ('model', f'{phases[0]}_dataloader'):
+        if not cfg.get(key):
+            raise UsageError(f'config {cfg.filename} has no {key}')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    quieten_pycocotools()
+    quieten_libraries()
     for phase in phases:
         loader = cfg.get(f'{phase}_dataloader') or {}
         evaluator = cfg.get(f'{phase}_evaluator') or ()

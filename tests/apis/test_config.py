@@ -20,6 +20,25 @@ def test_missing_file():
         load_config('no.py')
 
 
+@pytest.mark.parametrize(
+    'name, text, told',
+    [
+        ('empty.json', '', 'JSONDecodeError'),
+        ('list.json', '[1]', 'AttributeError'),
+        ('empty.yaml', '', 'AttributeError'),
+        ('syntax.py', 'a = = 1', 'line 1'),
+        ('name.py', 'a = 1\nb = a + c', r"line 2 of .*name\.py.*'c'"),
+        ('base.py', "_base_ = 'no.py'", r'no\.py'),
+        ('text.txt', 'a = 1', 'Only py'),
+    ],
+)
+def test_what_cannot_be_read_is_one_sentence(tmp_path, name, text, told):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UsageError, match=rf'{name} .* read: .*{told}'):
+        load_config(str(path))
+
+
 CONFIG = """
 clip = 'ViT-B-16'
 model = dict(clip=None, parts=[dict(clip='RN50'), dict(other=1)])

@@ -38,8 +38,8 @@ def test_what_a_protocol_reads(tmp_path, monkeypatch):
             'coco/annotations/panoptic_val2017.json',
             'coco/val2017',
         ],
-        'box-cls_lvis': ['coco', 'lvis/annotations/lvis_v1_val.json'],
-        'fgovd': ['coco', 'coco/fgovd'],
+        'box-cls_lvis': ['coco/*2017', 'lvis/annotations/lvis_v1_val.json'],
+        'fgovd': ['coco/*2017', 'coco/fgovd'],
         'ref-exp_refcoco': [
             'coco/annotations/instances_train2014.json',
             'coco/mdetr_annotations/final_refexp_val.json',
@@ -53,3 +53,32 @@ def test_what_a_protocol_reads(tmp_path, monkeypatch):
         )
         assert found == names[each.name]
         assert all(key in each.data for key in roots if key in each.data)
+
+
+def test_a_folder_without_its_files_is_missing(tmp_path, monkeypatch):
+    coco, dci = tmp_path / 'co[c]o', tmp_path / 'dci'
+    monkeypatch.setenv('COCO_ROOT', str(coco))
+    monkeypatch.setenv('DCI_ROOT', str(dci))
+    monkeypatch.delenv('FGOVD_FILES', raising=False)
+    for folder in ('val2017', 'fgovd', 'annotations/panoptic_val2017'):
+        (coco / folder).mkdir(parents=True)
+    (coco / 'annotations/panoptic_val2017.json').touch()
+    (coco / 'fgovd/1_attributes_llava.jsonl').touch()
+    (coco / 'fgovd/shuffle_negatives.json').touch()
+    for folder in ('photos', 'annotations'):
+        (dci / folder).mkdir(parents=True)
+    (dci / 'photos/a.jpg').touch()
+    names = 'fgovd', 'box-cls_clipself_coco-panoptic', 'retrieval_dci'
+    fgovd, panoptic, captions = choose_protocols(list(names))
+    assert [Path(path).name for path in fgovd.missing()] == [
+        *('2_attributes*.json*', '3_attributes*.json*', '*2017'),
+    ]
+    assert [Path(path).name for path in panoptic.missing()] == [
+        *('val2017', 'panoptic_val2017'),
+    ]
+    assert [Path(path).name for path in captions.missing()] == ['*.json']
+    for name in ('2_attributes.json', '3_attributes.json'):
+        (coco / 'fgovd' / name).touch()
+    (coco / 'val2017/a.jpg').touch()
+    (dci / 'annotations/a.json').touch()
+    assert fgovd.missing() == captions.missing() == []

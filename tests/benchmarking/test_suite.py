@@ -27,6 +27,8 @@ def test_missing_data_are_a_skipped_row(roots, make_model, tmp_path, capsys):
     assert 'figures' not in rows[1] and 'skipped' not in rows[0]
     said = capsys.readouterr().out
     assert '2 of 3 protocols have their data' in said
+    # no line of the table nor a link is broken
+    assert 'https://cs.stanford.edu/people/karpathy/deepimagesent/' in said
     lines = (tmp_path / 'results.jsonl').read_text().splitlines()
     assert [json.loads(x)['protocol'] for x in lines] == [SUITE[0], SUITE[2]]
     row = json.loads(lines[0])

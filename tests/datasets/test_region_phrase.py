@@ -200,8 +200,8 @@ def test_one_line_sums_up_the_boxes(build, tiny_data, log):
     assert len(dataset.get_data_info(0)['instances']) == 2
     lines = [r.message for r in log.records if 'boxes' in r.message]
     assert len(lines) == 1
-    assert '1 samples, 5 boxes; 1 boxes clipped' in lines[0]
-    assert '3 dropped' in lines[0]
+    assert '1 samples of 1 lines with 5 boxes, one for each phrase' in lines[0]
+    assert '1 clipped to their image, 3 dropped' in lines[0]
 
 
 def test_missing_and_empty_annotation_files_tell_the_remedy(build, tiny_data):

@@ -54,25 +54,32 @@ def test_a_folder_in_batches(pictures, tiny_detector, run_tool, tmp_path):
     assert not (tmp_path / 'preds').exists()
 
 
-def test_a_video(pictures, tiny_detector, run_tool, tmp_path):
-    files = sorted(pictures.glob('*.jpg'))
+def test_a_video(tiny_detector, run_tool, tmp_path):
+    colors = (200, 40, 20), (30, 180, 60), (10, 60, 220)  # B, G, R
     source = str(tmp_path / 'made.mp4')
     writer = cv2.VideoWriter(
         source, cv2.VideoWriter_fourcc(*'mp4v'), 5, (80, 80)
     )
-    for picture in files:
-        writer.write(cv2.imread(str(picture)))
+    for color in colors:
+        writer.write(np.full((80, 80, 3), color, np.uint8))
     writer.release()
     run_tool(
         DEMO, source, CONFIG, tiny_detector, '--texts', *WORDS,
         '--batch-size', 2, '--out-dir', tmp_path / 'out', '--device', 'cpu',
-        '--score-thr', 0,
+        '--score-thr', 0.9,
     )  # fmt: skip
     written = cv2.VideoCapture(str(tmp_path / 'out' / 'made.mp4'))
     assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 3
     assert written.get(cv2.CAP_PROP_FPS) == 5
-    frame = written.read()[1]
-    assert abs(frame.astype(int) - cv2.imread(str(files[0]))).max() > 50
+    for color in colors:  # which stay as they were
+        frame = written.read()[1]
+        assert np.median(frame, (0, 1)) == pytest.approx(color, abs=12)
+    run_tool(
+        DEMO, source, CONFIG, tiny_detector, '--out-dir', tmp_path / 'all',
+        '--device', 'cpu', '--score-thr', 0,
+    )  # fmt: skip
+    drawn = cv2.VideoCapture(str(tmp_path / 'all' / 'made.mp4')).read()[1]
+    assert abs(drawn.astype(int) - colors[0]).max() > 50
 
 
 @pytest.mark.parametrize(

@@ -159,14 +159,14 @@ def test_a_foreign_clip_of_another_kind_is_refused(tmp_path, strict):
     ):
         torch.save(clip.state_dict(), tmp_path / 'clip.pt')
         runner = _clip_runner(tmp_path, tmp_path / 'clip.pt', strict=strict)
-        with pytest.raises(CheckpointError, match='is not of the CLIP custom'):
+        with pytest.raises(CheckpointError, match='is not of the CLIP ViT 1x'):
             runner.load_or_resume()
     # our own of another kind is no better
     other = dict(CLIP, vision_cfg=small)
     model = _clip_runner(tmp_path, 'none', clip=other).model
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'own.pth')
     runner = _clip_runner(tmp_path, tmp_path / 'own.pth', strict=strict)
-    with pytest.raises(CheckpointError, match='is not of the CLIP custom'):
+    with pytest.raises(CheckpointError, match='is not of the CLIP ViT 1x'):
         runner.load_or_resume()
 
 

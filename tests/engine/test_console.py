@@ -1,9 +1,13 @@
 """What of a run reaches the terminal."""
 
 import logging
+import os
+import warnings
 
 import pytest
+from torch.utils.data import DataLoader
 
+from harmoclip_mm.engine import quieten_libraries
 from harmoclip_mm.engine.console import is_no_dump
 
 
@@ -15,6 +19,8 @@ from harmoclip_mm.engine.console import is_no_dump
         ('Hooks will be executed in the following order:\n', False),
         ('paramwise_options -- backbone.visual.proj:lr=1e-05', False),
         ('visual.proj is skipped since its requires_grad=False', False),
+        ('Loads checkpoint by local backend from path: a.pth', False),
+        ('Results has been saved to a.pkl.', False),
         ('Epoch(train) [1][1/3]  loss: 1.0', True),
         ('The training starts from random weights', True),
     ],
@@ -22,3 +28,12 @@ from harmoclip_mm.engine.console import is_no_dump
 def test_dumps_stay_in_the_log_file(message, shown):
     record = logging.LogRecord('a', 20, 'f.py', 1, message, (), None)
     assert is_no_dump(record) == shown
+
+
+def test_torch_does_not_advise_fewer_workers():
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        with pytest.raises(UserWarning, match='DataLoader will create'):
+            DataLoader(range(9), num_workers=os.cpu_count() + 1)
+        quieten_libraries()
+        DataLoader(range(9), num_workers=os.cpu_count() + 1)

@@ -65,6 +65,17 @@ def test_a_split_that_the_config_lacks(config, run_tool):
         run_tool(TOOL, config, '--split', 'val')
 
 
+@pytest.mark.parametrize('option', ['--page', '--number=1'])
+def test_no_sample_is_an_error(config, tiny_data, run_tool, option):
+    boxes = dict(images=[], annotations=[], categories=[])
+    (tiny_data.root / 'odvg.jsonl').write_text(json.dumps(boxes))
+    text = config.read_text().replace('RegionPhrase', 'mmdet.Coco')
+    config.write_text(text)
+    with pytest.raises(UsageError, match=r'odvg\.jsonl has no sample'):
+        run_tool(TOOL, config, option, '--output-dir', tiny_data.root / 'out')
+    assert not (tiny_data.root / 'out').exists()
+
+
 def test_real_photos_of_mmdets_coco(coco_photos, tmp_path, run_tool):
     """The test split as the evaluation reads it: boxes and captions."""
     annotations = coco_photos / 'annotations'
@@ -109,7 +120,7 @@ def test_page(config, tiny_data, run_tool, capsys):
     text = (out_dir / 'index.html').read_text(encoding='utf-8')
     assert text.count('data:image/jpeg') == 2
     said = capsys.readouterr().out
-    assert '3 boxes of 3 samples' in said
+    assert '3 samples with 3 boxes, one for each phrase of a box:' in said
     assert '1 of the 3 images below cannot be read' in said
     assert '100 % of the regions have the phrase' in said
 

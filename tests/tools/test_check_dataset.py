@@ -7,6 +7,7 @@ import pytest
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.engine import check_data
+from harmoclip_mm.errors import UsageError
 
 BOX = [4, 4, 24, 24]
 CONFIG = """
@@ -73,12 +74,38 @@ def test_good_data(project, run_tool, capsys):
     found = project.check()
     assert not found['error'] and not found['warning']
     assert '6 steps, 3 an epoch, on one GPU' in found['ok']
+    said = 'odvg.jsonl: 12 boxes, one for each phrase of a box'
+    assert said in found['ok']
+    assert 'boxes.json: 2 boxes' in found['ok']
     with pytest.raises(SystemExit) as end:
         run_tool('check_dataset.py', project.config)
     assert end.value.code == 0
     printed = capsys.readouterr().out
     assert '12 samples' in printed and '0 errors, 0 warnings' in printed
     assert 'loading annotations' not in printed
+
+
+def test_what_boxes_are_counted(project):
+    """Several lines of an image, and crowds."""
+    project.lines.append(dict(project.lines[0]))
+    crowd = dict(project.boxes['annotations'][0], id=9, iscrowd=1)
+    project.boxes['annotations'].append(crowd)
+    found = project.check()['ok']
+    assert 'boxes.json: 3 boxes, 1 of them crowds' in found
+    assert any('12 boxes' in x and 'at random' in x for x in found)
+
+
+def test_no_data(project, tiny_data):
+    project.boxes['annotations'] = []
+    options = {
+        'val_dataloader.dataset.test_mode': False,
+        'val_dataloader.dataset.filter_cfg': dict(filter_empty_gt=True),
+    }
+    (told,) = project.check(options)['error']
+    assert 'boxes.json has no sample' in told
+    (tiny_data.root / 'empty.py').touch()
+    with pytest.raises(UsageError, match='has no dataloader'):
+        check_data(load_config(str(tiny_data.root / 'empty.py')))
 
 
 def test_the_schedule(project):

@@ -63,6 +63,9 @@ def test_export_there_and_back(tmp_path, run, arch):
     hugging = ['--format', 'huggingface']
     run(tool, tmp_path / 'folder', tmp_path / 'hf', *hugging)
     run(tool, tmp_path / 'hf', tmp_path / 'back.pt')
+    for name in ('folder', 'back.pt'):  # never written over
+        error = run(tool, tmp_path / 'hf', tmp_path / name, fails=True)
+        assert f'{name} exists' in error
     back = torch.load(tmp_path / 'back.pt')
     expected = model.state_dict()
     assert set(back) == set(expected)

@@ -219,6 +219,12 @@ def test_another_architecture_is_refused(project, trained):
     [
         (('train.py', 'nowhere.py'), 'config file nowhere.py does not exist'),
         (('test.py', 'nowhere.py', 'none'), 'config file nowhere.py does not'),
+        (('train.py', 'empty.py'), 'config empty.py has no model'),
+        (
+            ('test.py', 'toy.py', 'none', '--cfg-options',
+             'test_dataloader=None'),
+            'config toy.py has no test_dataloader',
+        ),
         (
             ('train.py', 'toy.py', '--resume', 'no.pth'),
             'checkpoint no.pth to resume from does not exist',
@@ -258,6 +264,7 @@ def test_what_cannot_be_done_is_one_sentence(
 ):
     tool, *rest = args
     monkeypatch.chdir(project)
+    (project / 'empty.py').touch()
     monkeypatch.setattr(sys, 'argv', [tool, *rest])
     monkeypatch.setenv('LOCAL_RANK', '0')
     for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
@@ -342,6 +349,22 @@ def test_scripts_explain_themselves(tmp_path, script):
     output = _run(tmp_path, script, 'config.py', code=2)
     assert output.startswith(f'Usage: bash {REPO}/tools/{script}')
     assert 'CONFIG' in output and 'Environment' in output
+
+
+@pytest.mark.parametrize(
+    ('processes', 'given', 'threads'),
+    [(1, '', ''), (2, '', '1'), (2, '3', '3')],
+)
+def test_torchrun_has_nothing_to_warn_of(tmp_path, processes, given, threads):
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho "threads=$OMP_NUM_THREADS"\n')
+    python.chmod(0o755)
+    command = ['bash', str(REPO / 'tools/dist_train.sh'), 'config.py']
+    env = {**os.environ, 'PYTHON': str(python), 'OMP_NUM_THREADS': given}
+    done = subprocess.run(
+        [*command, str(processes)], env=env, stdout=subprocess.PIPE, text=True
+    )
+    assert done.stdout == f'threads={threads}\n'
 
 
 def test_random_weights_are_told_from_a_start():

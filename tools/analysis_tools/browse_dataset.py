@@ -24,7 +24,7 @@ from rich.progress import track
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.command_line import add_config_option
-from harmoclip_mm.registry import DATASETS, VISUALIZERS
+from harmoclip_mm.registry import VISUALIZERS
 from harmoclip_mm.text import captions_of, phrases_of
 
 
@@ -83,19 +83,22 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def build_dataset(config: Config, split: str):
+def dataset_of(config: Config, split: str):
     """Build the data set of a split.
 
     Raises:
-        UsageError: If the config has no such dataloader.
+        UsageError: If the config has no such dataloader, or it has no sample.
     """
+    from harmoclip_mm.engine import build_dataset, quieten_libraries
+
+    quieten_libraries()
     loader = config.get(f'{split}_dataloader')
     if not loader:
         raise UsageError(
             f'{config.filename} has no {split}_dataloader; choose another '
             '--split'
         )
-    return DATASETS.build(loader['dataset'])
+    return build_dataset(loader['dataset'])
 
 
 def load_image(info: Mapping[str, Any]) -> np.ndarray:
@@ -166,7 +169,7 @@ def spread(total: int, number: int) -> List[int]:
 
 def write_report(dataset, args: argparse.Namespace) -> None:
     """Write the page about a data set."""
-    from harmoclip_mm.datasets.wrappers import leaf_datasets
+    from harmoclip_mm.datasets.wrappers import leaf_datasets, say_boxes
     from harmoclip_mm.visualization.dataset_report import (
         DatasetFigures,
         ModelInput,
@@ -181,6 +184,7 @@ def write_report(dataset, args: argparse.Namespace) -> None:
     for index in track(spread(total, args.page_samples), 'Counting'):
         figures.add(dataset.get_data_info(index))
     out_file = args.output_dir / 'index.html'
+    said = say_boxes(dataset, figures.boxes, figures.crowds)
     warnings = write_page(
         out_file,
         figures,
@@ -189,12 +193,11 @@ def write_report(dataset, args: argparse.Namespace) -> None:
         f'{args.split}_dataloader of {args.config}',
         total,
         classes,
+        said=said,
     )
     for warning in warnings:
         print(warning)
-    print(
-        f'{figures.boxes} boxes of {figures.samples} samples: open {out_file}'
-    )
+    print(f'{figures.samples} samples with {said}: open {out_file}')
 
 
 def main() -> None:
@@ -204,7 +207,7 @@ def main() -> None:
     config = load_config(args.config, args.cfg_options)
     init_default_scope(config.get('default_scope', 'harmoclip_mm'))
     np.random.seed(args.seed)
-    dataset = build_dataset(config, args.split)
+    dataset = dataset_of(config, args.split)
     if args.page:
         write_report(dataset, args)
         return

@@ -14,7 +14,11 @@ try:
 except ImportError as error:
     raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
-from reading_options import add_format_option, add_reading_options
+from reading_options import (
+    add_format_option,
+    add_reading_options,
+    refuse_existing,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -58,6 +62,7 @@ def share(text: str) -> float:
 def main() -> None:
     """Load both, blend, export."""
     args = parse_args()
+    refuse_existing(args.out)
     from harmoclip_mm import export_clip, load_clip
     from harmoclip_mm.models.checkpoints import blend_state_dicts
 

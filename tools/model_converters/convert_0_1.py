@@ -18,6 +18,8 @@ try:
 except ImportError as error:
     raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
+from reading_options import refuse_existing
+
 # open_clip's names and those of version 0.1, as in the tables of key_tables.
 TEXT = """
 text.                              text_encoder.
@@ -103,6 +105,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Convert, prove and write."""
     args = parse_args()
+    refuse_existing(args.new)
     import torch
     from old_clip import OldCLIP, name_clip, prove
 

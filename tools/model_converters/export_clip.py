@@ -8,7 +8,11 @@ try:
 except ImportError as error:
     raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
-from reading_options import add_format_option, add_reading_options
+from reading_options import (
+    add_format_option,
+    add_reading_options,
+    refuse_existing,
+)
 
 from harmoclip_mm.apis import load_config
 
@@ -44,6 +48,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load and export."""
     args = parse_args()
+    refuse_existing(args.out)
     from harmoclip_mm import export_clip, load_clip
 
     arch, backbone = args.arch, {}

@@ -8,7 +8,7 @@ try:
 except ImportError as error:
     raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
-from reading_options import add_reading_options
+from reading_options import add_reading_options, refuse_existing
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load and export."""
     args = parse_args()
+    refuse_existing(args.out)
     from harmoclip_mm import load_clip
     from harmoclip_mm.apis import export_onnx
 

@@ -1,6 +1,9 @@
-"""Flags of the tools that read a foreign CLIP, and of those that write one."""
+"""What tools have in common that read a foreign CLIP, or write one."""
 
 import argparse
+import os
+
+from harmoclip_mm.errors import UsageError
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
@@ -33,3 +36,17 @@ def add_format_option(parser: argparse.ArgumentParser) -> None:
         default='open_clip',
         help='what to write (default: open_clip)',
     )
+
+
+def refuse_existing(path: str) -> None:
+    """Refuse to write over what is there, e.g. another CLIP's files.
+
+    Args:
+        path (str): File or folder to write; a folder may be there, empty.
+
+    Raises:
+        UsageError: If it exists.
+    """
+    path = os.path.expanduser(path)
+    if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path)):
+        raise UsageError(f'{path} exists: delete it, or name another')

@@ -74,8 +74,11 @@ def make_stamp(root, stack):
     return f'{stack} {hashlib.sha256(b"".join(data)).hexdigest()}'
 
 
-def install(prefix, suffix):
-    """Go through all steps; those that are done cost seconds."""
+def install(prefix, suffix, package=True):
+    """Go through all steps; those that are done cost seconds.
+
+    Without the package itself its sources need not be there.
+    """
     LOG.write_text('')
     print(f'Installing into {VENV}, output in {LOG}', flush=True)
     constraints = ROOT / 'requirements' / f'constraints{suffix}.txt'
@@ -87,12 +90,16 @@ def install(prefix, suffix):
     install_mmcv(re.search(rf'^{prefix}mmcv==\S+', pins, re.M)[0], run)
     names = (f'mminstall{suffix}', 'runtime', 'optional', 'tests')
     files = [f'-r{ROOT}/requirements/{name}.txt' for name in names]
+    if not package:
+        run('the rest', *pip, *files)
+        return
     run('the rest', *pip, *files, '--no-build-isolation', '-e', ROOT)
     run('import', sys.executable, '-I', '-c', 'import harmoclip_mm')
 
 
-def main(venv, stack):
-    """Install a stack, a key of `STACKS`, unless the folder has it."""
+def main(venv, stack, part='all'):
+    """Install a stack, a key of `STACKS`, unless the folder has it; of the
+    part 'requirements' all but the package."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     CACHE.mkdir(parents=True, exist_ok=True)
     # The system drops the lock with the process.
@@ -114,13 +121,14 @@ def main(venv, stack):
             sys.exit(f'{venv} has another STACK: {found.split()[0]}.')
         if found != stamp:
             STAMP.write_text(stack)
-            install(*STACKS[stack])
-            STAMP.write_text(stamp)
+            install(*STACKS[stack], package=part == 'all')
+            if part == 'all':
+                STAMP.write_text(stamp)
     print(f'Activate it: . {venv}/bin/activate (or run {venv}/bin/python)')
 
 
 if __name__ == '__main__':
     try:
-        main(Path(sys.argv[1]), sys.argv[2])
+        main(Path(sys.argv[1]), *sys.argv[2:])
     except KeyboardInterrupt:
         sys.exit('Interrupted; the same command goes on from here.')

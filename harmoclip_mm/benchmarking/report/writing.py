@@ -68,7 +68,8 @@ def show_results(
             name = ''
     console.print(shown)
     for number, source in enumerate(sources, 1):
-        console.print(f'[dark_orange3]{escape(f"[{number}] {source}")}')
+        text = f'[dark_orange3]{escape(f"[{number}] {source}")}'
+        console.print(text, soft_wrap=True)
     for table in tables:
         reasons: Dict[str, List[str]] = {}
         for line in table.lines:
@@ -78,7 +79,8 @@ def show_results(
             of = '' if skipped == names else f' of {", ".join(skipped)}'
             console.print(
                 f'[yellow]skipped: {table.protocol.name}{escape(of)}: '
-                f'{escape(reason)}'
+                f'{escape(reason)}',
+                soft_wrap=True,
             )
 
 

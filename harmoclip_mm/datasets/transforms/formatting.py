@@ -7,6 +7,7 @@ from mmdet.datasets.transforms import PackDetInputs
 
 from harmoclip_mm.registry import TRANSFORMS
 
+from ..counters import SharedCounters
 from .regions import REGION_FIELDS
 
 __all__ = ['PackRegionTextInputs']
@@ -22,6 +23,9 @@ class PackRegionTextInputs(PackDetInputs):
     image without regions, and what else there is of ``REGION_FIELDS``. Every
     tensor among the results, such as the ``caption_ids`` that a transform
     made, becomes a field of the data sample under its own name.
+
+    Boxes that are to be ignored, COCO's crowds, become ``ignored_instances``,
+    as in mmdet, and are counted.
 
     Args:
         meta_keys (Sequence[str]): Keys that become meta information, where
@@ -49,6 +53,7 @@ class PackRegionTextInputs(PackDetInputs):
         self.mapping_table = {
             key: name for key, name in REGION_FIELDS.items() if name
         }
+        self.counters = SharedCounters(ignored_boxes='boxes of crowds ignored')
 
     def transform(self, results: dict) -> dict:
         """Pack a sample.
@@ -65,6 +70,9 @@ class PackRegionTextInputs(PackDetInputs):
         results.setdefault('flip_direction', None)
         if 'gt_bboxes' not in results:  # nor what has a row for each of them
             results.pop('gt_scores', None)
+        flags = results.get('gt_ignore_flags')
+        if flags is not None and 'gt_bboxes' in results:
+            self.counters.add('ignored_boxes', int(sum(flags)))
         packed = super().transform(results)
         data_sample = packed['data_samples']
         if 'bboxes' not in data_sample.gt_instances:

@@ -34,6 +34,7 @@ class DumpRegionResults(DumpResults):
         **kwargs: As of mmengine's ``DumpResults``.
     """
 
+    default_prefix = 'results'  # mmengine warns where there is none
     # not results, and large
     DROPPED = (
         'ignored_instances',

@@ -5,7 +5,7 @@ import difflib
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import (
@@ -44,7 +44,9 @@ class CLIPSpec:
     """A CLIP as open_clip describes it.
 
     Attributes:
-        name (str): Its name, or ``'custom'`` for one given as a dict.
+        name (str): Its name; of one given as a dict, what its vision tower
+            is: ``'ViT 4x128/10, 80 px'`` has 4 blocks 128 wide and patches
+            of 10 px.
         model_cfg (dict): open_clip's schema: ``embed_dim``, ``vision_cfg``,
             ``text_cfg``, and ``quick_gelu``, ``custom_text``,
             ``init_logit_scale``, ``init_logit_bias`` where they differ from
@@ -52,12 +54,14 @@ class CLIPSpec:
         preprocess_cfg (dict): open_clip's ``PreprocessCfg``.
         folder (str, optional): Local folder with the tokenizer's files, for
             a CLIP that was given as a folder.
+        is_named (bool): Whether :func:`clip_spec` knows it by its name.
     """
 
     name: str
     model_cfg: Dict[str, Any]
     preprocess_cfg: Dict[str, Any]
     folder: Optional[str] = None
+    is_named: bool = True
 
     @property
     def embed_dim(self) -> int:
@@ -185,8 +189,24 @@ def _build(clip: CLIPName) -> CLIPSpec:
 @lru_cache(maxsize=64)
 def _from_dict(text: str) -> CLIPSpec:
     cfg = json.loads(text)
-    preprocess = _checked(cfg.pop('preprocess_cfg', {}), 'custom')
-    return _spec('custom', cfg, preprocess)
+    name = _describe(cfg)
+    preprocess = _checked(cfg.pop('preprocess_cfg', {}), name)
+    return replace(_spec(name, cfg, preprocess), is_named=False)
+
+
+def _describe(cfg: Mapping[str, Any]) -> str:
+    """A short name for a CLIP that has none."""
+    vision = cfg.get('vision_cfg')
+    if not isinstance(vision, Mapping):
+        return 'without a name'
+    layers, width = vision.get('layers', 12), vision.get('width', 768)
+    if vision.get('timm_model_name'):
+        tower = vision['timm_model_name']
+    elif isinstance(layers, (list, tuple)):
+        tower = f'ResNet {"-".join(map(str, layers))}x{width}'
+    else:
+        tower = f'ViT {layers}x{width}/{vision.get("patch_size", 16)}'
+    return f'{tower}, {vision.get("image_size", 224)} px'
 
 
 def _from_folder(name: str) -> CLIPSpec:

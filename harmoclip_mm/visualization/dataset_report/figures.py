@@ -98,6 +98,7 @@ class DatasetFigures:
         self.model_input, self._classes = model_input, classes
         self.samples = self.captions = self.cut_captions = 0
         self.linked = self.below_cell = self.whole = self.reaching = 0
+        self.crowds = 0
         self.boxes_each: List[int] = []
         self.sides: List[float] = []
         self.caption_words: Counter = Counter()
@@ -126,6 +127,7 @@ class DatasetFigures:
         for instance in instances:
             label = instance['bbox_label']
             self._add_phrase(names[label])
+            self.crowds += instance.get('ignore_flag', 0)
             self.linked += bool(spans and spans[label])
         if instances:
             self._add_boxes(sample, [each['bbox'] for each in instances])
@@ -174,7 +176,7 @@ class DatasetFigures:
         seen = self.model_input
         if not self.boxes:
             told.append('No sample has a box: only the global loss trains.')
-        if not self.captions:
+        if not self.captions and not self._classes:
             told.append('No sample has a caption: the global loss is silent.')
         if seen and seen.cell:
             height, width = seen.size

@@ -138,6 +138,7 @@ def write_page(
     total: int,
     classes: Sequence[str] = (),
     title: str = 'Data set',
+    said: str = '',
 ) -> List[str]:
     """Write the page.
 
@@ -152,6 +153,7 @@ def write_page(
         classes (Sequence[str]): Names of labels where samples have no
             phrases. Defaults to none.
         title (str): Heading. Defaults to 'Data set'.
+        said (str): Of what its boxes are. Defaults to nothing.
 
     Returns:
         list[str]: The warnings that stand on it.
@@ -186,6 +188,7 @@ def write_page(
         source,
         figures=figures,
         total=total,
+        said=said,
         warnings=warnings,
         charts=charts,
         frequent=figures.phrases.most_common(20),

@@ -54,6 +54,20 @@ def test_a_tensor_of_a_transform_goes_to_the_model_under_its_name():
     assert sample.depth.tolist() == [1, 1] and 'note' not in sample
 
 
+def test_crowds_are_counted():
+    pack = PackRegionTextInputs()
+    sample = pack(
+        {
+            'img': np.zeros((8, 6, 3), dtype=np.uint8),
+            'gt_bboxes': np.ones((3, 4), dtype=np.float32),
+            'gt_bboxes_labels': np.arange(3),
+            'gt_ignore_flags': np.array([False, True, False]),
+        }
+    )['data_samples']
+    assert sample.gt_instances.labels.tolist() == [0, 2]
+    assert pack.counters.totals() == {'ignored_boxes': 1}
+
+
 def test_pack_without_texts_and_boxes():
     packed = PackRegionTextInputs()(
         {'img': np.zeros((8, 6, 3), dtype=np.uint8)}

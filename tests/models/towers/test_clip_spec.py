@@ -1,0 +1,28 @@
+"""What the name of a CLIP says."""
+
+import pytest
+
+from harmoclip_mm.models.towers import clip_spec
+
+VIT = dict(
+    embed_dim=8,
+    vision_cfg=dict(image_size=80, patch_size=10, width=64, layers=2),
+    text_cfg=dict(width=64, heads=1, layers=1),
+)
+RESNET = dict(layers=[1, 1, 2, 1], width=16, image_size=64)
+TIMM = dict(timm_model_name='vit_tiny_patch16_224')
+
+
+@pytest.mark.parametrize(
+    'clip, name',
+    [
+        (VIT, 'ViT 2x64/10, 80 px'),
+        (dict(VIT, vision_cfg={}), 'ViT 12x768/16, 224 px'),
+        (dict(VIT, vision_cfg=RESNET), 'ResNet 1-1-2-1x16, 64 px'),
+        (dict(VIT, vision_cfg=TIMM), 'vit_tiny_patch16_224, 224 px'),
+    ],
+)
+def test_a_dict_is_called_by_its_vision_tower(clip, name):
+    spec = clip_spec(clip)
+    assert spec.name == name and not spec.is_named
+    assert clip_spec('RN50').is_named
