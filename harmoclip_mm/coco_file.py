@@ -12,8 +12,6 @@ import mmengine.fileio as fileio
 
 from harmoclip_mm.errors import DataError
 
-__all__ = ['check_fields', 'check_members', 'check_records', 'read_json']
-
 
 def _is_number(value: Any) -> bool:
     # not isinstance: true and false are no numbers of JSON

@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-__all__ = ['Unpickler', 'beside_weights', 'load']
-
 
 class Unpickler(pickle.Unpickler):
     """Finds tensors, arrays and log buffers, and refuses all other names."""

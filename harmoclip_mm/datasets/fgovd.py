@@ -20,8 +20,6 @@ from harmoclip_mm.registry import DATASETS
 
 from .base import BaseImageTextDataset
 
-__all__ = ['FGOVDDataset']
-
 # Names of the sets in the paper (table 2), and of their files.
 BENCHMARKS = {
     'hard': '1_attributes',

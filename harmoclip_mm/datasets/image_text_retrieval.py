@@ -14,8 +14,6 @@ from harmoclip_mm.registry import DATASETS
 from .base import BaseImageTextDataset
 from .long_captions import LongCaption, read_dci, read_docci
 
-__all__ = ['ImageTextRetrievalDataset']
-
 _KARPATHY = (
     'take it from caption_datasets.zip of '
     'https://cs.stanford.edu/people/karpathy/deepimagesent/'

@@ -7,8 +7,6 @@ from typing import List, NamedTuple, Optional, Sequence
 
 from harmoclip_mm.errors import DataError
 
-__all__ = ['LongCaption', 'read_dci', 'read_docci']
-
 
 class LongCaption(NamedTuple):
     """An image with its caption.

@@ -12,8 +12,6 @@ from harmoclip_mm.registry import DATASETS
 from .base import BaseImageTextDataset
 from .odvg_file import OdvgFile
 
-__all__ = ['RegionPhraseDataset']
-
 
 @DATASETS.register_module()
 class RegionPhraseDataset(BaseImageTextDataset):
@@ -125,9 +123,6 @@ class RegionPhraseDataset(BaseImageTextDataset):
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
         """One sample; where its image has several lines, one at random.
-
-        Args:
-            idx (int): Index of the sample.
 
         Returns:
             dict: The sample as the class describes it.

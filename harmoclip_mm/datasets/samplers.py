@@ -14,8 +14,6 @@ from harmoclip_mm.registry import DATA_SAMPLERS
 
 from .seeding import SampleIndex
 
-__all__ = ['Mixture', 'ResumableInfiniteSampler', 'ResumableSampler']
-
 
 class Mixture:
     """The order in which a ``ConcatDataset`` is drawn from by weights.

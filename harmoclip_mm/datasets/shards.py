@@ -29,14 +29,6 @@ from harmoclip_mm.files import tar_members
 
 from .kept_index import CONSOLE, QUIET, file_state, open_index
 
-__all__ = [
-    'TarShards',
-    'expand_braces',
-    'image_exists',
-    'open_shards',
-    'read_image',
-]
-
 _IN_SHARDS = re.compile(r'(.+?\.tar)(?:[/\\](.*))?', re.DOTALL)
 _ROW = struct.Struct('<Q3I')
 ROW_DTYPE = np.dtype(

@@ -2,8 +2,6 @@
 
 from typing import Any, Iterator
 
-__all__ = ['leaf_datasets']
-
 
 def leaf_datasets(dataset: Any) -> Iterator[Any]:
     """Go through the data sets that read something.

@@ -21,8 +21,6 @@ from harmoclip_mm.text import find_equal_words
 from .console import quieten_pycocotools
 from .schedule import outlasting_warm_up
 
-__all__ = ['Finding', 'check_data']
-
 _LOOKED_AT = 20000  # samples of a data set
 _TRIED = 4  # samples that go through the pipeline
 

@@ -20,8 +20,6 @@ from harmoclip_mm.datasets.seeding import SeededDataset, seed_generators
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import HOOKS, LOOPS
 
-__all__ = ['ExactResumeHook', 'ResumableEpochTrainLoop', 'find_inexact']
-
 # Where a checkpoint keeps what mmengine's does not hold.
 _KEY = 'exact_resume'
 

@@ -10,8 +10,6 @@ from torch import nn
 
 from harmoclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-__all__ = ['BackboneLayerDecayOptimWrapperConstructor']
-
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class BackboneLayerDecayOptimWrapperConstructor(

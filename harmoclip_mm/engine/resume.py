@@ -12,8 +12,6 @@ from mmengine.runner import Runner
 from harmoclip_mm.errors import CheckpointError, UsageError
 from harmoclip_mm.models.checkpoints import load_weights_only
 
-__all__ = ['find_latest_checkpoint', 'setup_resume', 'warn_of_old_settings']
-
 # How far a scheduler has come, in its state beside its settings.
 _PROGRESS = (
     'base_values',

@@ -8,8 +8,6 @@ from typing import Any, Dict, List, Tuple, Union
 import torch
 from torch import Tensor
 
-__all__ = ['PackedList']
-
 
 class PackedList(list):
     """A list of data samples that travels as a few tensors.

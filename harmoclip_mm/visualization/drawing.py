@@ -15,14 +15,6 @@ import numpy as np
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = [
-    'PALETTE',
-    'RIGHT_COLOR',
-    'WRONG_COLOR',
-    'draw_regions',
-    'draw_text',
-]
-
 Color = Tuple[int, int, int]
 Box = Tuple[float, float, float, float]
 

@@ -14,8 +14,6 @@ from PIL import Image
 from harmoclip_mm.files import replacing
 from harmoclip_mm.version import __version__
 
-__all__ = ['CHART_STYLE', 'jpeg_uri', 'render_html', 'svg_uri', 'write_html']
-
 # Without random ids, so that equal results give equal pages.
 CHART_STYLE = {'svg.hashsalt': 'harmoclip_mm', 'font.size': 9}
 

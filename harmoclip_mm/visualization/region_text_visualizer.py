@@ -20,8 +20,6 @@ from .drawing import (
     draw_text,
 )
 
-__all__ = ['RegionTextVisualizer']
-
 _SIGNS = {True: '\N{CHECK MARK} ', False: '\N{BALLOT X} ', None: ''}
 _LONGEST_TAG = 24  # characters of a name; expressions are in the list alone
 

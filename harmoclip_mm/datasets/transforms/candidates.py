@@ -14,8 +14,6 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import CLIPS, TRANSFORMS
 from harmoclip_mm.text import phrases_of
 
-__all__ = ['LoadCandidateBoxes', 'TokenizeCandidates']
-
 
 @TRANSFORMS.register_module()
 class TokenizeCandidates(BaseTransform):
@@ -54,14 +52,7 @@ class TokenizeCandidates(BaseTransform):
         self.lower = lower
 
     def transform(self, results: dict) -> dict:
-        """Tokenize the candidates of a sample.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with token ids.
-        """
+        """Tokenize the candidates of a sample."""
         if 'phrases' not in results:
             phrase = {'phrase': results['text'], 'tokens_positive': []}
             results['phrases'] = {0: phrase}
@@ -152,14 +143,7 @@ class LoadCandidateBoxes(BaseTransform):
         self.boxes = _read_boxes(found)
 
     def transform(self, results: dict) -> dict:
-        """Add the boxes.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with its proposals.
-        """
+        """Add the boxes."""
         name = osp.basename(results['img_path'])
         number = re.search(r'(\d+)\.\w+$', name)
         image_id = number and int(number[1])

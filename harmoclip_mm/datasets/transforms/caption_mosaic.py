@@ -13,8 +13,6 @@ from harmoclip_mm.registry import TRANSFORMS
 from .clip_resize import CLIPResize
 from .regions import REGION_FIELDS
 
-__all__ = ['CaptionMosaic']
-
 
 @TRANSFORMS.register_module()
 class CaptionMosaic(BaseTransform):
@@ -67,14 +65,7 @@ class CaptionMosaic(BaseTransform):
         return np.random.randint(len(dataset), size=side**2 - 1).tolist()
 
     def transform(self, results: dict) -> dict:
-        """Put the images together, in random order.
-
-        Args:
-            results (dict): A sample with ``mix_results``.
-
-        Returns:
-            dict: The sample of the mosaic.
-        """
+        """Put the images together, in random order."""
         samples = [results, *results.get('mix_results', ())]
         side, (height, width) = math.isqrt(len(samples)), self.resize.size
         x = np.linspace(0, width, side + 1).round().astype(int)

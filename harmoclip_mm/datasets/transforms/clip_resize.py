@@ -9,8 +9,6 @@ from mmengine.utils import to_2tuple
 
 from harmoclip_mm.registry import CLIPS, TRANSFORMS
 
-__all__ = ['CLIPResize']
-
 MODES = ('squash', 'longest', 'native')
 
 
@@ -75,14 +73,7 @@ class CLIPResize(BaseTransform):
         self.size = tuple(to_2tuple(size or self.spec.img_size))  # h, w
 
     def transform(self, results: dict) -> dict:
-        """Resize a sample.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample, resized.
-        """
+        """Resize a sample."""
         shape = results['img'].shape[:2]
         if shape == self.size:
             return results

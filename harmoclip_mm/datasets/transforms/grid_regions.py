@@ -9,8 +9,6 @@ from harmoclip_mm.registry import TRANSFORMS
 
 from .regions import REGION_FIELDS
 
-__all__ = ['SampleGridRegions', 'grid_boxes']
-
 
 def grid_boxes(height: int, width: int, rows: int, columns: int) -> np.ndarray:
     """The cells of a grid over an image.
@@ -81,14 +79,7 @@ class SampleGridRegions(BaseTransform):
         return rows, columns, np.sort(cells)
 
     def transform(self, results: dict) -> dict:
-        """Replace the regions.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with cells as regions, row by row.
-        """
+        """Replace the regions."""
         height, width = results['img_shape'][:2]
         rows, columns, cells = self._choose()
         boxes = grid_boxes(height, width, rows, columns)[cells]

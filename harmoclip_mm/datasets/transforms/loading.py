@@ -16,8 +16,6 @@ from harmoclip_mm.registry import TRANSFORMS
 
 from ..shards import read_image
 
-__all__ = ['BadImageError', 'LoadCaptions', 'LoadCheckedImage']
-
 
 class BadImageError(DataError):
     """An image that is missing, cannot be decoded or is cut off."""
@@ -77,14 +75,7 @@ class LoadCheckedImage(LoadImageFromFile):
         self.least_size: Optional[Tuple[int, int]] = None
 
     def transform(self, results: dict) -> dict:
-        """Load the image.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with its image.
-        """
+        """Load the image."""
         path = results['img_path']
         try:
             content = read_image(path, self.backend_args)
@@ -199,14 +190,7 @@ class LoadCaptions(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        """Add the captions.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with its captions.
-        """
+        """Add the captions."""
         backend = tuple(sorted((self.backend_args or {}).items()))
         captions = read_coco_captions(self.ann_file, backend)
         found = captions.get(results['img_id'])

@@ -13,8 +13,6 @@ from scipy.ndimage import find_objects
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import TRANSFORMS
 
-__all__ = ['LoadPanopticRegions', 'segment_boxes']
-
 
 def segment_boxes(segments: np.ndarray) -> Dict[int, np.ndarray]:
     """Tight boxes of the segments of a map.
@@ -75,14 +73,7 @@ class LoadPanopticRegions(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        """Load the regions.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with its regions.
-        """
+        """Load the regions."""
         path = results['seg_map_path']
         segments = self._load(path, tuple(results['ori_shape'][:2]))
         tight = segment_boxes(segments)

@@ -10,8 +10,6 @@ from harmoclip_mm.registry import TRANSFORMS
 
 from ..counters import SharedCounters
 
-__all__ = ['REGION_FIELDS', 'FilterRegions', 'SampleRegions', 'keep_regions']
-
 # What a sample has a row of for each box, and its name in ``gt_instances``.
 # The one place that says so: choosing, replacing and packing regions read it.
 REGION_FIELDS: Dict[str, Optional[str]] = {
@@ -95,14 +93,7 @@ class SampleRegions(BaseTransform):
         return np.sort(chosen)
 
     def transform(self, results: dict) -> dict:
-        """Choose regions.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with the chosen regions.
-        """
+        """Choose regions."""
         boxes = results.get('gt_bboxes')
         if boxes is None:
             return results
@@ -180,14 +171,7 @@ class FilterRegions(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        """Filter regions.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with the regions to score.
-        """
+        """Filter regions."""
         boxes = results.get('gt_bboxes')
         if boxes is None:
             return results

@@ -12,8 +12,6 @@ from harmoclip_mm.text import captions_of, phrase_key
 from ..counters import SharedCounters
 from .regions import keep_regions
 
-__all__ = ['TokenizeRegionText']
-
 
 @TRANSFORMS.register_module()
 class TokenizeRegionText(BaseTransform):
@@ -59,14 +57,7 @@ class TokenizeRegionText(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        """Tokenize the texts of a sample.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with token ids.
-        """
+        """Tokenize the texts of a sample."""
         if 'phrases' in results:
             self._tokenize_phrases(results)
         captions = captions_of(results)

@@ -38,13 +38,7 @@ class FGOVDMetric(BaseMetric):
     default_prefix = 'fgovd'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the ranks of one batch.
-
-        Args:
-            data_batch (Any): Not used.
-            data_samples (Sequence[dict]): Samples with ground truth and
-                predictions, see the class.
-        """
+        """Keep the ranks of one batch."""
         for sample in data_samples:
             image = sample.get('img_id', sample.get('img_path', '?'))
             truth = sample['gt_instances']
@@ -79,9 +73,6 @@ class FGOVDMetric(BaseMetric):
         Args:
             results (list[np.ndarray]): Sets, ranks and numbers of candidates
                 of each image's boxes, (3, N).
-
-        Returns:
-            dict[str, float]: The figures.
         """
         logger = MMLogger.get_current_instance()
         names = (self.dataset_meta or {}).get('subsets')

@@ -14,8 +14,6 @@ from ..drawing import WRONG_COLOR, draw_regions
 from ..pages import CHART_STYLE, jpeg_uri, svg_uri
 from .figures import Share
 
-__all__ = ['box_thumbnail', 'reliability_chart', 'size_chart']
-
 _BLUE, _DARK_BLUE, _ORANGE, _GREY = '#9cc7e4', '#0072b2', '#d55e00', '#56606b'
 
 

@@ -7,8 +7,6 @@ from ..pages import write_html
 from .charts import box_thumbnail, reliability_chart, size_chart
 from .figures import BoxClsFigures
 
-__all__ = ['write_page']
-
 # Keys of ``run`` in a results file and what people call them.
 _ORIGIN = {
     'config': 'Config',

@@ -8,8 +8,6 @@ import numpy as np
 
 from harmoclip_mm.text import captions_of, normalise_phrase, phrases_of
 
-__all__ = ['DatasetFigures', 'ModelInput']
-
 _LONGEST = 12  # phrases that are listed
 
 

@@ -24,8 +24,6 @@ from ..drawing import PALETTE, draw_regions
 from ..pages import CHART_STYLE, jpeg_uri, svg_uri, write_html
 from .figures import DatasetFigures
 
-__all__ = ['histogram', 'write_page']
-
 _SIDE = 360  # px, longer side of a picture
 
 
