@@ -12,11 +12,7 @@ from .federated_loss import (
     read_frequencies,
     sample_classes,
 )
-from .info_nce import (
-    multi_positive_info_nce,
-    pair_groups,
-    symmetric_info_nce,
-)
+from .info_nce import pair_groups, symmetric_info_nce
 from .sigmoid_contrastive_loss import SigmoidContrastiveLoss, pairwise_sigmoid
 
 __all__ = [
@@ -28,7 +24,6 @@ __all__ = [
     'cosine_distance',
     'distillation_kl',
     'federated_cross_entropy',
-    'multi_positive_info_nce',
     'pair_groups',
     'pairwise_sigmoid',
     'read_frequencies',

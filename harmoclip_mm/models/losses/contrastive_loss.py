@@ -25,7 +25,7 @@ class ContrastiveLoss(nn.Module):
         positives (str): ``'group'`` for the above, ``'pair'`` for CLIP's one
             positive a row, whatever the groups. Defaults to ``'group'``.
         chunk_size (int): Side of the tiles in which similarities are worked
-            off, see ``multi_positive_info_nce``. Defaults to 1024.
+            off, see ``symmetric_info_nce``. Defaults to 1024.
 
     Attributes:
         needs_bias (bool): Whether logits are scaled cosines plus a bias.

@@ -101,7 +101,7 @@ def pairwise_sigmoid(
             across ranks.
         scale (Tensor): Factor of the cosines, scalar.
         bias (Tensor): Added to them, scalar.
-        chunk_size (int): See ``multi_positive_info_nce``. Defaults to 1024.
+        chunk_size (int): See ``symmetric_info_nce``. Defaults to 1024.
         weights (Tensor, optional): How much each row counts, shape (n,): the
             loss of a pair counts with the product of its two weights, and the
             number of rows is their sum. Defaults to 1 each.
