@@ -34,17 +34,8 @@ class BackboneLayerDecayOptimWrapperConstructor(
         get_layer_depth: Optional[Callable] = None,
         **kwargs,
     ) -> None:
-        """Appends a group for each parameter that is trained.
-
-        Args:
-            params (List[dict]): Groups, appended to in place.
-            module (nn.Module): The model.
-            prefix (str): Prefix of the module's parameters. Defaults to
-                ``''``.
-            get_layer_depth (Callable, optional): Depth of a parameter and
-                number of depths, by its name. Defaults to what the model,
-                or else its backbone, says.
-            **kwargs: Ignored, as by mmpretrain.
+        """Appends a group for each parameter that is trained, see
+        mmpretrain.
 
         Raises:
             TypeError: If neither the model nor its backbone has

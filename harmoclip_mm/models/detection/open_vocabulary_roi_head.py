@@ -112,15 +112,9 @@ class OpenVocabularyRoIHead(StandardRoIHead):
         stride: int = 1,
         is_novel: Optional[Tensor] = None,
     ) -> InstanceList:
-        """Detects among the proposals.
+        """Detects among the proposals. Beside mmdet's arguments:
 
         Args:
-            x (Tuple[Tensor, ...]): Maps of the neck, each (B, C, h, w).
-            rpn_results_list (InstanceList): Proposals of each image,
-                ``bboxes`` (N_i, 4) xyxy in pixels of the network input.
-            batch_data_samples (SampleList): The images' metainfo.
-            rescale (bool): Return boxes and masks of the original image.
-                Defaults to False.
             dense (Tensor, optional): Dense map, shape (B, D, h, w), not
                 normalised. Defaults to none: the detector alone.
             stride (int): Side of a cell of ``dense`` in pixels.
@@ -160,20 +154,12 @@ class OpenVocabularyRoIHead(StandardRoIHead):
         region: Optional[Sequence[Tensor]] = None,
         is_novel: Optional[Tensor] = None,
     ) -> InstanceList:
-        """Detects boxes.
+        """Detects boxes. Beside mmdet's arguments:
 
         Args:
-            x (Tuple[Tensor, ...]): See :meth:`predict`.
-            batch_img_metas (List[dict]): Metainfo of the images.
-            rpn_results_list (InstanceList): See :meth:`predict`.
-            rcnn_test_cfg (dict): Threshold and NMS.
-            rescale (bool): See :meth:`predict`.
             region (Sequence[Tensor], optional): Class probabilities of each
                 image's proposals, shapes (N_i, C). Defaults to none.
             is_novel (Tensor, optional): See :meth:`predict`.
-
-        Returns:
-            InstanceList: ``bboxes``, ``scores`` and ``labels``.
         """
         # Without a test_cfg mmdet gives all boxes with all probabilities.
         results = super().predict_bbox(

@@ -6,11 +6,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import Image
 
 from harmoclip_mm.evaluation.functional import Calibration
 
-from ..drawing import WRONG_COLOR, draw_regions
+from ..drawing import cut_region
 from ..pages import CHART_STYLE, jpeg_uri, svg_uri
 from .figures import Share
 
@@ -100,7 +100,7 @@ def size_chart(sizes: Sequence[Share]) -> str:
 
 
 def box_thumbnail(
-    path: str, box: Sequence[float], side: int = 176, context: float = 2.0
+    path: str, box: Sequence[float], side: int = 176
 ) -> Optional[str]:
     """Cut a box with its surroundings out of an image.
 
@@ -108,8 +108,6 @@ def box_thumbnail(
         path (str): The image file.
         box (Sequence[float]): xyxy in px of the image as it is stored.
         side (int): Longer side of the picture in px. Defaults to 176.
-        context (float): Side of the cut in longer sides of the box. Defaults
-            to 2.0.
 
     Returns:
         str: ``data:`` URI of a JPEG with the box outlined; None where the
@@ -120,20 +118,4 @@ def box_thumbnail(
             image = file.convert('RGB')
     except (OSError, ValueError):
         return None
-    box = np.asarray(box, dtype=float)
-    length = context * max(*(box[2:] - box[:2]), 8)
-    # A square around the box, moved so that it is in the image.
-    start = (box[:2] + box[2:] - length) / 2
-    start = np.minimum(start, np.subtract(image.size, length)).clip(min=0)
-    start = start.astype(int)
-    stop = np.minimum(np.ceil(start + length), image.size).astype(int)
-    cut = image.crop((*start.tolist(), *stop.tolist()))
-    picture = ImageOps.contain(cut, (side, side))
-    drawn = draw_regions(
-        np.asarray(picture),
-        [box - np.tile(start, 2)],
-        [''],
-        [WRONG_COLOR],
-        max(picture.size) / max(cut.size),
-    )
-    return jpeg_uri(drawn)
+    return jpeg_uri(cut_region(np.asarray(image), box, side))

@@ -1,4 +1,4 @@
-"""What a page about a data set tells, as numbers."""
+"""A data set in figures, and what a person would say of them."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -123,7 +123,8 @@ class DatasetFigures:
         self.boxes_each.append(len(instances))
         for instance in instances:
             label = instance['bbox_label']
-            self._add_phrase(names[label])
+            if names:
+                self._add_phrase(names[label])
             self.linked += bool(spans and spans[label])
         if instances:
             self._add_boxes(sample, [each['bbox'] for each in instances])
