@@ -48,9 +48,6 @@ def read_json(
         remedy (str): What to do where there is none.
         backend_args (dict, optional): Its file backend.
 
-    Returns:
-        Any: What it holds.
-
     Raises:
         DataError: If it cannot be read or is not JSON.
     """
@@ -103,9 +100,6 @@ def check_records(
         path (str): The file, for messages.
         **kinds (str): What its fields hold, see :func:`check_fields`. No two
             records may share their ``id``.
-
-    Returns:
-        List[Dict[str, Any]]: The records.
 
     Raises:
         DataError: If a field is otherwise; names file, record and field.

@@ -52,11 +52,7 @@ def _found() -> Dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def beside_weights() -> Dict[str, Any]:
-    """Names of what a Runner saves beside tensors.
-
-    Returns:
-        Dict[str, Any]: What they stand for.
-    """
+    """Names of what a Runner saves beside tensors."""
     # numpy 1.26 has a _core too, of stubs
     core = np.core if np.__version__.startswith('1.') else np._core
     found = {

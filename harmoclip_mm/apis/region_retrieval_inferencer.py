@@ -56,9 +56,6 @@ class RegionRetrievalInferencer(CLIPInferencer):
                 Defaults to the cells of grids of up to 3 a side.
             batch_size (int): Images at once. Defaults to 8.
 
-        Returns:
-            RegionIndex: The index.
-
         Raises:
             DataError: If there are no images, or none can be used.
             UsageError: If the index exists.

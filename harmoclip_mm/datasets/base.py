@@ -99,9 +99,6 @@ class BaseImageTextDataset(BaseDataset):
     def __getitem__(self, idx: int) -> dict:
         """Sample after the pipeline; a random other one for a bad image.
 
-        Returns:
-            dict: What the pipeline gives.
-
         Raises:
             DataError: If ``max_refetch + 1`` samples in a row are bad.
         """

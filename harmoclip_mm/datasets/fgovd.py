@@ -101,11 +101,7 @@ class FGOVDDataset(BaseImageTextDataset):
         )
 
     def load_data_list(self) -> List[dict]:
-        """Read the annotations.
-
-        Returns:
-            list[dict]: One sample for each image.
-        """
+        """Read the annotations."""
         images: Dict[str, dict] = {}
         tally: Counter = Counter()
         for path, subset in self._files():

@@ -36,9 +36,6 @@ class ModelInput:
     def of_pipeline(cls, transforms: Sequence[Any]) -> Optional['ModelInput']:
         """Read it from the steps of a data set.
 
-        Args:
-            transforms (Sequence): The transforms.
-
         Returns:
             ModelInput: None if none of them resizes to a CLIP's size.
         """
@@ -104,11 +101,7 @@ class DatasetFigures:
         self.longest: List[Tuple[int, str]] = []
 
     def add(self, sample: Mapping[str, Any]) -> None:
-        """Count a sample.
-
-        Args:
-            sample (Mapping): Of ``get_data_info``.
-        """
+        """Count a sample."""
         self.samples += 1
         for caption in captions_of(sample):
             self.captions += 1

@@ -21,11 +21,7 @@ class ZeroShotImageNet(ImageNet):
     METAINFO = dict(classes=load_vocabulary('imagenet1000').classes)
 
     def get_data_info(self, idx: int) -> dict:
-        """Read a sample.
-
-        Returns:
-            dict: ``img_path``, ``gt_label`` and ``text``.
-        """
+        """Read a sample."""
         info = super().get_data_info(idx)
         info['text'] = self.metainfo['classes']
         return info

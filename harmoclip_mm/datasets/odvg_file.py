@@ -90,9 +90,6 @@ class OdvgFile:
         Args:
             row (int): Which of the lines that are not blank.
 
-        Returns:
-            dict: See :func:`parse_odvg_line`.
-
         Raises:
             DataError: If the file was changed after it was opened, so that
                 the line is none any more.

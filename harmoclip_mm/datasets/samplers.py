@@ -56,10 +56,6 @@ class Mixture:
     def epoch(self, seed: int, epoch: int) -> Tuple[Tensor, Tensor]:
         """What an epoch draws, a function of seed and epoch.
 
-        Args:
-            seed (int): Seed of the sampler.
-            epoch (int): From 0.
-
         Returns:
             tuple[Tensor, Tensor]: Indices of the samples, (N,) int64, and
             which pass over its data set each of them belongs to.

@@ -174,10 +174,6 @@ class ExactResumeHook(Hook):
 def find_inexact(loop: type, loader: DataLoader) -> str:
     """Find parts of a training that do not find back to where they were.
 
-    Args:
-        loop (type): Its loop.
-        loader (DataLoader): Its data.
-
     Returns:
         str: Names of the types of such parts; empty if there are none.
     """

@@ -57,9 +57,6 @@ def find_latest_checkpoint(work_dir: str) -> Optional[str]:
     Otherwise (a crash while it was written, a folder that was moved) the
     newest readable file with an optimizer is taken.
 
-    Args:
-        work_dir (str): Work folder of the training.
-
     Returns:
         str or None: The checkpoint; None if there is none at all.
 

@@ -47,9 +47,6 @@ class PackedList(list):
         """Leave the items as they are.
 
         Pinning each of these small tensors costs more than it saves.
-
-        Returns:
-            PackedList: The list itself.
         """
         return self
 

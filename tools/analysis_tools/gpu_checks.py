@@ -4,13 +4,12 @@ Each function takes the command line and settings, and returns figures.
 """
 
 import argparse
-import json
 import time
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Tuple
 
 import numpy as np
 import speed_training
@@ -18,14 +17,13 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from mmcv.ops import RoIAlign
-from mmdet.datasets import CocoDataset
+from mmdet.testing import demo_mm_inputs
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, set_random_seed
-from speed_data import PHOTO_SIZE, measure_loader, write_photos
+from speed_data import measure_loader, write_photos
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.models.region_extractors import RoIFeatureExtractor
@@ -50,42 +48,36 @@ TINY = dict(
 
 
 def write_coco(folder: Path, photos: int) -> None:
-    """Makes photos up, in COCO's layout with linked phrases."""
+    """Makes photos with linked phrases up, in COCO's layout."""
     images, annotations = folder / 'train2017', folder / 'annotations'
     images.mkdir(parents=True)
     annotations.mkdir()
     write_photos(images, photos, 3)
     phrases = annotations / 'phrases_train2017.jsonl'
     (images / 'photos.jsonl').rename(phrases)
-    names = enumerate(CocoDataset.METAINFO['classes'], 1)
-    content: Dict[str, list] = dict(images=[], annotations=[])
-    content['categories'] = [dict(id=i, name=name) for i, name in names]
-    size = dict(zip(('width', 'height'), PHOTO_SIZE))
-    for number, text in enumerate(phrases.read_text().splitlines(), 1):
-        line = json.loads(text)
-        image = dict(size, id=number, file_name=line['filename'])
-        content['images'].append(image)
-        for region in line['grounding']['regions']:
-            x, y, right, bottom = region['bbox']
-            box = dict(image_id=number, category_id=1 + number % 2, iscrowd=0)
-            box.update(id=len(content['annotations']) + 1)
-            box.update(bbox=[x, y, right - x, bottom - y])
-            box.update(area=(right - x) * (bottom - y))
-            content['annotations'].append(box)
-    path = annotations / 'instances_train2017.json'
-    path.write_text(json.dumps(content))
+
+
+def make_boxes() -> Iterable[dict]:
+    """Batches for a detector, as mmdet's tests make them up."""
+    while True:
+        batch = demo_mm_inputs(4, [(3, 320, 320)] * 4, num_classes=2)
+        for sample in batch['data_samples']:
+            sample.set_metainfo(dict(text=('dog', 'car')))
+        yield batch
 
 
 def start(
     args: argparse.Namespace, config: str, options: dict, **loader: Any
-) -> Tuple[nn.Module, DataLoader]:
+) -> Tuple[nn.Module, Iterable[dict]]:
     """A model of a shipped config, of the same weights for all devices, and
-    its data in the same order."""
+    the same batches."""
     cfg = load_config(config, options, args.folder)
-    init_default_scope('harmoclip_mm')
+    init_default_scope(cfg.default_scope)
     set_random_seed(0)
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     model.init_weights()
+    if config == DETECTOR:
+        return model.train(), make_boxes()
     few = dict(batch_size=4, num_workers=0, persistent_workers=False)
     order = dict(type='InfiniteSampler', shuffle=False)
     cfg.train_dataloader.update({**few, **loader, 'sampler': order})
@@ -140,8 +132,8 @@ def _weights(model: nn.Module) -> Tensor:
 def training(
     args: argparse.Namespace,
     config: str = HARMOCLIP,
-    what: Optional[dict] = None,
-    how: Optional[dict] = None,
+    what: Any = None,
+    how: Any = None,
     **kwargs: Any,
 ) -> Figures:
     """Three steps beside the same on the CPU in float32.

@@ -5,17 +5,17 @@ import math
 from typing import Any, List, Mapping, Sequence, Union
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import HorizontalBoxes
 
 from harmoclip_mm.registry import TRANSFORMS
 
+from .base import PrintedTransform
 from .clip_resize import CLIPResize
 from .regions import REGION_FIELDS
 
 
 @TRANSFORMS.register_module()
-class CaptionMosaic(BaseTransform):
+class CaptionMosaic(PrintedTransform):
     """Make one image of several, each of which is a region with its caption.
 
     CLIM (arXiv 2312.11376). A grid of one cell leaves the image whole: it
@@ -54,9 +54,6 @@ class CaptionMosaic(BaseTransform):
 
     def get_indexes(self, dataset: Sequence) -> List[int]:
         """Draw a grid, and the images of its other cells.
-
-        Args:
-            dataset (Sequence): The inner data set.
 
         Returns:
             List[int]: Indices into it, fewer by one than there are cells.
@@ -98,6 +95,3 @@ class CaptionMosaic(BaseTransform):
             gt_ignore_flags=np.zeros(len(boxes), dtype=bool),
         )
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(grids={self.grids})'

@@ -19,9 +19,6 @@ def mentions_sides(text: str) -> bool:
     """Whether a text speaks of left or right, so that a mirror image would
     make it wrong.
 
-    Args:
-        text (str): A caption or phrase.
-
     Returns:
         bool: True for whole words only: "bright" is no side. "Right" in
         another sense counts too; it only costs a flip.

@@ -1,12 +1,12 @@
 """Regions that need no annotation."""
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmdet.structures.bbox import HorizontalBoxes
 
 from harmoclip_mm.registry import TRANSFORMS
 
+from .base import PrintedTransform
 from .regions import REGION_FIELDS
 
 
@@ -30,7 +30,7 @@ def grid_boxes(height: int, width: int, rows: int, columns: int) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class SampleGridRegions(BaseTransform):
+class SampleGridRegions(PrintedTransform):
     """Replace the regions of a sample by the cells of a random grid.
 
     CLIPSelf (arXiv 2310.01403) learns from such patches: an image is cut
@@ -89,9 +89,3 @@ class SampleGridRegions(BaseTransform):
         results['gt_bboxes_labels'] = np.zeros(len(cells), dtype=np.int64)
         results['gt_ignore_flags'] = np.zeros(len(cells), dtype=bool)
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(max_splits={self.max_splits}, '
-            f'max_regions={self.max_regions})'
-        )

@@ -4,17 +4,17 @@ from typing import Any, Mapping, Union
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 
 from harmoclip_mm.registry import CLIPS, TRANSFORMS
 from harmoclip_mm.text import captions_of, phrase_key
 
 from ..counters import SharedCounters
+from .base import PrintedTransform
 from .regions import keep_regions
 
 
 @TRANSFORMS.register_module()
-class TokenizeRegionText(BaseTransform):
+class TokenizeRegionText(PrintedTransform):
     """Tokenize the caption and the phrases of the regions that are left.
 
     This is the last step that sees text: what the model needs to know of it
@@ -105,6 +105,3 @@ class TokenizeRegionText(BaseTransform):
             phrase_spans=torch.tensor(are_spans, dtype=torch.bool),
             phrase_masks=torch.stack(masks) if masks else none.bool(),
         )
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(clip={self.spec.name!r})'

@@ -144,14 +144,7 @@ class BoxClassificationMetric(BaseMetric):
         return accuracy
 
     def units(self, results: List[tuple]) -> Dict[str, Units]:
-        """What the accuracies are means of.
-
-        Args:
-            results (list[tuple]): As of :meth:`compute_metrics`.
-
-        Returns:
-            dict[str, Units]: By the names of the accuracies.
-        """
+        """What the accuracies are means of."""
         _, labels, ranks = zip(*results)
         images = np.repeat(np.arange(len(labels)), [len(x) for x in labels])
         labels, ranks = np.concatenate(labels), np.concatenate(ranks)

@@ -103,14 +103,7 @@ class FGOVDMetric(BaseMetric):
         return figures
 
     def units(self, results: List[np.ndarray]) -> Dict[str, Units]:
-        """What the Top-1 of each set is a mean of.
-
-        Args:
-            results (list[np.ndarray]): As of :meth:`compute_metrics`.
-
-        Returns:
-            dict[str, Units]: By the names of the figures.
-        """
+        """What the Top-1 of each set is a mean of."""
         images = np.repeat(
             np.arange(len(results)), [each.shape[1] for each in results]
         )

@@ -102,14 +102,7 @@ class ImageTextRetrievalMetric(BaseMetric):
         return recall
 
     def units(self, results: List[tuple]) -> Dict[str, Units]:
-        """What the recalls are means of: queries, each with its image.
-
-        Args:
-            results (list[tuple]): As of :meth:`compute_metrics`.
-
-        Returns:
-            dict[str, Units]: By the names of the recalls.
-        """
+        """What the recalls are means of: queries, each with its image."""
         _, images, texts = zip(*results)
         owners = np.repeat(
             np.arange(len(images)), [len(each) for each in texts]

@@ -3,7 +3,6 @@
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
-import torch.nn.functional as F
 from mmdet.models import StandardRoIHead
 from mmdet.models.layers import multiclass_nms
 from mmdet.structures import SampleList
@@ -12,6 +11,8 @@ from mmdet.utils import InstanceList
 from torch import Tensor
 
 from harmoclip_mm.registry import MODELS
+
+from ..layers import cosine_logits
 
 
 def join_scores(
@@ -198,7 +199,6 @@ class OpenVocabularyRoIHead(StandardRoIHead):
         features = self.region_extractor.pool(
             self.region_extractor.prepare(dense), bbox2roi(boxes), stride
         )
-        with torch.autocast(dense.device.type, enabled=False):
-            cosines = F.linear(features.float(), self.bbox_head.class_rows)
-            probabilities = (self.region_scale * cosines).softmax(dim=-1)
-        return probabilities.split([len(each) for each in boxes])
+        scale = features.new_tensor(self.region_scale)
+        logits = cosine_logits(features, self.bbox_head.class_rows, scale)
+        return logits.softmax(dim=-1).split([len(each) for each in boxes])

@@ -12,7 +12,7 @@ from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import MODELS
 
 from ..classifiers import TextEmbeddings, ZeroShotClassifier
-from ..layers import LogitScale
+from ..layers import LogitScale, cosine_logits
 
 
 @MODELS.register_module()
@@ -158,11 +158,9 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
         Returns:
             Tensor: Scores, shape (N, num_classes + 1), float32.
         """
-        # A product in bfloat16 would tie classes that are apart.
-        with torch.autocast(projected.device.type, enabled=False):
-            rows = torch.cat([self.class_rows, self.background.float()[None]])
-            cosines = F.linear(
-                F.normalize(projected.float(), dim=-1),
-                F.normalize(rows.float(), dim=-1),
-            )
-            return self.logit_scale()[0].float() * cosines
+        rows = torch.cat([self.class_rows, self.background.float()[None]])
+        return cosine_logits(
+            F.normalize(projected.float(), dim=-1),
+            F.normalize(rows.float(), dim=-1),
+            self.logit_scale()[0],
+        )

@@ -4,6 +4,7 @@ from typing import Any, Dict, Optional
 
 from torch import Tensor
 
+from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import MODELS
 
 from ..utils import CLIPFeatures
@@ -59,15 +60,9 @@ class RegionAlignmentHead(BaseContrastiveHead):
         crop_encoder: str = 'detached',
         **kwargs: Any,
     ) -> None:
-        for name, value, known in (
-            ('mode', mode, MODES),
-            ('crop_encoder', crop_encoder, CROP_ENCODERS),
-        ):
-            if value not in known:
-                raise ValueError(
-                    f'RegionAlignmentHead knows no {name} {value!r}; choose '
-                    f'one of {", ".join(map(repr, known))}.'
-                )
+        name = 'RegionAlignmentHead'
+        check_choice(name, 'mode', mode, MODES)
+        check_choice(name, 'crop_encoder', crop_encoder, CROP_ENCODERS)
         super().__init__(loss, temperature, **kwargs)
         self.requires = frozenset({'regions'})
         self.crop_loss = None

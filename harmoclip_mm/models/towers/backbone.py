@@ -22,6 +22,7 @@ from mmengine.utils import to_2tuple
 from open_clip.model import _build_vision_tower
 from torch import Tensor, nn
 
+from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import MODELS
 
 from ..checkpoints import init_from_checkpoint
@@ -159,16 +160,8 @@ class HarmoCLIPBackbone(BaseModule):
     def _check_arguments(self, dense_head: Optional[str]) -> None:
         name, family = type(self).__name__, self.family
         transformer = isinstance(family, TransformerFamily)
-        if self.dense_mode not in DENSE_MODES:
-            raise ValueError(
-                f'{name} knows no dense_mode {self.dense_mode!r}; choose '
-                f'one of {", ".join(map(repr, DENSE_MODES))}.'
-            )
-        if dense_head not in (None, 'copy'):
-            raise ValueError(
-                f"{name} knows no dense_head {dense_head!r}; choose 'copy' "
-                'or None.'
-            )
+        check_choice(name, 'dense_mode', self.dense_mode, DENSE_MODES)
+        check_choice(name, 'dense_head', dense_head, (None, 'copy'))
         if dense_head and family.attention_pool is None:
             raise ValueError(
                 f"dense_head='copy' copies an attention pool, which "
@@ -438,9 +431,6 @@ def build_visual(
         spec (CLIPSpec): The CLIP.
         img_size (Tuple[int, int], optional): Height and width in pixels that
             its position embeddings belong to. Defaults to the CLIP's own.
-
-    Returns:
-        nn.Module: The tower.
     """
     # A map has all of its patches: none is dropped in training.
     untrained = dict(timm_model_pretrained=False, patch_dropout=0.0)

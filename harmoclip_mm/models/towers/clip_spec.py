@@ -156,9 +156,6 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
             with an ``open_clip_config.json``; or ``hf-hub:OWNER/NAME``, whose
             config file is downloaded unless it is in the cache.
 
-    Returns:
-        CLIPSpec: What it says.
-
     Raises:
         UsageError: If there is no such CLIP, or none is named.
     """

@@ -216,9 +216,6 @@ def global_mean(local_sum: Tensor, global_count: Union[int, Tensor]) -> Tensor:
         global_count (int | Tensor): Number of rows on all ranks, or the sum
             of their weights, scalar. With 0 the result is 0 and keeps the
             graph whole.
-
-    Returns:
-        Tensor: The mean, scalar.
     """
     if isinstance(global_count, Tensor):
         one = torch.ones_like(global_count)

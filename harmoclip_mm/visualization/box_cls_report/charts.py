@@ -42,14 +42,7 @@ def _save(upper: Axes, lower: Axes) -> str:
 
 @mpl.rc_context(CHART_STYLE)
 def reliability_chart(bins: Calibration) -> str:
-    """Reliability diagram: accuracy against probability, counts below.
-
-    Args:
-        bins (Calibration): The bins.
-
-    Returns:
-        str: ``data:`` URI of an SVG.
-    """
+    """Reliability diagram: accuracy against probability, counts below."""
     upper, lower = _axes(4.6)
     filled = bins.counts > 0
     left, width = 100 * bins.edges[:-1][filled], 100 / len(bins.counts)
@@ -74,14 +67,7 @@ def reliability_chart(bins: Calibration) -> str:
 
 @mpl.rc_context(CHART_STYLE)
 def size_chart(sizes: Sequence[Share]) -> str:
-    """Accuracy by size of the box, with 95 % intervals.
-
-    Args:
-        sizes (Sequence[Share]): Top-1 in ranges of sizes.
-
-    Returns:
-        str: ``data:`` URI of an SVG.
-    """
+    """Accuracy by size of the box, with 95 % intervals."""
     upper, lower = _axes(1.6 + 0.3 * max(len(sizes), 7))
     places = np.arange(len(sizes))
     shares = np.array([[each.share, *each.interval] for each in sizes])
