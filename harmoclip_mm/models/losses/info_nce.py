@@ -68,7 +68,7 @@ class _InfoNCE(torch.autograd.Function):
             if len(ctx.spans) == 1:
                 ctx.kept_keys = columns
             groups = exchange.select(key_groups, span)
-            weights = select_weights(key_weights, exchange, span)
+            weights = exchange.select(key_weights, span)
             for part, part_groups, part_weights in chunks(
                 ctx.width, columns, groups, weights
             ):
@@ -112,7 +112,7 @@ class _InfoNCE(torch.autograd.Function):
                 if columns is None:
                     columns = exchange.gather(keys, span)
                 groups = exchange.select(key_groups, span)
-                weights = select_weights(ctx.key_weights, exchange, span)
+                weights = exchange.select(ctx.key_weights, span)
                 # Filled in place: small tensors kept between large ones that
                 # come and go would scatter the heap and double the peak.
                 grad_columns = torch.empty_like(columns)
@@ -135,13 +135,6 @@ class _InfoNCE(torch.autograd.Function):
         grad_scaled *= grad
         grad_scale = (grad_scaled * queries).sum()
         return grad_scaled * scale, grad_keys, grad_scale, *[None] * 6
-
-
-def select_weights(
-    weights: Optional[Tensor], exchange: RowExchange, span: slice
-) -> Optional[Tensor]:
-    """Weights of the rows of a span, of those of all ranks if there are."""
-    return None if weights is None else exchange.select(weights, span)
 
 
 def _log(weights: Tensor) -> Tensor:

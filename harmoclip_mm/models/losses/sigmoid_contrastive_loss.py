@@ -46,7 +46,7 @@ class _PairwiseSigmoid(torch.autograd.Function):
             columns = exchange.gather(right, span)
             groups = exchange.select(right_groups, span)
             grad_columns = torch.empty_like(columns)
-            weights = info_nce.select_weights(right_weights, exchange, span)
+            weights = exchange.select(right_weights, span)
             for part, part_groups, part_grad, part_weights in info_nce.chunks(
                 width, columns, groups, grad_columns, weights
             ):

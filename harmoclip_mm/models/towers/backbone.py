@@ -1,8 +1,7 @@
 """The vision tower of any CLIP: image embedding, dense map, feature maps."""
 
 import copy
-import json
-from functools import lru_cache, partial
+from functools import partial
 from operator import attrgetter
 from typing import (
     Any,
@@ -302,7 +301,7 @@ class HarmoCLIPBackbone(BaseModule):
                 break
             before, x = x, self._run(index, x, embedded)
             if index in out_indices:
-                maps.append(self._to_map(x, embedded))
+                maps.append(self._grid_of(self._locations(x), embedded))
         if opened:
             cls_token, patches = run_block(
                 self._open_block,
@@ -384,10 +383,6 @@ class HarmoCLIPBackbone(BaseModule):
             return x
         return x[:, self.family.prefix :]
 
-    def _to_map(self, x: Tensor, embedded: Embedded) -> Tensor:
-        """Output of a block as a map (B, C, h, w)."""
-        return self._grid_of(self._locations(x), embedded)
-
     def _grid_of(self, x: Tensor, embedded: Embedded) -> Tensor:
         """Patches (B, h * w, C) as a map (B, C, h, w).
 
@@ -457,15 +452,9 @@ def build_visual(
 
 def cell_size(spec: CLIPSpec) -> int:
     """Pixels a side of a cell of a CLIP's dense map."""
-    return _cell_size(json.dumps(spec.model_cfg, sort_keys=True), spec.name)
-
-
-@lru_cache(maxsize=None)
-def _cell_size(model_cfg: str, name: str) -> int:
     # Built without memory: only the tower knows.
-    spec = CLIPSpec(name, json.loads(model_cfg), {})
     with torch.device('meta'):
-        return family_of(build_visual(spec), name).patch_size
+        return family_of(build_visual(spec), spec.name).patch_size
 
 
 def _fit(

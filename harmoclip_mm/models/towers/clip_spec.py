@@ -6,7 +6,7 @@ import json
 import math
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import (
     Any,
@@ -96,7 +96,7 @@ class CLIPSpec:
         """Tokens of a text, special ones counted."""
         return self.model_cfg['text_cfg'].get('context_length', 77)
 
-    @property
+    @cached_property
     def patch_size(self) -> int:
         """Pixels a side of a cell of the dense map."""
         from .backbone import cell_size
