@@ -12,8 +12,6 @@ import mmengine.fileio as fileio
 
 from harmoclip_mm.errors import DataError
 
-__all__ = ['check_fields', 'check_members', 'check_records', 'read_json']
-
 
 def _is_number(value: Any) -> bool:
     # not isinstance: true and false are no numbers of JSON
@@ -49,9 +47,6 @@ def read_json(
         path (str): The file.
         remedy (str): What to do where there is none.
         backend_args (dict, optional): Its file backend.
-
-    Returns:
-        Any: What it holds.
 
     Raises:
         DataError: If it cannot be read or is not JSON.
@@ -105,9 +100,6 @@ def check_records(
         path (str): The file, for messages.
         **kinds (str): What its fields hold, see :func:`check_fields`. No two
             records may share their ``id``.
-
-    Returns:
-        List[Dict[str, Any]]: The records.
 
     Raises:
         DataError: If a field is otherwise; names file, record and field.

@@ -29,11 +29,7 @@ def add_config_option(parser: argparse.ArgumentParser, example: str) -> None:
 
 
 def add_launcher_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--launcher`` and the rank that old launchers give.
-
-    Args:
-        parser (argparse.ArgumentParser): Parser of the command.
-    """
+    """Add ``--launcher`` and the rank that old launchers give."""
     parser.add_argument(
         '--launcher',
         choices=LAUNCHERS,

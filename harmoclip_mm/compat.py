@@ -13,14 +13,6 @@ from typing import NoReturn, Optional
 
 from packaging.specifiers import SpecifierSet
 
-__all__ = [
-    'STACK',
-    'check_environment',
-    'check_lvis',
-    'check_operators',
-    'import_stack',
-]
-
 # Accepted versions of a module, its maintained fork, and the original.
 STACK = {
     'mmengine': ('>=0.10,<1', 'onedl-mmengine', 'mmengine'),

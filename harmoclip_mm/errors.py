@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Callable
+from typing import Any, Callable, Iterable
 
 
 class UsageError(Exception):
@@ -21,6 +21,21 @@ class CheckpointError(UsageError):
     """A checkpoint that cannot be read or is of another model."""
 
 
+def check_choice(
+    owner: str, option: str, value: Any, choices: Iterable[Any]
+) -> None:
+    """Refuse a setting that is none of those there are.
+
+    Raises:
+        ValueError: Naming them.
+    """
+    if value not in choices:
+        raise ValueError(
+            f'{owner} knows no {option} {value!r}; choose one of '
+            f'{", ".join(map(repr, choices))}'
+        )
+
+
 def run_command(main: Callable[[], None]) -> None:
     """Run the ``main`` of a tool and end with a message, not a traceback.
 
@@ -30,9 +45,6 @@ def run_command(main: Callable[[], None]) -> None:
     prints, since the launcher ends the others as soon as the first has
     stopped; torchrun is told what happened and repeats it after all that the
     others print.
-
-    Args:
-        main (Callable[[], None]): The tool.
     """
     try:
         if 'TORCHELASTIC_ERROR_FILE' in os.environ:

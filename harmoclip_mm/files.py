@@ -8,8 +8,6 @@ from typing import BinaryIO, Iterator, Tuple, Union
 
 from harmoclip_mm.errors import DataError
 
-__all__ = ['PART', 'replacing', 'tar_members']
-
 # Ending of a file that is being written.
 PART = '.part'
 

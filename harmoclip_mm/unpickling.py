@@ -16,8 +16,6 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-__all__ = ['Unpickler', 'beside_weights', 'load']
-
 
 class Unpickler(pickle.Unpickler):
     """Finds tensors, arrays and log buffers, and refuses all other names."""
@@ -54,11 +52,7 @@ def _found() -> Dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def beside_weights() -> Dict[str, Any]:
-    """Names of what a Runner saves beside tensors.
-
-    Returns:
-        Dict[str, Any]: What they stand for.
-    """
+    """Names of what a Runner saves beside tensors."""
     # numpy 1.26 has a _core too, of stubs
     core = np.core if np.__version__.startswith('1.') else np._core
     found = {

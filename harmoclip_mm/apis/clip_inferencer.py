@@ -243,10 +243,10 @@ class TextScoringInferencer(CLIPInferencer):
         images: List[ImageLike],
         batches: Iterator[Tuple[List[np.ndarray], SampleList]],
         texts: Sequence[str],
-        return_datasamples: bool,
-        no_save_vis: bool,
-        no_save_pred: bool,
-        out_dir: str,
+        return_datasamples: bool = False,
+        no_save_vis: bool = False,
+        no_save_pred: bool = False,
+        out_dir: str = '',
         **kwargs: Any,
     ) -> Dict[str, list]:
         """Draws and writes what batches say.
@@ -256,11 +256,14 @@ class TextScoringInferencer(CLIPInferencer):
             batches (Iterator): Pictures (uint8 BGR (H, W, 3)) and samples
                 with predictions.
             texts (Sequence[str]): The T texts.
-            return_datasamples (bool): As mmdet's.
-            no_save_vis (bool): As mmdet's.
-            no_save_pred (bool): As mmdet's.
-            out_dir (str): As mmdet's.
-            **kwargs: For :meth:`visualize`.
+            return_datasamples (bool): Whether predictions are
+                ``DetDataSample`` and not dicts. Defaults to False.
+            no_save_vis (bool): Write no pictures into ``out_dir``.
+            no_save_pred (bool): Write no predictions into ``out_dir``.
+            out_dir (str): Folder to write ``vis/`` and ``preds/`` into.
+                Defaults to none.
+            **kwargs: ``return_vis``, ``show``, ``wait_time`` and
+                ``pred_score_thr``, see :meth:`visualize`.
 
         Returns:
             Dict[str, list]: ``predictions`` and ``visualization``.
@@ -358,18 +361,8 @@ class TextScoringInferencer(CLIPInferencer):
         pred_out_dir: str = '',
         names: Sequence[str] = (),
     ) -> Dict[str, list]:
-        """Makes plain dicts of predictions, and writes them.
-
-        Args:
-            preds (SampleList): The predictions.
-            visualization (List[np.ndarray]): Pictures of them.
-            return_datasamples (bool): Whether to return them as they are.
-            pred_out_dir (str): Folder to write ``preds/`` into; '' for none.
-            names (Sequence[str]): Names of the images.
-
-        Returns:
-            Dict[str, list]: ``predictions`` and ``visualization``.
-        """
+        """Makes plain dicts of predictions, and writes them into ``preds/``
+        of a folder, by the names of the images."""
         results = [self.pred2dict(each) for each in preds]
         if pred_out_dir:
             for name, result in zip(names, results):

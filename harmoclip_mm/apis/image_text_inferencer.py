@@ -38,10 +38,6 @@ class ImageTextInferencer(TextScoringInferencer):
         inputs: Any,
         texts: Sequence[str],
         batch_size: int = 1,
-        return_datasamples: bool = False,
-        no_save_vis: bool = False,
-        no_save_pred: bool = False,
-        out_dir: str = '',
         **kwargs: Any,
     ) -> Dict[str, list]:
         """Compares images with texts.
@@ -50,14 +46,8 @@ class ImageTextInferencer(TextScoringInferencer):
             inputs (Any): Images, see :class:`CLIPInferencer`.
             texts (Sequence[str]): T texts.
             batch_size (int): Images at once. Defaults to 1.
-            return_datasamples (bool): Whether predictions are
-                ``DetDataSample`` and not dicts. Defaults to False.
-            no_save_vis (bool): Write no pictures into ``out_dir``.
-            no_save_pred (bool): Write no predictions into ``out_dir``.
-            out_dir (str): Folder to write ``vis/`` and ``preds/`` into.
-                Defaults to none.
-            **kwargs: ``return_vis``, ``show`` and ``wait_time``, see
-                :meth:`visualize`.
+            **kwargs: ``out_dir`` and what else is returned, shown and
+                written, see :meth:`run`.
 
         Returns:
             Dict[str, list]: ``visualization``, and ``predictions``: for each
@@ -72,16 +62,8 @@ class ImageTextInferencer(TextScoringInferencer):
         if not texts:
             raise UsageError('give at least one text')
         images = self._inputs_to_list(inputs)
-        return self.run(
-            images,
-            self._score(images, texts, batch_size),
-            texts,
-            return_datasamples,
-            no_save_vis,
-            no_save_pred,
-            out_dir,
-            **kwargs,
-        )
+        batches = self._score(images, texts, batch_size)
+        return self.run(images, batches, texts, **kwargs)
 
     @torch.no_grad()
     def _score(

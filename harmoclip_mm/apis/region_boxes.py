@@ -1,6 +1,5 @@
 """Boxes from wherever users have them."""
 
-import json
 import os
 import os.path as osp
 from collections import Counter
@@ -38,9 +37,6 @@ def as_boxes(boxes: Any, where: str) -> ImageBoxes:
             predictions with ``bboxes``, and ``scores`` where known; or
             ``ImageBoxes``.
         where (str): What they are of, for messages.
-
-    Returns:
-        ImageBoxes: They.
 
     Raises:
         DataError: If they are no boxes, or one is empty.
@@ -222,12 +218,4 @@ def _by_name(path: str, found: Dict[str, ImageBoxes], source: str) -> Any:
 def _predictions_of(path: str, folder: str) -> ImageBoxes:
     name = osp.splitext(osp.basename(path))[0] + '.json'
     file = osp.join(folder, name)
-    try:
-        with open(file, encoding='utf-8') as opened:
-            return as_boxes(json.load(opened), file)
-    except FileNotFoundError:
-        raise DataError(f'{folder} has no {name} for {path}') from None
-    except ValueError as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f'{file}: not valid JSON ({error})') from error
+    return as_boxes(read_json(file, f'it should have boxes of {path}'), file)

@@ -56,10 +56,6 @@ class RegionClassificationInferencer(TextScoringInferencer):
         boxes: Any,
         texts: Union[str, Sequence[str], Vocabulary],
         batch_size: int = 1,
-        return_datasamples: bool = False,
-        no_save_vis: bool = False,
-        no_save_pred: bool = False,
-        out_dir: str = '',
         **kwargs: Any,
     ) -> Dict[str, list]:
         """Classifies the boxes of images.
@@ -71,14 +67,8 @@ class RegionClassificationInferencer(TextScoringInferencer):
             texts (str | Sequence[str] | Vocabulary): T words or phrases, or
                 the name of a vocabulary or its file.
             batch_size (int): Images at once. Defaults to 1.
-            return_datasamples (bool): Whether predictions are
-                ``DetDataSample`` and not dicts. Defaults to False.
-            no_save_vis (bool): Write no pictures into ``out_dir``.
-            no_save_pred (bool): Write no predictions into ``out_dir``.
-            out_dir (str): Folder to write ``vis/`` and ``preds/`` into.
-                Defaults to none.
-            **kwargs: ``return_vis``, ``show``, ``wait_time`` and
-                ``pred_score_thr``, see :meth:`visualize`.
+            **kwargs: ``out_dir`` and what else is returned, shown and
+                written, see :meth:`run`.
 
         Returns:
             Dict[str, list]: ``visualization``, and ``predictions``: for each
@@ -95,16 +85,9 @@ class RegionClassificationInferencer(TextScoringInferencer):
         except (FileNotFoundError, TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
         items = self.pair(inputs, boxes)
-        return self.run(
-            [image for image, _ in items],
-            self._classify(items, vocabulary.prompts, batch_size),
-            vocabulary.classes,
-            return_datasamples,
-            no_save_vis,
-            no_save_pred,
-            out_dir,
-            **kwargs,
-        )
+        batches = self._classify(items, vocabulary.prompts, batch_size)
+        images = [image for image, _ in items]
+        return self.run(images, batches, vocabulary.classes, **kwargs)
 
     @torch.no_grad()
     def _classify(

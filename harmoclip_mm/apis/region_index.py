@@ -91,9 +91,6 @@ class RegionIndex:
             dims (int): Width D of the features.
             **about: What else to keep, as JSON.
 
-        Returns:
-            RegionIndex: The index.
-
         Raises:
             UsageError: If there is something in the folder's place.
         """

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from harmoclip_mm.errors import CheckpointError, DataError, UsageError
 from harmoclip_mm.models.classifiers import tower_fingerprint
 from harmoclip_mm.registry import INFERENCERS
-from harmoclip_mm.visualization.drawing import draw_regions, draw_text
+from harmoclip_mm.visualization.drawing import cut_region, draw_text
 
 from .clip_inferencer import CLIPInferencer, ImageLike
 from .region_index import RegionIndex
@@ -55,9 +55,6 @@ class RegionRetrievalInferencer(CLIPInferencer):
             boxes (Any): Where regions come from, see :func:`boxes_of`.
                 Defaults to the cells of grids of up to 3 a side.
             batch_size (int): Images at once. Defaults to 8.
-
-        Returns:
-            RegionIndex: The index.
 
         Raises:
             DataError: If there are no images, or none can be used.
@@ -210,20 +207,10 @@ class RegionRetrievalInferencer(CLIPInferencer):
 
 
 def _tile(img: np.ndarray, hit: Dict[str, Any]) -> np.ndarray:
-    """A region in a square of its image, as far as the image goes."""
-    height, width = img.shape[:2]
-    x1, y1, x2, y2 = hit['bbox']
-    side = 1.2 * max(x2 - x1, y2 - y1)
-    left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
-    left, top = max(0, int(left)), max(0, int(top))
-    right, bottom = min(width, int(left + side)), min(height, int(top + side))
-    scale = _TILE / max(right - left, bottom - top, 1)
-    crop = mmcv.bgr2rgb(np.ascontiguousarray(img[top:bottom, left:right]))
-    size = [max(1, int(n * scale)) for n in (right - left, bottom - top)]
-    crop = mmcv.imresize(crop, tuple(size))
-    box = [(x1 - left), (y1 - top), (x2 - left), (y2 - top)]
-    box = [value * scale for value in box]
-    crop = draw_regions(crop, [box], [f'{hit["score"]:.3f}'], [_COLOR])
+    """A region with its surroundings, on a white square."""
+    text = f'{hit["score"]:.3f}'
+    image = mmcv.bgr2rgb(img)
+    cut = cut_region(image, hit['bbox'], _TILE, 1.2, text, _COLOR)
     tile = np.full((_TILE, _TILE, 3), 255, np.uint8)
-    tile[: size[1], : size[0]] = crop[: size[1], : size[0]]
+    tile[: len(cut), : cut.shape[1]] = cut
     return tile

@@ -24,8 +24,6 @@ from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import DATASETS
 
-__all__ = ['check_annotations']
-
 
 def check_annotations(dataset: Mapping[str, Any], evaluator: Any = ()) -> None:
     """Check the files of a data set's config, and of those that it wraps.

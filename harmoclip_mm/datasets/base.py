@@ -16,8 +16,6 @@ from .shards import open_shards
 from .transforms.clip_resize import CLIPResize
 from .transforms.loading import BadImageError, LoadCheckedImage
 
-__all__ = ['BaseImageTextDataset']
-
 
 class BaseImageTextDataset(BaseDataset):
     """Base of data sets whose images come with texts.
@@ -72,9 +70,6 @@ class BaseImageTextDataset(BaseDataset):
     def prepare_data(self, idx: int) -> Optional[dict]:
         """Run the pipeline on one sample.
 
-        Args:
-            idx (int): Index of the sample.
-
         Returns:
             dict or None: The result of the pipeline; None for a bad image
             while training.
@@ -103,12 +98,6 @@ class BaseImageTextDataset(BaseDataset):
 
     def __getitem__(self, idx: int) -> dict:
         """Sample after the pipeline; a random other one for a bad image.
-
-        Args:
-            idx (int): Index of the sample.
-
-        Returns:
-            dict: What the pipeline gives.
 
         Raises:
             DataError: If ``max_refetch + 1`` samples in a row are bad.

@@ -9,8 +9,6 @@ from torch.utils.data import default_collate
 from harmoclip_mm.registry import FUNCTIONS
 from harmoclip_mm.structures import PackedList
 
-__all__ = ['packed_collate']
-
 
 @FUNCTIONS.register_module()
 def packed_collate(

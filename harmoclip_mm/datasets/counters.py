@@ -5,8 +5,6 @@ from typing import Any, Dict, List, Tuple
 import torch
 from torch.utils.data import get_worker_info
 
-__all__ = ['SharedCounters', 'collect_counters']
-
 # The main process and up to 127 workers.
 _ROWS = 128
 

@@ -20,8 +20,6 @@ from harmoclip_mm.registry import DATASETS
 
 from .base import BaseImageTextDataset
 
-__all__ = ['FGOVDDataset']
-
 # Names of the sets in the paper (table 2), and of their files.
 BENCHMARKS = {
     'hard': '1_attributes',
@@ -103,11 +101,7 @@ class FGOVDDataset(BaseImageTextDataset):
         )
 
     def load_data_list(self) -> List[dict]:
-        """Read the annotations.
-
-        Returns:
-            list[dict]: One sample for each image.
-        """
+        """Read the annotations."""
         images: Dict[str, dict] = {}
         tally: Counter = Counter()
         for path, subset in self._files():

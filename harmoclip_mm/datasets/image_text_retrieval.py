@@ -14,8 +14,6 @@ from harmoclip_mm.registry import DATASETS
 from .base import BaseImageTextDataset
 from .long_captions import LongCaption, read_dci, read_docci
 
-__all__ = ['ImageTextRetrievalDataset']
-
 _KARPATHY = (
     'take it from caption_datasets.zip of '
     'https://cs.stanford.edu/people/karpathy/deepimagesent/'
@@ -120,12 +118,11 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
         return self._read_karpathy(content)
 
     def _read_long(self, read: Sequence[LongCaption]) -> List[dict]:
-        self._check_unique([each.image_id for each in read])
+        self._check_unique([image_id for image_id, _, _ in read])
         samples = []
-        for each in read:
-            sample = self._sample(each.file_name, each.image_id, {})
-            sample['captions'] = [each.caption] if each.caption else []
-            samples.append(sample)
+        for image_id, name, caption in read:
+            samples.append(self._sample(name, image_id, {}))
+            samples[-1]['captions'] = [caption] if caption else []
         return samples
 
     def _sample(self, name: str, image_id, image: dict) -> dict:

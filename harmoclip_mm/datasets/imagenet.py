@@ -5,8 +5,6 @@ from mmpretrain.datasets import ImageNet
 from harmoclip_mm.registry import DATASETS
 from harmoclip_mm.text import load_vocabulary
 
-__all__ = ['ZeroShotImageNet']
-
 
 @DATASETS.register_module()
 class ZeroShotImageNet(ImageNet):
@@ -23,14 +21,7 @@ class ZeroShotImageNet(ImageNet):
     METAINFO = dict(classes=load_vocabulary('imagenet1000').classes)
 
     def get_data_info(self, idx: int) -> dict:
-        """Read a sample.
-
-        Args:
-            idx (int): Its index.
-
-        Returns:
-            dict: ``img_path``, ``gt_label`` and ``text``.
-        """
+        """Read a sample."""
         info = super().get_data_info(idx)
         info['text'] = self.metainfo['classes']
         return info

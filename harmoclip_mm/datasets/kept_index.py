@@ -14,8 +14,6 @@ from filelock import FileLock
 from mmengine.logging import print_log
 from rich.console import Console
 
-__all__ = ['CONSOLE', 'QUIET', 'file_state', 'open_index']
-
 QUIET = 16 << 20  # bytes that are indexed without a progress bar
 CONSOLE = Console(stderr=True)
 

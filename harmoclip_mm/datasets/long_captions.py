@@ -3,25 +3,12 @@
 import json
 import os.path as osp
 from glob import glob
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 from harmoclip_mm.errors import DataError
 
-__all__ = ['LongCaption', 'read_dci', 'read_docci']
-
-
-class LongCaption(NamedTuple):
-    """An image with its caption.
-
-    Attributes:
-        image_id (str): Name of the image without its ending.
-        file_name (str): Its file.
-        caption (str): Its caption.
-    """
-
-    image_id: str
-    file_name: str
-    caption: str
+# Name of an image without its ending, its file and its caption.
+LongCaption = Tuple[str, str, str]
 
 
 def read_dci(folder: str) -> List[LongCaption]:
@@ -53,7 +40,7 @@ def read_dci(folder: str) -> List[LongCaption]:
                 'DCI as it is'
             ) from error
         stem = osp.splitext(osp.basename(name))[0]
-        found.append(LongCaption(stem, name, caption.strip()))
+        found.append((stem, name, caption.strip()))
     return found
 
 
@@ -78,7 +65,7 @@ def read_docci(
         for number, line in enumerate(file, 1):
             try:
                 content = json.loads(line)
-                one = LongCaption(
+                one = (
                     content['example_id'],
                     content['image_file'],
                     content['description'],

@@ -19,8 +19,6 @@ import numpy as np
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import find_phrase
 
-__all__ = ['parse_odvg_line']
-
 Spans = Tuple[Tuple[int, int], ...]  # none: a text of its own
 # Phrase, spans, boxes as they are given, confidence of the link, texts that
 # are almost the phrase.

@@ -21,8 +21,6 @@ from rich import progress
 from .kept_index import CONSOLE, QUIET, file_state, open_index
 from .odvg import parse_odvg_line
 
-__all__ = ['OdvgFile']
-
 _ROW = struct.Struct('<q7I')
 ROW_DTYPE = np.dtype(
     [
@@ -91,9 +89,6 @@ class OdvgFile:
 
         Args:
             row (int): Which of the lines that are not blank.
-
-        Returns:
-            dict: See :func:`parse_odvg_line`.
 
         Raises:
             DataError: If the file was changed after it was opened, so that

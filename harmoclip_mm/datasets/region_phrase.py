@@ -6,13 +6,11 @@ import numpy as np
 from mmengine.dataset import force_full_init
 from mmengine.logging import print_log
 
-from harmoclip_mm.errors import DataError
+from harmoclip_mm.errors import DataError, check_choice
 from harmoclip_mm.registry import DATASETS
 
 from .base import BaseImageTextDataset
 from .odvg_file import OdvgFile
-
-__all__ = ['RegionPhraseDataset']
 
 
 @DATASETS.register_module()
@@ -70,11 +68,8 @@ class RegionPhraseDataset(BaseImageTextDataset):
         data_prefix: dict = dict(img=''),  # noqa: B006
         **kwargs,
     ) -> None:
-        if caption_choice not in self.CAPTION_CHOICES:
-            raise ValueError(
-                f'caption_choice must be one of {self.CAPTION_CHOICES}, not '
-                f'{caption_choice!r}'
-            )
+        name, choices = type(self).__name__, self.CAPTION_CHOICES
+        check_choice(name, 'caption_choice', caption_choice, choices)
         self.caption_choice = caption_choice
         # Lines stay in their file: there is nothing to serialize.
         kwargs['serialize_data'] = False
@@ -132,14 +127,7 @@ class RegionPhraseDataset(BaseImageTextDataset):
 
     @force_full_init
     def get_data_info(self, idx: int) -> dict:
-        """One sample; where its image has several lines, one at random.
-
-        Args:
-            idx (int): Index of the sample.
-
-        Returns:
-            dict: The sample as the class describes it.
-        """
+        """One sample; where its image has several lines, one at random."""
         sample = self.data_list[idx]
         lines = self._lines[self._bounds[sample] : self._bounds[sample + 1]]
         row = lines[np.random.randint(len(lines)) if len(lines) > 1 else 0]

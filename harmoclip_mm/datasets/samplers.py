@@ -14,8 +14,6 @@ from harmoclip_mm.registry import DATA_SAMPLERS
 
 from .seeding import SampleIndex
 
-__all__ = ['Mixture', 'ResumableInfiniteSampler', 'ResumableSampler']
-
 
 class Mixture:
     """The order in which a ``ConcatDataset`` is drawn from by weights.
@@ -57,10 +55,6 @@ class Mixture:
 
     def epoch(self, seed: int, epoch: int) -> Tuple[Tensor, Tensor]:
         """What an epoch draws, a function of seed and epoch.
-
-        Args:
-            seed (int): Seed of the sampler.
-            epoch (int): From 0.
 
         Returns:
             tuple[Tensor, Tensor]: Indices of the samples, (N,) int64, and

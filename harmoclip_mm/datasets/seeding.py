@@ -17,8 +17,6 @@ from torch.utils.data import Dataset
 
 from harmoclip_mm.registry import DATASETS
 
-__all__ = ['SampleIndex', 'SeededDataset', 'seed_for_sample']
-
 
 class SampleIndex(int):
     """Index of a sample that carries the key of its randomness.

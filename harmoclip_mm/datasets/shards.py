@@ -29,14 +29,6 @@ from harmoclip_mm.files import tar_members
 
 from .kept_index import CONSOLE, QUIET, file_state, open_index
 
-__all__ = [
-    'TarShards',
-    'expand_braces',
-    'image_exists',
-    'open_shards',
-    'read_image',
-]
-
 _IN_SHARDS = re.compile(r'(.+?\.tar)(?:[/\\](.*))?', re.DOTALL)
 _ROW = struct.Struct('<Q3I')
 ROW_DTYPE = np.dtype(
@@ -103,7 +95,7 @@ class TarShards:
             if is_local
             else build()
         )
-        self._pattern, self._state = pattern, state.tolist()
+        self._state = state.tolist()
         # A plain view: np.memmap takes ten times as long to give a number.
         self._rows = np.asarray(rows)
         self._hashes = self._rows['hash']
@@ -116,12 +108,6 @@ class TarShards:
 
     def read(self, name: str) -> bytes:
         """Read an image.
-
-        Args:
-            name (str): Name of the member, or SHARD/NAME.
-
-        Returns:
-            bytes: Its file.
 
         Raises:
             OSError: If there is none, more than one, or its tar was changed
@@ -199,9 +185,6 @@ def read_image(path: str, backend_args: Optional[dict] = None) -> bytes:
     Args:
         path (str): Path of a file, or of tars and an image in one of them.
         backend_args (dict, optional): File backend of the file or the tars.
-
-    Returns:
-        bytes: The image's file.
 
     Raises:
         OSError: If it cannot be read.

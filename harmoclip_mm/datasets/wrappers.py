@@ -4,8 +4,6 @@ from typing import Any, Iterator
 
 from .region_phrase import RegionPhraseDataset
 
-__all__ = ['leaf_datasets', 'say_boxes']
-
 
 def leaf_datasets(dataset: Any) -> Iterator[Any]:
     """Go through the data sets that read something.

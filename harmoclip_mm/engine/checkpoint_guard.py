@@ -106,10 +106,6 @@ class CheckpointGuard(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check what was read, before mmengine loads it into the model.
 
-        Args:
-            runner (Runner): The Runner.
-            checkpoint (dict): What :func:`load_checkpoint_file` read.
-
         Raises:
             CheckpointError: If it does not fit.
         """

@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 
 from harmoclip_mm.coco_file import read_json
 from harmoclip_mm.datasets import RegionPhraseDataset, check_annotations
+from harmoclip_mm.datasets.figures import DatasetFigures, ModelInput
 from harmoclip_mm.datasets.shards import image_exists
 from harmoclip_mm.datasets.wrappers import leaf_datasets, say_boxes
 from harmoclip_mm.errors import UsageError
@@ -20,8 +21,6 @@ from harmoclip_mm.text import find_equal_words
 
 from .console import quieten_libraries
 from .schedule import outlasting_warm_up
-
-__all__ = ['Finding', 'build_dataset', 'check_data']
 
 _LOOKED_AT = 20000  # samples of a data set
 _TRIED = 4  # samples that go through the pipeline
@@ -140,26 +139,17 @@ def _check_leaf(
     dataset.full_init()
     count = min(len(dataset), _LOOKED_AT)
     chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
-    tally: Counter = Counter()
-    phrases: Counter = Counter()
-    labels: Counter = Counter()
+    classes = dataset.metainfo.get('classes', ())
+    seen = ModelInput.of_pipeline(dataset.pipeline.transforms)
+    figures, labels = DatasetFigures(seen, classes), Counter()
     missing: List[str] = []
     for index in track(chosen.tolist(), f'Looking at {split}'):
         info = dataset.get_data_info(index)
         path = info['img_path']
         if '://' not in path and not image_exists(path):
             missing.append(path)
-        boxes = info.get('instances', ())
-        tally['boxes'] += len(boxes)
-        tally['crowds'] += sum(each.get('ignore_flag', 0) for each in boxes)
-        tally['without boxes'] += not boxes
-        texts = info.get('phrases') or {}
-        for each in texts.values():
-            tally['texts'] += 1
-            tally['of their own'] += not each.get('tokens_positive')
-        words = {each['phrase'].lower() for each in texts.values()}
-        phrases.update(words)
-        labels.update(each['bbox_label'] for each in boxes)
+        figures.add(info)
+        labels.update(each['bbox_label'] for each in info.get('instances', ()))
     name = osp.basename(getattr(dataset, 'ann_file', '') or '')
     part = '' if count == len(dataset) else f' (of {count} samples)'
     found = []
@@ -174,41 +164,17 @@ def _check_leaf(
             f'{len(missing)} of {count} images are missing, the first is '
             f'{missing[0]}: check data_root and data_prefix',
         )
-    add('ok', say_boxes(dataset, tally['boxes'], tally['crowds']))
+    add('ok', say_boxes(dataset, figures.boxes, figures.crowds))
     if isinstance(dataset, RegionPhraseDataset):
-        _add_links(add, tally, phrases, count)
+        for warning in figures.warnings():
+            add('warning', warning[:-1])
         rows = dataset._file.rows
         lost = int(rows['dropped'].sum())
         if lost:
             add('warning', f'{lost} boxes are dropped (outside, < 1 px)')
     elif isinstance(dataset, CocoDataset):
-        _add_classes(add, dataset, labels, tally['boxes'], not part)
+        _add_classes(add, dataset, labels, figures.boxes, not part)
     return found
-
-
-def _add_links(
-    add: Callable, tally: Counter, phrases: Counter, count: int
-) -> None:
-    """How texts and boxes are linked."""
-    if tally['without boxes'] > count / 2:
-        add(
-            'warning',
-            f'{tally["without boxes"]} of {count} samples have no box, and '
-            'teach nothing about regions',
-        )
-    if 2 * tally['of their own'] > tally['texts'] > 0:
-        add(
-            'warning',
-            f'{tally["of their own"]} of {tally["texts"]} phrases are no '
-            'part of their caption, and have no lexeme in it',
-        )
-    for phrase, times in phrases.most_common(1):
-        if times > max(count / 2, 9):
-            add(
-                'warning',
-                f'"{phrase}" names a region in {times} of {count} samples: '
-                'regions of one phrase are not told apart',
-            )
 
 
 def _add_classes(

@@ -20,8 +20,6 @@ from harmoclip_mm.datasets.seeding import SeededDataset, seed_generators
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import HOOKS, LOOPS
 
-__all__ = ['ExactResumeHook', 'ResumableEpochTrainLoop', 'find_inexact']
-
 # Where a checkpoint keeps what mmengine's does not hold.
 _KEY = 'exact_resume'
 
@@ -175,10 +173,6 @@ class ExactResumeHook(Hook):
 
 def find_inexact(loop: type, loader: DataLoader) -> str:
     """Find parts of a training that do not find back to where they were.
-
-    Args:
-        loop (type): Its loop.
-        loader (DataLoader): Its data.
 
     Returns:
         str: Names of the types of such parts; empty if there are none.

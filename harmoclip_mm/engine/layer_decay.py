@@ -10,8 +10,6 @@ from torch import nn
 
 from harmoclip_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
-__all__ = ['BackboneLayerDecayOptimWrapperConstructor']
-
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class BackboneLayerDecayOptimWrapperConstructor(
@@ -36,17 +34,8 @@ class BackboneLayerDecayOptimWrapperConstructor(
         get_layer_depth: Optional[Callable] = None,
         **kwargs,
     ) -> None:
-        """Appends a group for each parameter that is trained.
-
-        Args:
-            params (List[dict]): Groups, appended to in place.
-            module (nn.Module): The model.
-            prefix (str): Prefix of the module's parameters. Defaults to
-                ``''``.
-            get_layer_depth (Callable, optional): Depth of a parameter and
-                number of depths, by its name. Defaults to what the model,
-                or else its backbone, says.
-            **kwargs: Ignored, as by mmpretrain.
+        """Appends a group for each parameter that is trained, see
+        mmpretrain.
 
         Raises:
             TypeError: If neither the model nor its backbone has

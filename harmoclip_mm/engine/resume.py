@@ -12,8 +12,6 @@ from mmengine.runner import Runner
 from harmoclip_mm.errors import CheckpointError, UsageError
 from harmoclip_mm.models.checkpoints import load_weights_only
 
-__all__ = ['find_latest_checkpoint', 'setup_resume', 'warn_of_old_settings']
-
 # How far a scheduler has come, in its state beside its settings.
 _PROGRESS = (
     'base_values',
@@ -58,9 +56,6 @@ def find_latest_checkpoint(work_dir: str) -> Optional[str]:
     The file ``last_checkpoint`` is believed where what it names can be read.
     Otherwise (a crash while it was written, a folder that was moved) the
     newest readable file with an optimizer is taken.
-
-    Args:
-        work_dir (str): Work folder of the training.
 
     Returns:
         str or None: The checkpoint; None if there is none at all.

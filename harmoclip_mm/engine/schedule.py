@@ -6,11 +6,6 @@ from typing import Any
 def outlasting_warm_up(schedulers: Any, steps: int, total: int) -> str:
     """Say whether a warm-up outlasts its training.
 
-    Args:
-        schedulers (Any): ``param_scheduler`` of a config.
-        steps (int): Steps of an epoch.
-        total (int): Steps of the training.
-
     Returns:
         str: A sentence; empty if it does not.
     """

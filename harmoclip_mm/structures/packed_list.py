@@ -8,8 +8,6 @@ from typing import Any, Dict, List, Tuple, Union
 import torch
 from torch import Tensor
 
-__all__ = ['PackedList']
-
 
 class PackedList(list):
     """A list of data samples that travels as a few tensors.
@@ -49,9 +47,6 @@ class PackedList(list):
         """Leave the items as they are.
 
         Pinning each of these small tensors costs more than it saves.
-
-        Returns:
-            PackedList: The list itself.
         """
         return self
 

@@ -226,9 +226,6 @@ class PhraseFinder:
         Args:
             path (str | Path): File with the keys of the class's ``words``.
 
-        Returns:
-            PhraseFinder: The finder.
-
         Raises:
             DataError: If there is no such JSON file; the message names it.
         """
@@ -255,9 +252,6 @@ class PhraseFinder:
         Args:
             names (Sequence[str]): Category names; ``_`` is read as a space
                 and what stands in parentheses is ignored.
-
-        Returns:
-            PhraseFinder: The finder.
         """
         coco = set(load_vocabulary('coco80').classes)
         own = [name for name in names if name not in coco]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Dict, List, Sequence, Tuple
 
+from harmoclip_mm.errors import check_choice
+
 from .phrase_finder import Mention, PhraseFinder, word_key
 
 Box = Sequence[float]
@@ -73,16 +75,10 @@ def link_caption(
             ``'all'``, with a score of 1 / n; or ``'only'`` one that is
             alone. Defaults to ``'largest'``.
 
-    Returns:
-        LinkedCaption: Regions and what was linked.
-
     Raises:
         ValueError: If ``singular`` is unknown.
     """
-    if singular not in SINGULARS:
-        raise ValueError(
-            f'singular must be one of {SINGULARS}, not {singular!r}'
-        )
+    check_choice('link_caption', 'singular', singular, SINGULARS)
     regions: Dict[Tuple[str, str, bool], dict] = {}
     linked, unlinked = [], []
     used: Dict[Tuple[str, int], None] = {}

@@ -2,8 +2,6 @@
 
 from typing import Any, List, Mapping
 
-__all__ = ['captions_of', 'phrases_of']
-
 
 def captions_of(sample: Mapping[str, Any]) -> List[str]:
     """The captions of an image.

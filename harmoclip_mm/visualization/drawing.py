@@ -9,19 +9,11 @@ predictions and reports alike.
 import re
 from functools import lru_cache
 from itertools import groupby
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib import font_manager
-from PIL import Image, ImageDraw, ImageFont
-
-__all__ = [
-    'PALETTE',
-    'RIGHT_COLOR',
-    'WRONG_COLOR',
-    'draw_regions',
-    'draw_text',
-]
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 Color = Tuple[int, int, int]
 Box = Tuple[float, float, float, float]
@@ -163,6 +155,80 @@ def draw_regions(
     return np.asarray(picture)
 
 
+def cut_region(
+    image: np.ndarray,
+    box: Sequence[float],
+    side: int,
+    context: float = 2.0,
+    text: str = '',
+    color: Color = WRONG_COLOR,
+) -> np.ndarray:
+    """Cut a box with its surroundings out of an image, and draw it.
+
+    Args:
+        image (np.ndarray): RGB uint8 (H, W, 3).
+        box (Sequence[float]): xyxy in px of the image.
+        side (int): Longer side of the picture in px.
+        context (float): Side of the cut in longer sides of the box. Defaults
+            to 2.0.
+        text (str): The box's tag. Defaults to none.
+        color (tuple[int]): The box's colour.
+
+    Returns:
+        np.ndarray: RGB uint8 (h, w, 3), a square where the image allows.
+    """
+    source, box = Image.fromarray(image), np.asarray(box, dtype=float)
+    length = context * max(*(box[2:] - box[:2]), 8)
+    # A square around the box, moved so that it is in the image.
+    start = (box[:2] + box[2:] - length) / 2
+    start = np.minimum(start, np.subtract(source.size, length)).clip(min=0)
+    start = start.astype(int)
+    stop = np.minimum(np.ceil(start + length), source.size).astype(int)
+    cut = source.crop((*start.tolist(), *stop.tolist()))
+    picture = ImageOps.contain(cut, (side, side))
+    scale = max(picture.size) / max(cut.size)
+    place = box - np.tile(start, 2)
+    return draw_regions(np.asarray(picture), [place], [text], [color], scale)
+
+
+def color_phrases(
+    labels: Sequence[int], spans: Optional[Sequence] = None
+) -> Tuple[Dict[int, Color], List[Tuple[int, int, Color]], List[int]]:
+    """Give phrases colours by first use, so that few never share one.
+
+    Args:
+        labels (Sequence[int]): The phrase of each box.
+        spans (Sequence, optional): The ``[start, end)`` spans of each phrase
+            in the caption.
+
+    Returns:
+        tuple: Colours by label; ``(start, end, colour)`` of all spans, as of
+        :func:`draw_text`; labels whose phrases have none.
+    """
+    colors = {
+        label: PALETTE[i % len(PALETTE)]
+        for i, label in enumerate(dict.fromkeys(labels))
+    }
+    found = {label: (spans and spans[label]) or () for label in colors}
+    marked = [
+        (start, end, colors[label])
+        for label, own in found.items()
+        for start, end in own
+    ]
+    return colors, marked, [label for label, own in found.items() if not own]
+
+
+def mark_characters(
+    length: int, spans: Sequence[Tuple[int, int, Color]]
+) -> List[Optional[Color]]:
+    """The colour of each character of a text; where spans overlap the later
+    one is seen."""
+    marks: List[Optional[Color]] = [None] * length
+    for start, end, color in spans:
+        marks[start:end] = [color] * len(marks[start:end])
+    return marks
+
+
 def _rows(text: str, ends: np.ndarray, width: float) -> List[range]:
     """Characters of each row, which ends at a line feed, behind a space or,
     if a word is longer than the row, within it."""
@@ -210,9 +276,7 @@ def draw_text(
     text = re.sub(r'[^\S\n]', ' ', text)
     ends = _ends(text.replace('\n', ' '), font)
     rows = _rows(text, ends, width - 2 * margin)
-    marks: List[Optional[Color]] = [None] * len(text)
-    for start, end, color in spans:
-        marks[start:end] = [color] * len(marks[start:end])
+    marks = mark_characters(len(text), spans)
     size = (width, line * len(rows) + 2 * margin)
     picture = Image.new('RGB', size, PAPER)
     pen = ImageDraw.Draw(picture)

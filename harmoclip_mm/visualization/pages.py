@@ -14,8 +14,6 @@ from PIL import Image
 from harmoclip_mm.files import replacing
 from harmoclip_mm.version import __version__
 
-__all__ = ['CHART_STYLE', 'jpeg_uri', 'render_html', 'svg_uri', 'write_html']
-
 # Without random ids, so that equal results give equal pages.
 CHART_STYLE = {'svg.hashsalt': 'harmoclip_mm', 'font.size': 9}
 
@@ -25,9 +23,6 @@ def svg_uri(figure: Figure) -> str:
 
     Args:
         figure (Figure): Made within ``rc_context(CHART_STYLE)``.
-
-    Returns:
-        str: The URI.
     """
     data = io.BytesIO()
     figure.savefig(
@@ -41,9 +36,6 @@ def jpeg_uri(picture: np.ndarray) -> str:
 
     Args:
         picture (np.ndarray): RGB uint8 (H, W, 3).
-
-    Returns:
-        str: The URI.
     """
     data = io.BytesIO()
     Image.fromarray(picture).save(data, 'JPEG', quality=78, optimize=True)
@@ -66,9 +58,6 @@ def render_html(
         title (str): Heading.
         source (str): What the page was made from, told at its end.
         **content (Any): What the template shows.
-
-    Returns:
-        str: The page.
     """
     environment = Environment(
         loader=FileSystemLoader([folder, Path(__file__).parent / 'templates']),
@@ -86,23 +75,9 @@ def render_html(
     )
 
 
-def write_html(
-    out_file: Union[str, Path],
-    folder: Union[str, Path],
-    title: str,
-    source: str,
-    **content: Any,
-) -> None:
-    """Write a page of :func:`render_html`.
-
-    Args:
-        out_file (str | Path): The page, written whole or not; its folder is
-            made.
-        folder (str | Path): Where the template lies.
-        title (str): Heading.
-        source (str): What the page was made from, told at its end.
-        **content (Any): What the template shows.
-    """
-    page = render_html(folder, title, source, **content)
+def write_html(out_file: Union[str, Path], *args: Any, **content: Any) -> None:
+    """Write a page of :func:`render_html`, whole or not; its folder is
+    made."""
+    page = render_html(*args, **content)
     with replacing(out_file) as part:
         Path(part).write_text(page, encoding='utf-8')

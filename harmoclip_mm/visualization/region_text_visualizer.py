@@ -16,11 +16,10 @@ from .drawing import (
     RIGHT_COLOR,
     WRONG_COLOR,
     Color,
+    color_phrases,
     draw_regions,
     draw_text,
 )
-
-__all__ = ['RegionTextVisualizer']
 
 _SIGNS = {True: '\N{CHECK MARK} ', False: '\N{BALLOT X} ', None: ''}
 _LONGEST_TAG = 24  # characters of a name; expressions are in the list alone
@@ -115,11 +114,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
             np.ndarray: RGB uint8 picture, as wide as the enlarged image.
         """
         labels = [int(label) for label in labels]
-        # Colours by first use, so that few phrases never share one.
-        colors = {
-            label: PALETTE[i % len(PALETTE)]
-            for i, label in enumerate(dict.fromkeys(labels))
-        }
+        colors, spans, outside = color_phrases(labels, tokens_positive)
         picture, scale = self._enlarge(image)
         picture = draw_regions(
             picture,
@@ -130,12 +125,9 @@ class RegionTextVisualizer(DetLocalVisualizer):
         )
         if not caption and not tokens_positive:
             return picture  # class names alone: the tags say it all
-        spans, others = [], []
-        for label, color in colors.items():
-            own = tokens_positive[label] if tokens_positive else None
-            spans += [(start, end, color) for start, end in own or ()]
-            if not own:
-                others += [(phrases[label], color), ('   ', None)]
+        others = []
+        for label in outside:
+            others += [(phrases[label], colors[label]), ('   ', None)]
         texts = [(caption or 'no caption', spans)]
         return _write_below(picture, texts + [_join(others)] * bool(others))
 
@@ -240,17 +232,8 @@ class RegionTextVisualizer(DetLocalVisualizer):
         With ``pred_instances`` the predictions are drawn and judged by
         ``gt_instances``, else the annotations.
 
-        Args:
-            name (str): Name of the picture.
-            image (np.ndarray): RGB uint8 (H, W, 3), in whose px the boxes are.
-            data_sample (DetDataSample, optional): What to draw.
-            draw_gt (bool): Judge predictions by the truth, or draw it.
-            draw_pred (bool): Draw predictions where there are any.
-            show (bool): Open a window.
-            wait_time (float): Seconds the window stays; 0 waits for a key.
-            out_file (str, optional): File to write.
-            pred_score_thr (float): Boxes of lower probability are left out.
-            step (int): Step for the backends.
+        Arguments are mmdet's; the image is RGB uint8 (H, W, 3), and boxes are
+        in its px.
         """
         picture = image
         if data_sample is not None:

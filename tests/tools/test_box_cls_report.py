@@ -53,12 +53,9 @@ def test_page_beside_the_results(results, run_tool, capsys):
 
 def test_options_and_what_does_not_fit(results, run_tool, tmp_path):
     out = tmp_path / 'new' / 'page.html'
-    run_tool(
-        TOOL, results, '--out', out, '--title', 'Mine', '--num-pictures', 0
-    )
+    run_tool(TOOL, results, '--out', out, '--num-pairs', 1)
     text = out.read_text(encoding='utf-8')
-    assert '<h1>Mine</h1>' in text and 'bee' in text
-    assert 'data:image/jpeg' not in text
+    assert 'The 1 most frequent of' in text and 'bee' in text
     with pytest.raises(UsageError, match=r'no.pkl does not exist'):
         run_tool(TOOL, tmp_path / 'no.pkl')
     with pytest.raises(SystemExit):

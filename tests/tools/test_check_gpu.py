@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -45,13 +46,13 @@ def test_all_checks_on_the_cpu(check, checks, capsys):
     found, rows = check(*CPU)
     assert list(rows) == [each.name for each in checks.CHECKS]
     needy = [name for name, row in rows.items() if row['status'] == 'not run']
-    assert needy == ['nccl, one process']
+    assert needy == [
+        each.name for each in checks.CHECKS if each.needs == 'cuda'
+    ]
     for name in set(rows) - set(needy):
         assert rows[name]['status'] == 'passed', rows[name]
     # in float32 this is the reference itself, and rounding is seen
     assert rows['fp32']['figures'] == dict(loss=0, update=0)
-    for name in ('bf16', 'fp16 with scaler', 'crops in bf16'):
-        assert rows[name]['figures']['update'] > 1e-4
     assert rows['speed']['figures']['open_clip_images_per_second'] > 0
     assert rows['data loader']['figures']['loader_images_per_second'] > 0
     assert re.match(r'\d{4}-\d\d-\d\d$', found['date']) and found['device']
@@ -68,7 +69,7 @@ def test_what_is_wrong_is_found_and_the_rest_goes_on(
         raise RuntimeError('CUDA error: an illegal address\nand pages of it')
 
     other = {'model.heads.lrc.loss.loss_weight': 0.55}
-    wrong = checks.of(checks.training, how=other)
+    wrong = partial(checks.training, how=other)
     rows = (
         checks.Check('broken', broken, {}),
         checks.Check('nan', lambda args: dict(loss=float('nan')), {'loss': 1}),

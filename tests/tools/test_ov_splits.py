@@ -179,8 +179,8 @@ def test_lvis_trains_on_frequent_and_common_classes(
     'text, words',
     [
         (None, 'cannot be read'),
-        ('no json', 'not a JSON file'),
-        ('{"images": [], "annotations": []}', 'no categories'),
+        ('no json', 'not valid JSON'),
+        ('{"images": [], "annotations": []}', "no list 'categories'"),
         (
             '{"images": [], "annotations": [], "categories": []}',
             'has no category "person"',

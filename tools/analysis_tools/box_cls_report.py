@@ -32,9 +32,6 @@ def parse_args() -> argparse.Namespace:
         help='page to write (default: beside the results, ending .html)',
     )
     parser.add_argument(
-        '--title', default='Box classification', help='heading of the page'
-    )
-    parser.add_argument(
         '--per-class',
         action='store_true',
         help='print the figures of every class, too, the worst first',
@@ -42,8 +39,6 @@ def parse_args() -> argparse.Namespace:
     for name, default, text in (
         ('--num-bins', 15, 'bins of the reliability diagram'),
         ('--num-pairs', 20, 'confused pairs to list'),
-        ('--num-worst', 8, 'worst classes to show'),
-        ('--num-pictures', 6, 'pictures of each of the worst classes'),
         ('--min-boxes', 5, 'boxes a class needs to be among the worst'),
     ):
         parser.add_argument(
@@ -54,12 +49,8 @@ def parse_args() -> argparse.Namespace:
             help=f'{text} (default: %(default)s)',
         )
     args = parser.parse_args()
-    for name in ('num_bins', 'num_pairs', 'min_boxes'):
-        if getattr(args, name) < 1:
-            parser.error(f'--{name.replace("_", "-")} must be at least 1')
-    for name in ('num_worst', 'num_pictures'):
-        if getattr(args, name) < 0:
-            parser.error(f'--{name.replace("_", "-")} must not be negative')
+    if min(args.num_bins, args.num_pairs, args.min_boxes) < 1:
+        parser.error('--num-bins, --num-pairs, --min-boxes must be positive')
     return args
 
 
@@ -89,11 +80,8 @@ def main() -> None:
     records = load_results(args.results)
     figures = BoxClsFigures(records, args.num_bins)
     out_file = Path(args.out or Path(args.results).with_suffix('.html'))
-    options = ('num_pairs', 'num_worst', 'num_pictures', 'min_boxes')
-    write_page(
-        *(out_file, figures, Path(args.results).name, args.title),
-        **{name: getattr(args, name) for name in options},
-    )
+    source = Path(args.results).name
+    write_page(out_file, figures, source, args.num_pairs, args.min_boxes)
     if args.per_class:
         print_classes(figures)
     ece = 100 * figures.calibration.error

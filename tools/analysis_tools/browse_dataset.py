@@ -169,12 +169,9 @@ def spread(total: int, number: int) -> List[int]:
 
 def write_report(dataset, args: argparse.Namespace) -> None:
     """Write the page about a data set."""
+    from harmoclip_mm.datasets.figures import DatasetFigures, ModelInput
     from harmoclip_mm.datasets.wrappers import leaf_datasets, say_boxes
-    from harmoclip_mm.visualization.dataset_report import (
-        DatasetFigures,
-        ModelInput,
-        write_page,
-    )
+    from harmoclip_mm.visualization.dataset_report import write_page
 
     first = next(leaf_datasets(dataset))
     seen = ModelInput.of_pipeline(first.pipeline.transforms)

@@ -47,23 +47,12 @@ def parse_args() -> argparse.Namespace:
         help='train on photos of this folder in the layout of COCO, with the '
         'phrases of to_odvg.py coco-captions (default: photos are made up)',
     )
-    option(
-        '--device',
-        choices=('cuda', 'cpu'),
-        default='cuda',
-        help='cpu runs what needs no GPU, to try the checks themselves',
-    )
-    option(
-        '--quick',
-        action='store_true',
-        help='tiny models and images everywhere; speeds are not judged then',
-    )
-    option(
-        '--batch-size',
-        type=int,
-        default=256,
-        help='images of a step whose speed is measured (default: %(default)s)',
-    )
+    text = 'cpu runs what needs no GPU, to try the checks themselves'
+    option('--device', choices=('cuda', 'cpu'), default='cuda', help=text)
+    text = 'tiny models and images everywhere; speeds are not judged then'
+    option('--quick', action='store_true', help=text)
+    text = 'images of a step whose speed is measured (default: %(default)s)'
+    option('--batch-size', type=int, default=256, help=text)
     option(
         '--minutes',
         type=float,

@@ -4,35 +4,31 @@ Each function takes the command line and settings, and returns figures.
 """
 
 import argparse
-import json
-import os
-import socket
-from contextlib import contextmanager
+import time
 from functools import partial
-from itertools import count
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
-from unittest.mock import patch
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Tuple
 
 import numpy as np
 import speed_training
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from mmcv.ops import RoIAlign
-from mmdet.datasets import CocoDataset
-from mmengine.hooks import Hook
-from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS, RUNNERS
-from speed_data import PHOTO_SIZE, measure_loader, write_photos
+from mmdet.testing import demo_mm_inputs
+from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner, set_random_seed
+from speed_data import measure_loader, write_photos
 from torch import Tensor, nn
 
 from harmoclip_mm.apis import load_config
-from harmoclip_mm.engine import CheckpointGuard, build_runner, close_launcher
-from harmoclip_mm.engine.console import QuietRunner
 from harmoclip_mm.models.region_extractors import RoIFeatureExtractor
 from harmoclip_mm.models.utils import distributed
+from harmoclip_mm.registry import MODELS
 
 Figures = Dict[str, float]
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -49,63 +45,83 @@ TINY = dict(
     ),
     text_cfg=dict(width=64, heads=2, layers=2),
 )
-run_numbers = count()
 
 
-@RUNNERS.register_module(force=True)
-class CheckRunner(QuietRunner):
-    """A Runner that stays on the CPU where its config says so, and draws the
-    same weights for all devices."""
-
-    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> Any:
-        """Draws weights and moves the model, see mmengine, which would draw
-        them on the device."""
-        model.init_weights()
-        if self.cfg.device == 'cpu' and not self.distributed:
-            return revert_sync_batchnorm(model)
-        return super().wrap_model(model_wrapper_cfg, model)
-
-    def _init_model_weights(self) -> None:
-        """They are there."""
+def write_coco(folder: Path, photos: int) -> None:
+    """Makes photos with linked phrases up, in COCO's layout."""
+    images, annotations = folder / 'train2017', folder / 'annotations'
+    images.mkdir(parents=True)
+    annotations.mkdir()
+    write_photos(images, photos, 3)
+    phrases = annotations / 'phrases_train2017.jsonl'
+    (images / 'photos.jsonl').rename(phrases)
 
 
-@OPTIM_WRAPPERS.register_module(force=True)
-class CPUAmpOptimWrapper(AmpOptimWrapper):
-    """mmengine's, which asks for a GPU, on the CPU."""
-
-    def __init__(self, dtype: str, loss_scale: dict, **kwargs: Any) -> None:
-        OptimWrapper.__init__(self, **kwargs)
-        self._scale_update_param = None
-        self.loss_scaler = torch.amp.GradScaler('cpu', **loss_scale)
-        self.cast_dtype = getattr(torch, dtype)
-
-    @contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Casts as mmengine's does, which knows no float16 on a CPU."""
-        cast = torch.autocast('cpu', self.cast_dtype)
-        with OptimWrapper.optim_context(self, model), cast:
-            yield
+def make_boxes() -> Iterable[dict]:
+    """Batches for a detector, as mmdet's tests make them up."""
+    while True:
+        batch = demo_mm_inputs(4, [(3, 320, 320)] * 4, num_classes=2)
+        for sample in batch['data_samples']:
+            sample.set_metainfo(dict(text=('dog', 'car')))
+        yield batch
 
 
-class Recorder(Hook):
-    """Keeps the losses, and how far the weights have gone."""
+def start(
+    args: argparse.Namespace, config: str, options: dict, **loader: Any
+) -> Tuple[nn.Module, Iterable[dict]]:
+    """A model of a shipped config, of the same weights for all devices, and
+    the same batches."""
+    cfg = load_config(config, options, args.folder)
+    init_default_scope(cfg.default_scope)
+    set_random_seed(0)
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    model.init_weights()
+    if config == DETECTOR:
+        return model.train(), make_boxes()
+    few = dict(batch_size=4, num_workers=0, persistent_workers=False)
+    order = dict(type='InfiniteSampler', shuffle=False)
+    cfg.train_dataloader.update({**few, **loader, 'sampler': order})
+    return model.train(), Runner.build_dataloader(cfg.train_dataloader, seed=0)
 
-    def __init__(self) -> None:
-        self.losses: List[Figures] = []
 
-    def before_train(self, runner: Any) -> None:
-        """Begins where the weights are."""
-        self.start = _weights(runner.model)
+def stepper(model: nn.Module, precision: str) -> Callable[[dict], Figures]:
+    """A step of SGD, whose sum of gradients tells a wrong one, which AdamW
+    would hide."""
+    cfg: Dict[str, Any] = dict(optimizer=dict(type='SGD', lr=0.05))
+    if precision != 'float32':
+        cfg.update(type='AmpOptimWrapper', dtype=precision)
+        cfg.update(loss_scale=dict(init_scale=1024.0))
+    wrapper = build_optim_wrapper(model, cfg)
 
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any, outputs: Any
-    ) -> None:
-        """Keeps the losses of a step."""
-        self.losses.append({k: v.item() for k, v in outputs.items()})
+    def step(batch: dict) -> Figures:
+        losses = model.train_step(batch, wrapper)
+        return {name: value.item() for name, value in losses.items()}
 
-    def after_train(self, runner: Any) -> None:
-        """Ends where the weights are: SGD has summed the gradients up."""
-        self.update = _weights(runner.model) - self.start
+    return step
+
+
+def train(
+    args: argparse.Namespace,
+    config: str,
+    options: dict,
+    device: str,
+    precision: str = 'float32',
+    compiled: bool = False,
+) -> Tuple[List[Figures], Tensor]:
+    """Losses of three steps, and how far they took the weights; in a process
+    group, where there is one."""
+    model, data = start(args, config, options)
+    model.to(device)
+    if compiled:
+        backend = 'inductor' if device == 'cuda' else 'aot_eager'
+        tower = model.backbone
+        tower.encode = torch.compile(tower.encode, backend=backend)
+    before, outer = _weights(model), model
+    if dist.is_initialized():
+        outer = MMDistributedDataParallel(model)
+    step = stepper(outer, precision)
+    losses = [step(batch) for batch in islice(data, 3)]
+    return losses, _weights(model) - before
 
 
 def _weights(model: nn.Module) -> Tensor:
@@ -113,82 +129,11 @@ def _weights(model: nn.Module) -> Tensor:
     return torch.cat([x.detach().flatten().double().cpu() for x in trained])
 
 
-def write_coco(folder: Path, photos: int) -> None:
-    """Makes photos up, in COCO's layout with linked phrases."""
-    images, annotations = folder / 'train2017', folder / 'annotations'
-    images.mkdir(parents=True)
-    annotations.mkdir()
-    write_photos(images, photos, 3)
-    phrases = annotations / 'phrases_train2017.jsonl'
-    (images / 'photos.jsonl').rename(phrases)
-    names = enumerate(CocoDataset.METAINFO['classes'], 1)
-    content: Dict[str, list] = dict(images=[], annotations=[])
-    content['categories'] = [dict(id=i, name=name) for i, name in names]
-    size = dict(zip(('width', 'height'), PHOTO_SIZE))
-    for number, text in enumerate(phrases.read_text().splitlines(), 1):
-        line = json.loads(text)
-        image = dict(size, id=number, file_name=line['filename'])
-        content['images'].append(image)
-        for region in line['grounding']['regions']:
-            x, y, right, bottom = region['bbox']
-            box = dict(image_id=number, category_id=1 + number % 2, iscrowd=0)
-            box.update(id=len(content['annotations']) + 1)
-            box.update(bbox=[x, y, right - x, bottom - y])
-            box.update(area=(right - x) * (bottom - y))
-            content['annotations'].append(box)
-    path = annotations / 'instances_train2017.json'
-    path.write_text(json.dumps(content))
-
-
-def build(
-    folder: str,
-    config: str,
-    options: dict,
-    device: str,
-    precision: str = 'float32',
-    launcher: str = 'none',
-    steps: int = 3,
-    **loader: Any,
-) -> Any:
-    """A Runner of a shipped config for a few steps of SGD.
-
-    Its sum of gradients tells a wrong one, which AdamW would hide.
-    """
-    cfg = load_config(config, options, folder)
-    wrapper: Dict[str, Any] = dict(optimizer=dict(type='SGD', lr=0.05))
-    if precision != 'float32':
-        kind = 'CPUAmpOptimWrapper' if device == 'cpu' else 'AmpOptimWrapper'
-        wrapper.update(type=kind, dtype=precision)
-        wrapper.update(loss_scale=dict(init_scale=1024.0))
-    for phase in ('val', 'test'):
-        for part in ('dataloader', 'evaluator', 'cfg'):
-            cfg[f'{phase}_{part}'] = None
-    cfg.runner_type, cfg.device = 'CheckRunner', device
-    cfg.experiment_name = f'check{next(run_numbers)}'
-    cfg.log_level, cfg.log_processor = 'WARNING', dict(by_epoch=False)
-    cfg.default_hooks.checkpoint = cfg.param_scheduler = None
-    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps)
-    cfg.optim_wrapper = wrapper
-    cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=False)
-    few = dict(batch_size=4, num_workers=0, persistent_workers=False)
-    cfg.train_dataloader.update({**few, **loader})
-    return build_runner(cfg, launcher, CheckpointGuard(False), ('train',))
-
-
-def train(runner: Any) -> Recorder:
-    """Runs a training and tells what it did."""
-    recorder = Recorder()
-    runner.register_hook(recorder)
-    runner.train()
-    return recorder
-
-
 def training(
     args: argparse.Namespace,
     config: str = HARMOCLIP,
-    what: Optional[dict] = None,
-    how: Optional[dict] = None,
-    compiled: bool = False,
+    what: Any = None,
+    how: Any = None,
     **kwargs: Any,
 ) -> Figures:
     """Three steps beside the same on the CPU in float32.
@@ -199,8 +144,7 @@ def training(
         what (dict, optional): Its settings.
         how (dict, optional): Settings that change no result; the reference
             goes without.
-        compiled (bool): Whether the vision tower is compiled.
-        **kwargs: Other arguments of :func:`build`.
+        **kwargs: ``precision`` and ``compiled`` of :func:`train`.
 
     Returns:
         Dict[str, float]: Largest relative difference of a ``loss``, and that
@@ -213,41 +157,33 @@ def training(
         what[IMAGE_SIZE] //= 4
     key = repr((config, what))
     if key not in args.references:
-        runner = build(args.folder, config, what, 'cpu')
-        args.references[key] = train(runner)
-    expected = args.references[key]
+        args.references[key] = train(args, config, what, 'cpu')
+    losses, update = args.references[key]
     options = {**what, **(how or {})}
-    runner = build(args.folder, config, options, args.device, **kwargs)
-    if compiled:
-        tower = runner.model.backbone
-        backend = 'inductor' if args.device == 'cuda' else 'aot_eager'
-        tower.encode = torch.compile(tower.encode, backend=backend)
-    found = train(runner)
-    losses = [
+    found, moved = train(args, config, options, args.device, **kwargs)
+    off = [
         abs(step[name] - value) / max(abs(value), 1e-6)
-        for step, other in zip(found.losses, expected.losses)
+        for step, other in zip(found, losses)
         for name, value in other.items()
     ]
-    off = (found.update - expected.update).norm() / expected.update.norm()
     # max() would pass over a NaN
-    return dict(loss=float(np.max(losses)), update=float(off))
+    moved = float((moved - update).norm() / update.norm())
+    return dict(loss=float(np.max(off)), update=moved)
 
 
 def one_process(args: argparse.Namespace) -> Figures:
     """DistributedDataParallel with one process, and the collectives."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
-    ranks = dict(RANK='0', WORLD_SIZE='1', LOCAL_RANK='0')
-    ranks.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
-    with patch.dict(os.environ, ranks):
-        try:
-            figures = training(args, launcher='pytorch')
-            rows = torch.randn(1, 5, 7, device=args.device)
-            gathered = distributed._all_gather(rows[0])
-            summed = distributed._reduce_scatter(rows.clone())
-        finally:
-            close_launcher()
+    training(args)  # the reference is made without a group
+    backend = 'nccl' if args.device == 'cuda' else 'gloo'
+    alone = dict(store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group(backend, **alone)
+    try:
+        figures = training(args)
+        rows = torch.randn(1, 5, 7, device=args.device)
+        gathered = distributed._all_gather(rows[0])
+        summed = distributed._reduce_scatter(rows.clone())
+    finally:
+        dist.destroy_process_group()
     off = (gathered - rows).abs().max() + (summed - rows[0]).abs().max()
     return dict(figures, collectives=float(off))
 
@@ -300,22 +236,24 @@ def data_loader(args: argparse.Namespace) -> Figures:
     size, workers, steps = (
         (4, 1, 4) if args.quick else (args.batch_size, 8, 30)
     )
-    options = dict(clip=TINY) if args.quick else {}
     loader = dict(batch_size=size, num_workers=workers)
-    loader.update(persistent_workers=True)
-    how = dict(precision='bfloat16', steps=steps)
-    where = args.folder, HARMOCLIP, options, args.device
-    runner = build(*where, **how, **loader)
-    alone = measure_loader(runner.cfg.train_dataloader, workers, steps)
-    runner.train()
-    waited, took = (
-        # workers and kernels start in the first steps
-        runner.message_hub.get_scalar(f'train/{name}').data[0][steps // 4 :]
-        for name in ('data_time', 'time')
-    )
+    options = dict(clip=TINY) if args.quick else {}
+    model, data = start(args, HARMOCLIP, options, **loader)
+    cfg = load_config(HARMOCLIP, options, args.folder).train_dataloader
+    alone = measure_loader({**cfg, 'batch_size': size}, workers, steps)
+    amp = 'bfloat16' if args.device == 'cuda' else 'float32'
+    step, batches, times = stepper(model.to(args.device), amp), iter(data), []
+    for _ in range(steps):
+        begin = time.perf_counter()
+        batch = next(batches)
+        waited = time.perf_counter() - begin
+        step(batch)
+        times.append((waited, time.perf_counter() - begin))
+    # workers and kernels start in the first steps
+    waited, took = np.sum(times[steps // 4 :], axis=0)
     return dict(
-        waiting=float(waited.sum() / took.sum()),
-        images_per_second=size / float(took.mean()),
+        waiting=float(waited / took),
+        images_per_second=size * (steps - steps // 4) / float(took),
         loader_images_per_second=alone,
     )
 
@@ -332,11 +270,6 @@ class Check(NamedTuple):
     seconds: int = 20
     needs: str = ''
     timed: bool = False
-
-
-def of(function: Callable[..., Figures], **settings: Any) -> partial:
-    """A function of a check with its settings."""
-    return partial(function, **settings)
 
 
 # A GPU sums in another order than a CPU, and cudnn convolves in TF32.
@@ -356,28 +289,32 @@ LARGE = {
 }
 BARE = {'model.init_cfg': None}
 FAST, FULL = dict(gc_over_open_clip=0.9), dict(gc_utilisation=0.45)
+of = partial
+# mmengine's mixed precision asks for a GPU.
+GPU, OPERATORS = dict(needs='cuda'), dict(needs='operators')
+LONG, TIMED = dict(seconds=60), dict(seconds=100, timed=True)
 # fmt: off
 CHECKS = (
     Check('fp32', training, EXACT),
-    Check('bf16', of(training, **BF16), ROUGH),
-    Check('fp16 with scaler', of(training, **FP16), ROUGH),
+    Check('bf16', of(training, **BF16), ROUGH, **GPU),
+    Check('fp16 with scaler', of(training, **FP16), ROUGH, **GPU),
     Check('crops', of(training, config=FINECLIP), EXACT),
-    Check('crops in bf16', of(training, config=FINECLIP, **BF16), ROUGH),
+    Check('crops in bf16', of(training, config=FINECLIP, **BF16), ROUGH,
+          **GPU),
     Check('teacher', of(training, config=REGIONCLIP), EXACT),
-    Check('teacher in bf16', of(training, config=REGIONCLIP, **BF16), ROUGH),
+    Check('teacher in bf16', of(training, config=REGIONCLIP, **BF16), ROUGH,
+          **GPU),
     Check('micro-batches', of(training, how=MICRO), EXACT),
     Check('with_cp', of(training, how=CP), EXACT),
-    Check('windows at 1024 px', of(training, what=LARGE), EXACT, seconds=60),
+    Check('windows at 1024 px', of(training, what=LARGE), EXACT, **LONG),
     Check('detector', of(training, config=DETECTOR, what=BARE), PROPOSALS,
-          seconds=60, needs='operators'),
+          **LONG, **OPERATORS),
     Check('RoIAlign, torchvision', of(roi_align, kind='torchvision'), POOLED),
-    Check('RoIAlign, mmcv', of(roi_align, kind='mmcv'), POOLED,
-          needs='operators'),
+    Check('RoIAlign, mmcv', of(roi_align, kind='mmcv'), POOLED, **OPERATORS),
     Check('torch.compile', of(training, compiled=True), EXACT, seconds=90),
-    Check('speed', speed, FAST, FULL, seconds=100, timed=True),
-    Check('data loader', data_loader, dict(waiting=0.05), seconds=60,
-          timed=True),
+    Check('speed', speed, FAST, FULL, **TIMED),
+    Check('data loader', data_loader, dict(waiting=0.05), **TIMED),
     Check('nccl, one process', one_process, dict(EXACT, collectives=0.0),
-          needs='cuda'),
+          **GPU),
 )
 # fmt: on

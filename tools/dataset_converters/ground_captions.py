@@ -17,8 +17,6 @@ import datetime
 import json
 import os
 import os.path as osp
-import shutil
-from collections import Counter
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, Iterator, Sequence, Tuple
@@ -32,16 +30,18 @@ from odvg_formats.grit import read_tar
 from odvg_formats.lines import Tally
 from odvg_formats.reading import read_lines, require
 from odvg_formats.writing import (
-    check_content,
+    begin,
     fingerprint,
+    join,
+    keep_lines,
     make_table,
+    whole_parts,
 )
 from rich.console import Console
 from rich.progress import Progress
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.command_line import add_config_option, add_launcher_options
-from harmoclip_mm.files import replacing
 
 _WEEK = datetime.timedelta(days=7)  # a process waits for the slowest one
 _THRESHOLDS = {
@@ -200,12 +200,12 @@ def main() -> None:
     start_processes(cfg, args.launcher)
     model = load_detector(cfg, args.checkpoint)
     rank, processes = get_dist_info()
-    folder = Path(f'{args.out}.chunks')
     if rank == 0:
         open_shards(args.images)  # one process makes their index
-        begin(folder, key)
+        begin(args.out, key)
     barrier()
-    done = set(os.listdir(folder))
+    folder = Path(f'{args.out}.chunks')
+    done = whole_parts(folder)
     barrier()  # before one is added
 
     reading, turns = Tally(), count()
@@ -216,50 +216,17 @@ def main() -> None:
         chunks = iter(lambda: list(islice(captions, args.chunk)), [])
         # Chunks and their batches are the same for any number of processes.
         for number, chunk in enumerate(chunks):
-            file = folder / f'{number:08d}.jsonl'
-            if file.name in done or next(turns) % processes != rank:
+            if number in done or next(turns) % processes != rank:
                 continue
             tally = Tally()
-            lines = list(ground(chunk, model, pipeline, args, tally))
-            texts = [json.dumps(each) for each in (tally.state(), *lines)]
-            with replacing(file) as name:
-                Path(name).write_text('\n'.join(texts) + '\n')
+            lines = ground(chunk, model, pipeline, args, tally)
+            keep_lines(folder, number, lines, tally)
     barrier()
     if rank == 0:
         join(folder, args.out, reading, args.captions)
         Console().print(make_table(reading))
         print(f'Wrote {args.out}')
     close_launcher()
-
-
-def begin(folder: Path, key: str) -> None:
-    """Keep what the same command has done, else begin anew."""
-    mark = folder / 'key'
-    if mark.is_file() and mark.read_text() == key:
-        number = len(list(folder.glob('*.jsonl')))
-        print(f'Going on from {folder}: {number} chunks are in it')
-        return
-    if folder.exists():
-        if not mark.is_file():
-            raise UsageError(f'{folder} is in the way: move it elsewhere')
-        print(f'{folder} is of other arguments or another source: anew')
-        shutil.rmtree(folder)
-    with replacing(mark) as name:
-        Path(name).write_text(key)
-
-
-def join(folder: Path, out: Path, tally: Tally, source: str) -> None:
-    """Make one file of the chunks, and one tally."""
-    with replacing(out) as name, open(name, 'wb') as file:
-        for path in sorted(folder.glob('*.jsonl')):
-            with open(path, 'rb') as chunk:
-                state = json.loads(chunk.readline())
-                for key in Tally.KEYS:
-                    getattr(tally, key).update(Counter(state[key]))
-                tally.first = {**state['first'], **tally.first}
-                shutil.copyfileobj(chunk, file)
-        check_content(tally, source)
-    shutil.rmtree(folder)
 
 
 if __name__ == '__main__':

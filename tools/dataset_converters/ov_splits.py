@@ -27,6 +27,7 @@ except ImportError as error:
 from rich.console import Console
 from rich.table import Table
 
+from harmoclip_mm.coco_file import check_records, read_json
 from harmoclip_mm.text import load_vocabulary
 
 KEYS = ('categories', 'images', 'annotations')
@@ -55,27 +56,6 @@ def parse_args() -> argparse.Namespace:
         help='folder to write into (default: annotations/ of the data set)',
     )
     return parser.parse_args()
-
-
-def read(path: Path) -> dict:
-    """Read an annotation file in COCO format."""
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise UsageError(
-            f'{path} cannot be read ({error.strerror}): give the folder that '
-            f'holds annotations/{path.name}'
-        ) from error
-    except ValueError as error:
-        raise UsageError(f'{path} is not a JSON file ({error})') from error
-    missing = [
-        key
-        for key in KEYS
-        if not isinstance(content, dict) or key not in content
-    ]
-    if missing:
-        raise UsageError(f'{path} is not in COCO format: no {missing[0]}')
-    return content
 
 
 def coco_splits(categories: List[dict], path: Path) -> Dict[int, str]:
@@ -125,7 +105,10 @@ def write_split(
     Returns:
         dict: The content written.
     """
-    content = read(source)
+    remedy = f'give the folder that holds annotations/{source.name}'
+    content = read_json(str(source), remedy)
+    for key in KEYS:
+        check_records(content, key, str(source))
     before = {key: len(content[key]) for key in KEYS}
     split_of = find_splits(content['categories'], source)
     content['categories'] = [

@@ -1,6 +1,6 @@
 """What version 0.1 computed, for the proof of ``convert_0_1.py``."""
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,8 @@ from harmoclip_mm.models.checkpoints.fitting import (
 )
 from harmoclip_mm.models.towers import clip_spec
 
+VIT_LAYERS = 'attn.qkv attn.proj ffn.layers.0.0 ffn.layers.1'
+TEXT_LAYERS = 'qkv proj fc1 fc2'
 EVA_NAMES = ('EVA02-B-16', 'EVA02-L-14', 'EVA02-L-14-336')
 
 
@@ -63,18 +65,36 @@ class OldCLIP:
         bias = self.weights.get(f'{name}.bias')
         return F.linear(x, self.weights[f'{name}.weight'], bias)
 
-    def _attend(self, parts: List[Tensor], heads: int, causal=False) -> Tensor:
+    def _attend(self, parts: Sequence[Tensor], heads: int, **how) -> Tensor:
         query, key, value = (
             part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in parts
         )
-        if self.is_eva and not causal:
+        if how.pop('turned', False):
             query, key = self._turned(query), self._turned(key)
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        if causal:
-            size = scores.shape[-1]
-            later = torch.ones(size, size, dtype=torch.bool).triu(1)
-            scores = scores.masked_fill(later, -torch.inf)
-        return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+        mixed = F.scaled_dot_product_attention(query, key, value, **how)
+        return mixed.transpose(1, 2).flatten(2)
+
+    def _block(
+        self, x: Tensor, stem: str, names: str, heads: int, act: str, **how
+    ) -> Tensor:
+        """A block of a ViT or a text tower, with the names of its layers."""
+        qkv, proj, fc1, fc2 = (f'{stem}{name}' for name in names.split())
+        parts = self._linear(self._norm(x, f'{stem}ln1'), qkv).chunk(3, -1)
+        x = x + self._linear(self._attend(parts, heads, **how), proj)
+        y = self._linear(self._norm(x, f'{stem}ln2'), fc1)
+        y = y * (1.702 * y).sigmoid() if act == 'QuickGELU' else F.gelu(y)
+        return x + self._linear(y, fc2)
+
+    def _eva_block(self, x: Tensor, stem: str) -> Tensor:
+        y = self._norm(x, f'{stem}ln1')
+        parts = [self._linear(y, f'{stem}{part}_proj') for part in 'qkv']
+        y = self._attend(parts, self.heads, turned=True)
+        y = self._norm(y, f'{stem}attn_norm')
+        x = x + self._linear(y, f'{stem}proj')
+        y = self._linear(self._norm(x, f'{stem}ln2'), f'{stem}ffn.w12')
+        gate, hidden = y.chunk(2, -1)
+        y = self._norm(F.silu(gate) * hidden, f'{stem}ffn.norm')
+        return x + self._linear(y, f'{stem}ffn.w3')
 
     def _turned(self, x: Tensor) -> Tensor:
         """Rotary positions (arXiv 2303.11331): 16 rows, whatever the grid."""
@@ -98,10 +118,6 @@ class OldCLIP:
         )
         return torch.cat([x[:, :, :1], turned.flatten(-2)], dim=2)
 
-    @staticmethod
-    def _activate(x: Tensor, act: str) -> Tensor:
-        return x * (1.702 * x).sigmoid() if act == 'QuickGELU' else F.gelu(x)
-
     def image(self, img: Tensor) -> Tensor:
         """Embeddings (B, D) of images (B, 3, H, W)."""
         weights = self.weights
@@ -117,26 +133,11 @@ class OldCLIP:
         if not self.is_eva:
             x = self._norm(x, 'backbone.pre_norm')
         for index in range(depth(weights, 'backbone.layers.')):
-            block = f'backbone.layers.{index}.'
-            y = self._norm(x, f'{block}ln1')
+            stem = f'backbone.layers.{index}.'
             if self.is_eva:
-                names = [f'{block}{part}_proj' for part in 'qkv']
-                parts = [self._linear(y, name) for name in names]
-                y = self._attend(parts, self.heads)
-                y = self._norm(y, f'{block}attn_norm')
-                x = x + self._linear(y, f'{block}proj')
-                y = self._norm(x, f'{block}ln2')
-                gate, hidden = self._linear(y, f'{block}ffn.w12').chunk(2, -1)
-                y = self._norm(F.silu(gate) * hidden, f'{block}ffn.norm')
-                x = x + self._linear(y, f'{block}ffn.w3')
+                x = self._eva_block(x, stem)
             else:
-                parts = self._linear(y, f'{block}attn.qkv').chunk(3, -1)
-                y = self._attend(parts, self.heads)
-                x = x + self._linear(y, f'{block}attn.proj')
-                y = self._norm(x, f'{block}ln2')
-                y = self._linear(y, f'{block}ffn.layers.0.0')
-                y = self._activate(y, self.acts[0])
-                x = x + self._linear(y, f'{block}ffn.layers.1')
+                x = self._block(x, stem, VIT_LAYERS, self.heads, self.acts[0])
         return self._linear(
             self._norm(x[:, 0], 'backbone.ln1'), 'backbone.proj'
         )
@@ -147,15 +148,9 @@ class OldCLIP:
         x = weights['text_encoder.token_embedding.weight'][ids]
         x = x + weights['text_encoder.pos_embed']
         for index in range(depth(weights, 'text_encoder.layers.')):
-            block = f'text_encoder.layers.{index}.'
-            y = self._norm(x, f'{block}ln1')
-            parts = self._linear(y, f'{block}qkv').chunk(3, -1)
-            y = self._attend(parts, self.text_heads, causal=True)
-            x = x + self._linear(y, f'{block}proj')
-            y = self._linear(self._norm(x, f'{block}ln2'), f'{block}fc1')
-            x = x + self._linear(
-                self._activate(y, self.acts[1]), f'{block}fc2'
-            )
+            stem = f'text_encoder.layers.{index}.'
+            how = (TEXT_LAYERS, self.text_heads, self.acts[1])
+            x = self._block(x, stem, *how, is_causal=True)
         x = x[torch.arange(len(x)), ids.argmax(dim=1)]
         x = self._norm(x, 'text_encoder.ln_final')
         return self._linear(x, 'text_encoder.proj')

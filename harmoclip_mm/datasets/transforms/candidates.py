@@ -7,18 +7,17 @@ from typing import Any, Dict, List, Mapping, Optional, Union
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 
 from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import CLIPS, TRANSFORMS
 from harmoclip_mm.text import phrases_of
 
-__all__ = ['LoadCandidateBoxes', 'TokenizeCandidates']
+from .base import PrintedTransform
 
 
 @TRANSFORMS.register_module()
-class TokenizeCandidates(BaseTransform):
+class TokenizeCandidates(PrintedTransform):
     """Tokenize the texts that the boxes of a sample are compared with.
 
     Unlike ``TokenizeRegionText`` it keeps phrases that no box has as its
@@ -54,14 +53,7 @@ class TokenizeCandidates(BaseTransform):
         self.lower = lower
 
     def transform(self, results: dict) -> dict:
-        """Tokenize the candidates of a sample.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with token ids.
-        """
+        """Tokenize the candidates of a sample."""
         if 'phrases' not in results:
             phrase = {'phrase': results['text'], 'tokens_positive': []}
             results['phrases'] = {0: phrase}
@@ -83,15 +75,9 @@ class TokenizeCandidates(BaseTransform):
             results['gt_subset_ids'] = torch.tensor(subsets)
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(clip={self.spec.name!r}, '
-            f'lower={self.lower})'
-        )
-
 
 @TRANSFORMS.register_module()
-class LoadCandidateBoxes(BaseTransform):
+class LoadCandidateBoxes(PrintedTransform):
     """Add the boxes of an image that an expression may mean, as proposals.
 
     The file is read once, when the pipeline is built. Two formats are told
@@ -152,14 +138,7 @@ class LoadCandidateBoxes(BaseTransform):
         self.boxes = _read_boxes(found)
 
     def transform(self, results: dict) -> dict:
-        """Add the boxes.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with its proposals.
-        """
+        """Add the boxes."""
         name = osp.basename(results['img_path'])
         number = re.search(r'(\d+)\.\w+$', name)
         image_id = number and int(number[1])
@@ -194,12 +173,6 @@ class LoadCandidateBoxes(BaseTransform):
                 'tell their folders'
             )
         return found[0]['id'] if found else None
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(ann_file={self.ann_file!r}, '
-            f'max_boxes={self.max_boxes})'
-        )
 
 
 def _read_boxes(annotations: List[dict]) -> Dict[int, np.ndarray]:

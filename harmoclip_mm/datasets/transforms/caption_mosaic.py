@@ -5,19 +5,17 @@ import math
 from typing import Any, List, Mapping, Sequence, Union
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import HorizontalBoxes
 
 from harmoclip_mm.registry import TRANSFORMS
 
+from .base import PrintedTransform
 from .clip_resize import CLIPResize
 from .regions import REGION_FIELDS
 
-__all__ = ['CaptionMosaic']
-
 
 @TRANSFORMS.register_module()
-class CaptionMosaic(BaseTransform):
+class CaptionMosaic(PrintedTransform):
     """Make one image of several, each of which is a region with its caption.
 
     CLIM (arXiv 2312.11376). A grid of one cell leaves the image whole: it
@@ -57,9 +55,6 @@ class CaptionMosaic(BaseTransform):
     def get_indexes(self, dataset: Sequence) -> List[int]:
         """Draw a grid, and the images of its other cells.
 
-        Args:
-            dataset (Sequence): The inner data set.
-
         Returns:
             List[int]: Indices into it, fewer by one than there are cells.
         """
@@ -67,14 +62,7 @@ class CaptionMosaic(BaseTransform):
         return np.random.randint(len(dataset), size=side**2 - 1).tolist()
 
     def transform(self, results: dict) -> dict:
-        """Put the images together, in random order.
-
-        Args:
-            results (dict): A sample with ``mix_results``.
-
-        Returns:
-            dict: The sample of the mosaic.
-        """
+        """Put the images together, in random order."""
         samples = [results, *results.get('mix_results', ())]
         side, (height, width) = math.isqrt(len(samples)), self.resize.size
         x = np.linspace(0, width, side + 1).round().astype(int)
@@ -107,6 +95,3 @@ class CaptionMosaic(BaseTransform):
             gt_ignore_flags=np.zeros(len(boxes), dtype=bool),
         )
         return results
-
-    def __repr__(self) -> str:
-        return f'{type(self).__name__}(grids={self.grids})'

@@ -3,19 +3,20 @@
 from typing import Any, Mapping, Optional, Tuple, Union
 
 import numpy as np
-from mmcv.transforms import BaseTransform, CenterCrop
+from mmcv.transforms import CenterCrop
 from mmdet.datasets.transforms import Pad, Resize
 from mmengine.utils import to_2tuple
 
+from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import CLIPS, TRANSFORMS
 
-__all__ = ['CLIPResize']
+from .base import PrintedTransform
 
 MODES = ('squash', 'longest', 'native')
 
 
 @TRANSFORMS.register_module()
-class CLIPResize(BaseTransform):
+class CLIPResize(PrintedTransform):
     """Resize images to a CLIP's size by Pillow, with its interpolation.
 
     Boxes, masks and segmentation maps follow as in mmdet's ``Resize``. An
@@ -58,11 +59,7 @@ class CLIPResize(BaseTransform):
         size: Optional[Union[int, Tuple[int, int]]] = None,
         map_cells: Optional[int] = None,
     ) -> None:
-        if mode not in MODES:
-            raise ValueError(
-                f'CLIPResize has no mode {mode!r}; choose one of '
-                f'{", ".join(map(repr, MODES))}'
-            )
+        check_choice('CLIPResize', 'mode', mode, MODES)
         if size is not None and map_cells is not None:
             raise ValueError(
                 f'size {size} and map_cells {map_cells} both say how large '
@@ -75,14 +72,7 @@ class CLIPResize(BaseTransform):
         self.size = tuple(to_2tuple(size or self.spec.img_size))  # h, w
 
     def transform(self, results: dict) -> dict:
-        """Resize a sample.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample, resized.
-        """
+        """Resize a sample."""
         shape = results['img'].shape[:2]
         if shape == self.size:
             return results
@@ -131,9 +121,3 @@ class CLIPResize(BaseTransform):
         ratios = [side / target for side, target in zip(shape, self.size)]
         ratio = min(ratios) if mode == 'shortest' else max(ratios)
         return tuple(max(round(side / ratio), 1) for side in shape)
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(clip={self.spec.name!r}, '
-            f'mode={self.mode!r}, size={self.size})'
-        )

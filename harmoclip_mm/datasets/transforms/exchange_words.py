@@ -3,16 +3,15 @@
 from typing import List, Sequence, Union
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 
 from harmoclip_mm.registry import TRANSFORMS
 from harmoclip_mm.text import load_vocabulary
 
-__all__ = ['ExchangeWords']
+from .base import PrintedTransform
 
 
 @TRANSFORMS.register_module()
-class ExchangeWords(BaseTransform):
+class ExchangeWords(PrintedTransform):
     """Give phrases hard negatives by exchanging a word for one of its kind.
 
     FG-CLIP (arXiv 2505.05071) lets a language model exchange attributes and
@@ -84,9 +83,3 @@ class ExchangeWords(BaseTransform):
                 order = np.random.permutation(len(texts))
                 phrase['negatives'] = [texts[i] for i in order]
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(words={len(self.kinds)}, '
-            f'forbidden={len(self.forbidden)})'
-        )

@@ -7,8 +7,6 @@ from mmdet.datasets.transforms import RandomFlip
 from harmoclip_mm.registry import TRANSFORMS
 from harmoclip_mm.text import captions_of, phrases_of
 
-__all__ = ['TextAwareRandomFlip', 'mentions_sides']
-
 # Neither letters nor digits around it: class names join words by `_`.
 _SIDES = re.compile(
     r'(?<![^\W_])(left|right)(most|wards?|ies|y|[\s_-]?(hand|side)(ed|d)?)?'
@@ -20,9 +18,6 @@ _SIDES = re.compile(
 def mentions_sides(text: str) -> bool:
     """Whether a text speaks of left or right, so that a mirror image would
     make it wrong.
-
-    Args:
-        text (str): A caption or phrase.
 
     Returns:
         bool: True for whole words only: "bright" is no side. "Right" in
@@ -48,14 +43,7 @@ class TextAwareRandomFlip(RandomFlip):
         super().__init__(prob=prob, **kwargs)
 
     def transform(self, results: dict) -> dict:
-        """Flip the sample, or do not.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample, with ``flip`` telling what happened.
-        """
+        """Flip the sample, or do not."""
         texts = captions_of(results) + phrases_of(results)
         if mentions_sides('\n'.join(texts)):
             results['flip'] = False

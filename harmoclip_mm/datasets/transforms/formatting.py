@@ -10,8 +10,6 @@ from harmoclip_mm.registry import TRANSFORMS
 from ..counters import SharedCounters
 from .regions import REGION_FIELDS
 
-__all__ = ['PackRegionTextInputs']
-
 
 @TRANSFORMS.register_module()
 class PackRegionTextInputs(PackDetInputs):
@@ -56,14 +54,7 @@ class PackRegionTextInputs(PackDetInputs):
         self.counters = SharedCounters(ignored_boxes='boxes of crowds ignored')
 
     def transform(self, results: dict) -> dict:
-        """Pack a sample.
-
-        Args:
-            results (dict): A sample at the end of the pipeline.
-
-        Returns:
-            dict: ``inputs`` and ``data_samples``.
-        """
+        """Pack a sample."""
         # A pipeline without resizing or flip still says so to the model.
         results.setdefault('scale_factor', (1.0, 1.0))
         results.setdefault('flip', False)

@@ -1,15 +1,13 @@
 """Regions that need no annotation."""
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmdet.structures.bbox import HorizontalBoxes
 
 from harmoclip_mm.registry import TRANSFORMS
 
+from .base import PrintedTransform
 from .regions import REGION_FIELDS
-
-__all__ = ['SampleGridRegions', 'grid_boxes']
 
 
 def grid_boxes(height: int, width: int, rows: int, columns: int) -> np.ndarray:
@@ -32,7 +30,7 @@ def grid_boxes(height: int, width: int, rows: int, columns: int) -> np.ndarray:
 
 
 @TRANSFORMS.register_module()
-class SampleGridRegions(BaseTransform):
+class SampleGridRegions(PrintedTransform):
     """Replace the regions of a sample by the cells of a random grid.
 
     CLIPSelf (arXiv 2310.01403) learns from such patches: an image is cut
@@ -81,14 +79,7 @@ class SampleGridRegions(BaseTransform):
         return rows, columns, np.sort(cells)
 
     def transform(self, results: dict) -> dict:
-        """Replace the regions.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with cells as regions, row by row.
-        """
+        """Replace the regions."""
         height, width = results['img_shape'][:2]
         rows, columns, cells = self._choose()
         boxes = grid_boxes(height, width, rows, columns)[cells]
@@ -98,9 +89,3 @@ class SampleGridRegions(BaseTransform):
         results['gt_bboxes_labels'] = np.zeros(len(cells), dtype=np.int64)
         results['gt_ignore_flags'] = np.zeros(len(cells), dtype=bool)
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(max_splits={self.max_splits}, '
-            f'max_regions={self.max_regions})'
-        )

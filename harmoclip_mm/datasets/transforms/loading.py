@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import mmcv
 import numpy as np
-from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmcv.transforms import LoadImageFromFile
 from PIL import Image, UnidentifiedImageError
 
 from harmoclip_mm.coco_file import check_members, check_records, read_json
@@ -15,8 +15,7 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import TRANSFORMS
 
 from ..shards import read_image
-
-__all__ = ['BadImageError', 'LoadCaptions', 'LoadCheckedImage']
+from .base import PrintedTransform
 
 
 class BadImageError(DataError):
@@ -77,14 +76,7 @@ class LoadCheckedImage(LoadImageFromFile):
         self.least_size: Optional[Tuple[int, int]] = None
 
     def transform(self, results: dict) -> dict:
-        """Load the image.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with its image.
-        """
+        """Load the image."""
         path = results['img_path']
         try:
             content = read_image(path, self.backend_args)
@@ -135,9 +127,6 @@ class LoadCheckedImage(LoadImageFromFile):
     def check_size(results: dict) -> None:
         """Refuse an image that its annotations are not of.
 
-        Args:
-            results (dict): A loaded sample.
-
         Raises:
             BadImageError: If its size is not the annotated one.
         """
@@ -168,7 +157,7 @@ def _scale_boxes(results: dict) -> None:
 
 
 @TRANSFORMS.register_module()
-class LoadCaptions(BaseTransform):
+class LoadCaptions(PrintedTransform):
     """Add the captions of an image, so that a data set of boxes can also be
     used for retrieval.
 
@@ -199,14 +188,7 @@ class LoadCaptions(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        """Add the captions.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with its captions.
-        """
+        """Add the captions."""
         backend = tuple(sorted((self.backend_args or {}).items()))
         captions = read_coco_captions(self.ann_file, backend)
         found = captions.get(results['img_id'])
@@ -219,12 +201,6 @@ class LoadCaptions(BaseTransform):
             )
         results['captions'] = list(found[: self.max_captions])
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(ann_file={self.ann_file!r}, '
-            f'max_captions={self.max_captions})'
-        )
 
 
 @lru_cache(maxsize=4)

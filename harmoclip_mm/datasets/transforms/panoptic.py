@@ -5,7 +5,6 @@ from typing import Dict, Optional
 import mmcv
 import mmengine.fileio as fileio
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 from scipy.ndimage import find_objects
@@ -13,7 +12,7 @@ from scipy.ndimage import find_objects
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import TRANSFORMS
 
-__all__ = ['LoadPanopticRegions', 'segment_boxes']
+from .base import PrintedTransform
 
 
 def segment_boxes(segments: np.ndarray) -> Dict[int, np.ndarray]:
@@ -34,7 +33,7 @@ def segment_boxes(segments: np.ndarray) -> Dict[int, np.ndarray]:
 
 
 @TRANSFORMS.register_module()
-class LoadPanopticRegions(BaseTransform):
+class LoadPanopticRegions(PrintedTransform):
     """Load every segment of a panoptic annotation as a region.
 
     mmdet's ``LoadPanopticAnnotations`` gives boxes and masks of things only,
@@ -75,14 +74,7 @@ class LoadPanopticRegions(BaseTransform):
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
-        """Load the regions.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with its regions.
-        """
+        """Load the regions."""
         path = results['seg_map_path']
         segments = self._load(path, tuple(results['ori_shape'][:2]))
         tight = segment_boxes(segments)
@@ -140,9 +132,3 @@ class LoadPanopticRegions(BaseTransform):
             )
         # id = R + 256 G + 256^2 B, https://cocodataset.org/#format-data
         return bgr.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(with_mask={self.with_mask}, '
-            f'num_things={self.num_things})'
-        )

@@ -3,14 +3,12 @@
 from typing import Dict, Optional
 
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from harmoclip_mm.registry import TRANSFORMS
 
 from ..counters import SharedCounters
-
-__all__ = ['REGION_FIELDS', 'FilterRegions', 'SampleRegions', 'keep_regions']
+from .base import PrintedTransform
 
 # What a sample has a row of for each box, and its name in ``gt_instances``.
 # The one place that says so: choosing, replacing and packing regions read it.
@@ -38,7 +36,7 @@ def keep_regions(results: dict, indices: np.ndarray) -> None:
 
 
 @TRANSFORMS.register_module()
-class SampleRegions(BaseTransform):
+class SampleRegions(PrintedTransform):
     """Drop regions that are too small or doubtful, then keep at most a number
     of them.
 
@@ -95,14 +93,7 @@ class SampleRegions(BaseTransform):
         return np.sort(chosen)
 
     def transform(self, results: dict) -> dict:
-        """Choose regions.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with the chosen regions.
-        """
+        """Choose regions."""
         boxes = results.get('gt_bboxes')
         if boxes is None:
             return results
@@ -124,16 +115,9 @@ class SampleRegions(BaseTransform):
             keep_regions(results, self._choose(count))
         return results
 
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(max_regions={self.max_regions}, '
-            f'min_size={self.min_size}, random={self.random}, '
-            f'min_score={self.min_score})'
-        )
-
 
 @TRANSFORMS.register_module()
-class FilterRegions(BaseTransform):
+class FilterRegions(PrintedTransform):
     """Keep the regions that an evaluation protocol scores.
 
     Place it before the resizing: areas are those of the boxes in px^2 of the
@@ -180,14 +164,7 @@ class FilterRegions(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        """Filter regions.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with the regions to score.
-        """
+        """Filter regions."""
         boxes = results.get('gt_bboxes')
         if boxes is None:
             return results
@@ -206,10 +183,3 @@ class FilterRegions(BaseTransform):
             self.counters.add('regions_left_out', len(array) - len(kept))
             keep_regions(results, kept)
         return results
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(min_area={self.min_area}, '
-            f'max_area={self.max_area}, max_regions={self.max_regions}, '
-            f'keep_crowd={self.keep_crowd})'
-        )

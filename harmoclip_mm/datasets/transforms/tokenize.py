@@ -4,19 +4,17 @@ from typing import Any, Mapping, Union
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
 
 from harmoclip_mm.registry import CLIPS, TRANSFORMS
 from harmoclip_mm.text import captions_of, phrase_key
 
 from ..counters import SharedCounters
+from .base import PrintedTransform
 from .regions import keep_regions
-
-__all__ = ['TokenizeRegionText']
 
 
 @TRANSFORMS.register_module()
-class TokenizeRegionText(BaseTransform):
+class TokenizeRegionText(PrintedTransform):
     """Tokenize the caption and the phrases of the regions that are left.
 
     This is the last step that sees text: what the model needs to know of it
@@ -67,14 +65,7 @@ class TokenizeRegionText(BaseTransform):
         )
 
     def transform(self, results: dict) -> dict:
-        """Tokenize the texts of a sample.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample with token ids.
-        """
+        """Tokenize the texts of a sample."""
         if 'phrases' in results:
             self._tokenize_phrases(results)
         captions = captions_of(results)
@@ -136,9 +127,3 @@ class TokenizeRegionText(BaseTransform):
             ids[row, : len(texts)] = self.tokenizer.ids(texts)
             masks[row, : len(texts)] = True
         results.update(negative_ids=ids, negative_masks=masks)
-
-    def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(clip={self.spec.name!r}, '
-            f'negatives={self.negatives})'
-        )

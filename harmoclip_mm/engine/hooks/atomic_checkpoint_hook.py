@@ -16,8 +16,6 @@ from harmoclip_mm.errors import UsageError
 from harmoclip_mm.files import PART, replacing
 from harmoclip_mm.registry import HOOKS
 
-__all__ = ['AtomicCheckpointHook']
-
 _BACKEND = 'harmoclip_mm.atomic_local'
 
 
@@ -54,11 +52,7 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Choose the storage, and remove what a killed run left.
-
-        Args:
-            runner (Runner): The runner of the training.
-        """
+        """Choose the storage, and remove what a killed run left."""
         local = '://' not in str(self.out_dir or runner.work_dir)
         if local and not self.backend_args and not self.file_client_args:
             self.backend_args = dict(backend=_BACKEND)

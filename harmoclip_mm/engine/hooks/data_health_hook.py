@@ -12,8 +12,6 @@ from torch.utils.data import DataLoader
 from harmoclip_mm.datasets.counters import collect_counters
 from harmoclip_mm.registry import HOOKS
 
-__all__ = ['DataHealthHook']
-
 
 @HOOKS.register_module()
 class DataHealthHook(Hook):

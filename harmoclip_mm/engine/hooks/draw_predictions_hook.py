@@ -14,8 +14,6 @@ from harmoclip_mm.datasets.shards import read_image
 from harmoclip_mm.datasets.wrappers import leaf_datasets
 from harmoclip_mm.registry import HOOKS
 
-__all__ = ['DrawPredictionsHook']
-
 
 @HOOKS.register_module()
 class DrawPredictionsHook(Hook):
@@ -51,14 +49,7 @@ class DrawPredictionsHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[DetDataSample] = (),
     ) -> None:
-        """Draw the samples of a batch.
-
-        Args:
-            runner (Runner): The runner.
-            batch_idx (int): Not used.
-            data_batch (Any): Not used.
-            outputs (Sequence[DetDataSample]): The samples with predictions.
-        """
+        """Draw the samples of a batch."""
         flag = _color_type(runner.test_dataloader.dataset)
         for sample in outputs:
             content = read_image(sample.img_path, self.backend_args)

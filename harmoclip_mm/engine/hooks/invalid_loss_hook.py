@@ -12,8 +12,6 @@ from mmengine.runner import Runner
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import HOOKS
 
-__all__ = ['InvalidLossHook']
-
 
 @HOOKS.register_module()
 class InvalidLossHook(Hook):

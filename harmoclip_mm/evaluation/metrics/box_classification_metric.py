@@ -58,13 +58,7 @@ class BoxClassificationMetric(BaseMetric):
         self.topk = tuple(sorted(topk))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the labels and ranks of one batch.
-
-        Args:
-            data_batch (Any): Not used.
-            data_samples (Sequence[dict]): Samples with ground truth and
-                predictions, see the class.
-        """
+        """Keep the labels and ranks of one batch."""
         for sample in data_samples:
             try:
                 result = self._rank(sample)
@@ -113,9 +107,6 @@ class BoxClassificationMetric(BaseMetric):
         Args:
             results (list[tuple]): Image id, true labels and their ranks of
                 each image.
-
-        Returns:
-            dict[str, float]: The accuracies in percent.
         """
         logger = MMLogger.get_current_instance()
         ids, labels, ranks = zip(*results)
@@ -153,14 +144,7 @@ class BoxClassificationMetric(BaseMetric):
         return accuracy
 
     def units(self, results: List[tuple]) -> Dict[str, Units]:
-        """What the accuracies are means of.
-
-        Args:
-            results (list[tuple]): As of :meth:`compute_metrics`.
-
-        Returns:
-            dict[str, Units]: By the names of the accuracies.
-        """
+        """What the accuracies are means of."""
         _, labels, ranks = zip(*results)
         images = np.repeat(np.arange(len(labels)), [len(x) for x in labels])
         labels, ranks = np.concatenate(labels), np.concatenate(ranks)

@@ -38,13 +38,7 @@ class FGOVDMetric(BaseMetric):
     default_prefix = 'fgovd'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the ranks of one batch.
-
-        Args:
-            data_batch (Any): Not used.
-            data_samples (Sequence[dict]): Samples with ground truth and
-                predictions, see the class.
-        """
+        """Keep the ranks of one batch."""
         for sample in data_samples:
             image = sample.get('img_id', sample.get('img_path', '?'))
             truth = sample['gt_instances']
@@ -79,9 +73,6 @@ class FGOVDMetric(BaseMetric):
         Args:
             results (list[np.ndarray]): Sets, ranks and numbers of candidates
                 of each image's boxes, (3, N).
-
-        Returns:
-            dict[str, float]: The figures.
         """
         logger = MMLogger.get_current_instance()
         names = (self.dataset_meta or {}).get('subsets')
@@ -112,14 +103,7 @@ class FGOVDMetric(BaseMetric):
         return figures
 
     def units(self, results: List[np.ndarray]) -> Dict[str, Units]:
-        """What the Top-1 of each set is a mean of.
-
-        Args:
-            results (list[np.ndarray]): As of :meth:`compute_metrics`.
-
-        Returns:
-            dict[str, Units]: By the names of the figures.
-        """
+        """What the Top-1 of each set is a mean of."""
         images = np.repeat(
             np.arange(len(results)), [each.shape[1] for each in results]
         )

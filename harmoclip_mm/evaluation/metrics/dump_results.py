@@ -56,12 +56,7 @@ class DumpRegionResults(DumpResults):
         self.run = dict(run or {})
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the predictions and the ground truth of one batch.
-
-        Args:
-            data_batch (Any): Not used.
-            data_samples (Sequence[dict]): Samples as dicts; not changed.
-        """
+        """Keep the predictions and the ground truth of one batch."""
         samples = []
         for sample in data_samples:
             sample = {
@@ -84,12 +79,6 @@ class DumpRegionResults(DumpResults):
 
     def compute_metrics(self, results: List[dict]) -> dict:
         """Write the file.
-
-        Args:
-            results (list[dict]): Records of all images.
-
-        Returns:
-            dict: Empty.
 
         Raises:
             DataError: If two samples are the same image.

@@ -10,8 +10,6 @@ from mmengine.logging import print_log
 
 from harmoclip_mm.files import replacing
 
-__all__ = ['save_metrics']
-
 
 @master_only
 def save_metrics(metrics: Mapping[str, Any], filename: str) -> None:

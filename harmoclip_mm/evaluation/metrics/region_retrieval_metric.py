@@ -44,13 +44,7 @@ class RegionRetrievalMetric(BaseMetric):
         self.topk = tuple(sorted(topk))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the embeddings of one batch.
-
-        Args:
-            data_batch (Any): Not used.
-            data_samples (Sequence[dict]): Samples with embeddings, see the
-                class.
-        """
+        """Keep the embeddings of one batch."""
         for sample in data_samples:
             found = sample.get('pred_instances', {})
             if 'embeddings' not in found:
@@ -79,9 +73,6 @@ class RegionRetrievalMetric(BaseMetric):
         Args:
             results (list[tuple]): Path, boxes, their embeddings and keys,
                 embeddings and keys of the phrases of each sample.
-
-        Returns:
-            dict[str, float]: The figures in percent.
         """
         paths, boxes, regions, phrases, queries, query_keys = zip(*results)
         keys, first = np.unique(np.concatenate(query_keys), return_index=True)

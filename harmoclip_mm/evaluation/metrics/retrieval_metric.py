@@ -45,13 +45,7 @@ class ImageTextRetrievalMetric(BaseMetric):
         self.topk = tuple(sorted(topk))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep the embeddings of one batch.
-
-        Args:
-            data_batch (Any): Not used.
-            data_samples (Sequence[dict]): Samples with embeddings, see the
-                class.
-        """
+        """Keep the embeddings of one batch."""
         for sample in data_samples:
             img_id = sample.get('img_id')
             if 'image_embedding' not in sample:
@@ -74,9 +68,6 @@ class ImageTextRetrievalMetric(BaseMetric):
         Args:
             results (list[tuple]): Image id, image embedding and caption
                 embeddings of each image.
-
-        Returns:
-            dict[str, float]: The recalls in percent.
         """
         ids, images, texts = zip(*results)
         check_unique(ids)
@@ -111,14 +102,7 @@ class ImageTextRetrievalMetric(BaseMetric):
         return recall
 
     def units(self, results: List[tuple]) -> Dict[str, Units]:
-        """What the recalls are means of: queries, each with its image.
-
-        Args:
-            results (list[tuple]): As of :meth:`compute_metrics`.
-
-        Returns:
-            dict[str, Units]: By the names of the recalls.
-        """
+        """What the recalls are means of: queries, each with its image."""
         _, images, texts = zip(*results)
         owners = np.repeat(
             np.arange(len(images)), [len(each) for each in texts]

@@ -46,9 +46,6 @@ def blend_state_dicts(
                 f' {shape} in the initial one and {tuple(new.shape)} in the '
                 'fine-tuned one.'
             )
-        if alpha == 0:
-            blended[name] = old.to(new.dtype, copy=True)
-            continue
         mixed = alpha * new.double() + (1 - alpha) * old.double()
         blended[name] = mixed.to(new.dtype)
     return blended

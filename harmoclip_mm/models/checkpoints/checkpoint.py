@@ -103,9 +103,6 @@ def read_checkpoint(
         prefix (str): Take the weights below it, and it off their names.
             Defaults to taking all.
 
-    Returns:
-        Checkpoint: Its weights.
-
     Raises:
         CheckpointError: If it cannot be read; says what to do.
     """

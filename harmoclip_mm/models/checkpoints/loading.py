@@ -24,9 +24,6 @@ _PLACES = {'visual': 'backbone', 'text': 'text_encoder'}
 def clip_of(checkpoint: Checkpoint) -> Any:
     """Tells which CLIP a checkpoint is, or refuses to guess.
 
-    Args:
-        checkpoint (Checkpoint): A checkpoint.
-
     Returns:
         str | Mapping: The CLIP, as :func:`clip_spec` takes it.
 

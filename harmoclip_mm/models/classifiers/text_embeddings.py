@@ -28,9 +28,6 @@ def tower_fingerprint(tower: nn.Module) -> str:
     position embeddings are left out, since loading resizes them to the input
     size; so is a ``dense_head``, which the CLIP does not have.
 
-    Args:
-        tower (nn.Module): A vision or text tower.
-
     Returns:
         str: 64 hexadecimal digits.
     """
@@ -70,12 +67,6 @@ class TextEmbeddings:
     def select(self, classes: Sequence[str]) -> 'TextEmbeddings':
         """Takes some of the classes, in another order if wanted.
 
-        Args:
-            classes (Sequence[str]): Their names.
-
-        Returns:
-            TextEmbeddings: Their embeddings.
-
         Raises:
             DataError: If a class has no embedding.
         """
@@ -94,9 +85,6 @@ class TextEmbeddings:
 
     def save(self, path: Union[str, Path]) -> None:
         """Writes a ``.npz`` without pickles, as a whole or not at all.
-
-        Args:
-            path (str | Path): The file.
 
         Raises:
             ValueError: If the name does not end in ``.npz``.
@@ -123,12 +111,6 @@ class TextEmbeddings:
     @classmethod
     def load(cls, path: Union[str, Path]) -> 'TextEmbeddings':
         """Reads what :meth:`save` wrote; no code of the file is run.
-
-        Args:
-            path (str | Path): The file.
-
-        Returns:
-            TextEmbeddings: The embeddings.
 
         Raises:
             CheckpointError: If there is no such file, or it holds something

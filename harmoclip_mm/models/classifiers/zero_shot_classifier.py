@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from rich.progress import track
 from torch import Tensor, nn
 
-from harmoclip_mm.errors import DataError
+from harmoclip_mm.errors import DataError, check_choice
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import (
     class_to_prompt,
@@ -71,11 +71,7 @@ class ZeroShotClassifier(nn.Module):
         chunk_size: int = 1024,
     ) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise ValueError(
-                f'ZeroShotClassifier knows no mode {mode!r}; choose one of '
-                f'{", ".join(map(repr, MODES))}.'
-            )
+        check_choice('ZeroShotClassifier', 'mode', mode, MODES)
         self.templates = get_templates(templates)
         if isinstance(prompts, str):
             vocabulary = load_vocabulary(prompts)
@@ -124,12 +120,6 @@ class ZeroShotClassifier(nn.Module):
 
     def words(self, classes: Sequence[str]) -> List[str]:
         """What stands for classes in the templates.
-
-        Args:
-            classes (Sequence[str]): Their names.
-
-        Returns:
-            List[str]: Words for each class.
 
         Raises:
             DataError: If ``prompts`` lack a class, or names of two classes

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmdet.structures import OptSampleList, SampleList
 from mmengine.model import BaseModel, ModuleDict
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from harmoclip_mm.registry import MODELS
 
@@ -302,30 +302,20 @@ class HarmoCLIP(BaseModel):
             with_dense='regions' in needs
             and self.region_extractor.needs_dense,
         )
+        boxes, crops = self.region_extractor, self.crop_extractor
+        tower, teacher = self.backbone, self.teacher and self.teacher.backbone
         if 'regions' in needs:
-            found['regions'] = self.region_extractor(
-                vision.dense, regions, inputs, self.backbone
-            )
+            found['regions'] = boxes(vision.dense, regions, inputs, tower)
         if 'online_crops' in needs:
-            found['online_crops'] = self.crop_extractor(
-                None, regions, inputs, self.backbone
-            )
+            found['online_crops'] = _extract(crops, regions, inputs, tower)
         with torch.no_grad():
-            if 'crops' in needs:
-                found['crops'] = self.crop_extractor(
-                    None, regions, inputs, self.backbone
-                )
-            if 'teacher_crops' in needs:
-                found['teacher_crops'] = self.crop_extractor(
-                    None, regions, inputs, self.teacher.backbone
-                )
-            if 'teacher_regions' in needs:
-                teacher, dense = self.teacher.backbone, None
-                if self.region_extractor.needs_dense:
-                    dense = teacher.encode(inputs, with_pooled=False).dense
-                found['teacher_regions'] = self.region_extractor(
-                    dense, regions, inputs, teacher
-                )
+            for name, extractor, encoder in (
+                ('crops', crops, tower),
+                ('teacher_crops', crops, teacher),
+                ('teacher_regions', boxes, teacher),
+            ):
+                if name in needs:
+                    found[name] = _extract(extractor, regions, inputs, encoder)
         if 'image' in needs:
             # An image without a caption has no partner in GC.
             rows = zip(vision.pooled.split(1), data_samples)
@@ -394,9 +384,6 @@ class HarmoCLIP(BaseModel):
                 names, of the images of the samples.
             inputs (Tensor): These images, shape (B, 3, H, W).
             data_samples (SampleList): The samples, see :meth:`predict`.
-
-        Returns:
-            SampleList: The same samples with predictions.
         """
         needs, found = self._asked(), {}
         extractor = self.region_extractor
@@ -529,8 +516,18 @@ class HarmoCLIP(BaseModel):
             List[Tensor]: L2-normalised embeddings, shapes (N_i, D).
         """
         regions = RegionBatch.from_boxes(bboxes, masks)
-        dense = None
-        if self.region_extractor.needs_dense:
-            dense = self.backbone.encode(img, with_pooled=False).dense
-        rows = self.region_extractor(dense, regions, img, self.backbone)
+        rows = _extract(self.region_extractor, regions, img, self.backbone)
         return list(regions.split(rows))
+
+
+def _extract(
+    extractor: nn.Module,
+    regions: RegionBatch,
+    img: Tensor,
+    backbone: nn.Module,
+) -> Tensor:
+    """Region embeddings (R, D), of a dense map of their own if needed."""
+    dense = None
+    if extractor.needs_dense:
+        dense = backbone.encode(img, with_pooled=False).dense
+    return extractor(dense, regions, img, backbone)

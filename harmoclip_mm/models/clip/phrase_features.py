@@ -35,9 +35,6 @@ def text_facts(
         data_samples (SampleList): Samples, see ``HarmoCLIP.loss``.
         needs (Set[str]): Fields of ``CLIPFeatures`` wanted; what none of
             them asks for stays 0 or True.
-
-    Returns:
-        TextFacts: The facts.
     """
     facts = {}
     if needs & {'text', 'lexemes'}:

@@ -58,9 +58,6 @@ class RegionTextDataPreprocessor(DetDataPreprocessor):
     def cast_data(self, data: CastData) -> CastData:
         """Copy data to the target device.
 
-        Args:
-            data (CastData): A batch of the data loader, or a part of it.
-
         Returns:
             CastData: The same on the device. Data samples are copies, on
             the CPU too, so that a prediction leaves the batch as it was.

@@ -3,7 +3,6 @@
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
-import torch.nn.functional as F
 from mmdet.models import StandardRoIHead
 from mmdet.models.layers import multiclass_nms
 from mmdet.structures import SampleList
@@ -12,6 +11,8 @@ from mmdet.utils import InstanceList
 from torch import Tensor
 
 from harmoclip_mm.registry import MODELS
+
+from ..layers import cosine_logits
 
 
 def join_scores(
@@ -112,15 +113,9 @@ class OpenVocabularyRoIHead(StandardRoIHead):
         stride: int = 1,
         is_novel: Optional[Tensor] = None,
     ) -> InstanceList:
-        """Detects among the proposals.
+        """Detects among the proposals. Beside mmdet's arguments:
 
         Args:
-            x (Tuple[Tensor, ...]): Maps of the neck, each (B, C, h, w).
-            rpn_results_list (InstanceList): Proposals of each image,
-                ``bboxes`` (N_i, 4) xyxy in pixels of the network input.
-            batch_data_samples (SampleList): The images' metainfo.
-            rescale (bool): Return boxes and masks of the original image.
-                Defaults to False.
             dense (Tensor, optional): Dense map, shape (B, D, h, w), not
                 normalised. Defaults to none: the detector alone.
             stride (int): Side of a cell of ``dense`` in pixels.
@@ -160,20 +155,12 @@ class OpenVocabularyRoIHead(StandardRoIHead):
         region: Optional[Sequence[Tensor]] = None,
         is_novel: Optional[Tensor] = None,
     ) -> InstanceList:
-        """Detects boxes.
+        """Detects boxes. Beside mmdet's arguments:
 
         Args:
-            x (Tuple[Tensor, ...]): See :meth:`predict`.
-            batch_img_metas (List[dict]): Metainfo of the images.
-            rpn_results_list (InstanceList): See :meth:`predict`.
-            rcnn_test_cfg (dict): Threshold and NMS.
-            rescale (bool): See :meth:`predict`.
             region (Sequence[Tensor], optional): Class probabilities of each
                 image's proposals, shapes (N_i, C). Defaults to none.
             is_novel (Tensor, optional): See :meth:`predict`.
-
-        Returns:
-            InstanceList: ``bboxes``, ``scores`` and ``labels``.
         """
         # Without a test_cfg mmdet gives all boxes with all probabilities.
         results = super().predict_bbox(
@@ -212,7 +199,6 @@ class OpenVocabularyRoIHead(StandardRoIHead):
         features = self.region_extractor.pool(
             self.region_extractor.prepare(dense), bbox2roi(boxes), stride
         )
-        with torch.autocast(dense.device.type, enabled=False):
-            cosines = F.linear(features.float(), self.bbox_head.class_rows)
-            probabilities = (self.region_scale * cosines).softmax(dim=-1)
-        return probabilities.split([len(each) for each in boxes])
+        scale = features.new_tensor(self.region_scale)
+        logits = cosine_logits(features, self.bbox_head.class_rows, scale)
+        return logits.softmax(dim=-1).split([len(each) for each in boxes])

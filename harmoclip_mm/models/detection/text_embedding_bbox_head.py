@@ -12,7 +12,7 @@ from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import MODELS
 
 from ..classifiers import TextEmbeddings, ZeroShotClassifier
-from ..layers import LogitScale
+from ..layers import LogitScale, cosine_logits
 
 
 @MODELS.register_module()
@@ -40,9 +40,7 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
             in which classes are looked up by name. Defaults to none: the
             detector's text tower encodes them.
         scale (float): Factor of the cosines, 1 / temperature, at the start.
-            Defaults to 50.
-        learnable_scale (bool): Whether it is trained, at most to 100.
-            Defaults to True.
+            It is trained, at most to 100. Defaults to 50.
         **kwargs: See mmdet's ``ConvFCBBoxHead``.
 
     Raises:
@@ -62,7 +60,6 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
         mode: str = 'eot',
         text_embeddings: Optional[str] = None,
         scale: float = 50.0,
-        learnable_scale: bool = True,
         **kwargs: Any,
     ) -> None:
         if 'num_classes' in kwargs or not kwargs.get(
@@ -97,7 +94,7 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
         self.background = nn.Parameter(
             torch.randn(embed_dims) * embed_dims**-0.5
         )
-        self.logit_scale = LogitScale(scale, learnable=learnable_scale)
+        self.logit_scale = LogitScale(scale)
 
     @property
     def num_classes(self) -> int:
@@ -161,11 +158,9 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
         Returns:
             Tensor: Scores, shape (N, num_classes + 1), float32.
         """
-        # A product in bfloat16 would tie classes that are apart.
-        with torch.autocast(projected.device.type, enabled=False):
-            rows = torch.cat([self.class_rows, self.background.float()[None]])
-            cosines = F.linear(
-                F.normalize(projected.float(), dim=-1),
-                F.normalize(rows.float(), dim=-1),
-            )
-            return self.logit_scale()[0].float() * cosines
+        rows = torch.cat([self.class_rows, self.background.float()[None]])
+        return cosine_logits(
+            F.normalize(projected.float(), dim=-1),
+            F.normalize(rows.float(), dim=-1),
+            self.logit_scale()[0],
+        )

@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import MODELS
 
 from ..layers import LogitScale
@@ -61,11 +62,8 @@ class BaseContrastiveHead(BaseModule):
         init_cfg: Optional[Dict] = None,
     ) -> None:
         super().__init__(init_cfg)
-        if temperature not in TEMPERATURES:
-            raise ValueError(
-                f'{type(self).__name__} knows no temperature={temperature!r};'
-                f' choose one of {", ".join(map(repr, TEMPERATURES))}.'
-            )
+        name = type(self).__name__
+        check_choice(name, 'temperature', temperature, TEMPERATURES)
         self.loss_module = MODELS.build({'type': default_loss, **(loss or {})})
         needs_bias = getattr(self.loss_module, 'needs_bias', False)
         first_bias = FIRST_BIAS if init_bias is None else init_bias
@@ -89,9 +87,6 @@ class BaseContrastiveHead(BaseModule):
     @abstractmethod
     def loss(self, features: CLIPFeatures) -> Dict[str, Tensor]:
         """Computes the losses of a batch.
-
-        Args:
-            features (CLIPFeatures): Features of this rank's batch.
 
         Returns:
             Dict[str, Tensor]: Named scalar losses.

@@ -4,6 +4,7 @@ from typing import Any, Dict, Optional
 
 from torch import Tensor
 
+from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import MODELS
 
 from ..utils import CLIPFeatures
@@ -41,11 +42,7 @@ class ConceptDistillationHead(BaseContrastiveHead):
         loss: Optional[Dict] = None,
         **kwargs: Any,
     ) -> None:
-        if view not in VIEWS:
-            raise ValueError(
-                f'ConceptDistillationHead knows no view {view!r}; choose one '
-                f'of {", ".join(map(repr, VIEWS))}.'
-            )
+        check_choice('ConceptDistillationHead', 'view', view, VIEWS)
         default = 'harmoclip_mm.ConceptDistillationLoss'
         super().__init__({'type': default, **(loss or {})}, 'shared', **kwargs)
         self.teacher = VIEWS[view]

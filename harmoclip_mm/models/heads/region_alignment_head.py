@@ -5,6 +5,7 @@ from typing import Any, Dict, Optional
 import torch
 from torch import Tensor
 
+from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import MODELS
 
 from ..losses.concept_distillation_loss import pool_concepts
@@ -88,15 +89,9 @@ class RegionAlignmentHead(BaseContrastiveHead):
         weigh_fit: bool = False,
         **kwargs: Any,
     ) -> None:
-        for name, value, known in (
-            ('mode', mode, MODES),
-            ('crop_encoder', crop_encoder, CROP_ENCODERS),
-        ):
-            if value not in known:
-                raise ValueError(
-                    f'RegionAlignmentHead knows no {name} {value!r}; choose '
-                    f'one of {", ".join(map(repr, known))}.'
-                )
+        name = 'RegionAlignmentHead'
+        check_choice(name, 'mode', mode, MODES)
+        check_choice(name, 'crop_encoder', crop_encoder, CROP_ENCODERS)
         super().__init__(loss, temperature, **kwargs)
         self.requires = frozenset({'regions'})
         self.crop_loss = None

@@ -21,9 +21,6 @@ def run_block(
         **kwargs: Its keyword arguments.
         with_cp (bool): Whether to drop its activations and recompute them in
             the backward. Defaults to False.
-
-    Returns:
-        What the block returns.
     """
     if with_cp and torch.is_grad_enabled():
         return checkpoint(block, *args, use_reentrant=False, **kwargs)

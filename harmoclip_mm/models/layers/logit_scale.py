@@ -12,41 +12,29 @@ class LogitScale(nn.Module):
     learnable bias that is added to them where a CLIP has one.
 
     CLIP (arXiv 2103.00020, section 2.5) starts at 1 / 0.07 and keeps the
-    scale at or below 100. The bound is applied to the parameter and not to
-    its exponential, else the gradient of a scale above it would vanish and
-    it could never come down again.
+    scale at or below 100; with a bias there is no bound. It is applied to the
+    parameter and not to its exponential, else the gradient of a scale above
+    it would vanish and it could never come down again.
 
     Args:
         init_scale (float): First value of the scale. Defaults to 1 / 0.07.
         init_bias (float, optional): First value of the bias. Defaults to no
             bias: scores are a softmax's. With one they are a sigmoid's.
-        max_scale (float, optional): Upper bound of the scale in training.
-            Defaults to 100 without a bias and to none with one: released
-            SigLIPs have scales above 100 (So400m/14: 112), which a bound
-            would change at the first step.
-        learnable (bool): Whether scale and bias are trained. Defaults to
-            True.
     """
 
     def __init__(
         self,
         init_scale: float = 1 / 0.07,
         init_bias: Optional[float] = None,
-        max_scale: Optional[float] = None,
-        learnable: bool = True,
     ) -> None:
         super().__init__()
-        if max_scale is None:
-            max_scale = 100.0 if init_bias is None else math.inf
-        self.max_log_scale = math.log(max_scale)
-        self.log_scale = nn.Parameter(
-            torch.tensor(math.log(init_scale)), requires_grad=learnable
-        )
+        # Released SigLIPs have scales above 100 (So400m/14: 112), which a
+        # bound would change at the first step.
+        self.max_log_scale = math.log(100) if init_bias is None else math.inf
+        self.log_scale = nn.Parameter(torch.tensor(math.log(init_scale)))
         self.bias = None
         if init_bias is not None:
-            self.bias = nn.Parameter(
-                torch.tensor(float(init_bias)), requires_grad=learnable
-            )
+            self.bias = nn.Parameter(torch.tensor(float(init_bias)))
 
     def forward(self) -> Tuple[Tensor, Optional[Tensor]]:
         """Returns scale and bias.

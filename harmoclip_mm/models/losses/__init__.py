@@ -13,11 +13,7 @@ from .federated_loss import (
     sample_classes,
 )
 from .hard_negative_loss import HardNegativeLoss
-from .info_nce import (
-    multi_positive_info_nce,
-    pair_groups,
-    symmetric_info_nce,
-)
+from .info_nce import pair_groups, symmetric_info_nce
 from .sigmoid_contrastive_loss import SigmoidContrastiveLoss, pairwise_sigmoid
 
 __all__ = [
@@ -30,7 +26,6 @@ __all__ = [
     'cosine_distance',
     'distillation_kl',
     'federated_cross_entropy',
-    'multi_positive_info_nce',
     'pair_groups',
     'pairwise_sigmoid',
     'read_frequencies',

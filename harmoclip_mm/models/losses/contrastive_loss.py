@@ -4,6 +4,7 @@ from typing import Optional
 
 from torch import Tensor, nn
 
+from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import MODELS
 
 from .info_nce import pair_groups, symmetric_info_nce
@@ -25,7 +26,7 @@ class ContrastiveLoss(nn.Module):
         positives (str): ``'group'`` for the above, ``'pair'`` for CLIP's one
             positive a row, whatever the groups. Defaults to ``'group'``.
         chunk_size (int): Side of the tiles in which similarities are worked
-            off, see ``multi_positive_info_nce``. Defaults to 1024.
+            off, see ``symmetric_info_nce``. Defaults to 1024.
 
     Attributes:
         needs_bias (bool): Whether logits are scaled cosines plus a bias.
@@ -43,11 +44,8 @@ class ContrastiveLoss(nn.Module):
         chunk_size: int = 1024,
     ) -> None:
         super().__init__()
-        if positives not in POSITIVES:
-            raise ValueError(
-                f'{type(self).__name__} knows no positives={positives!r}; '
-                f'choose one of {", ".join(map(repr, POSITIVES))}.'
-            )
+        name = type(self).__name__
+        check_choice(name, 'positives', positives, POSITIVES)
         self.loss_weight = loss_weight
         self.positives = positives
         self.chunk_size = chunk_size

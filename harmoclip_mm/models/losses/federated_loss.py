@@ -1,7 +1,5 @@
 """Cross entropy over a few of many classes, for federated annotations."""
 
-import json
-import os.path as osp
 from typing import Dict, Optional, Sequence, Union
 
 import torch
@@ -9,6 +7,7 @@ import torch.nn.functional as F
 from mmdet.models.losses.utils import weight_reduce_loss
 from torch import Tensor, nn
 
+from harmoclip_mm.coco_file import check_records, read_json
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import MODELS
 
@@ -80,20 +79,13 @@ def read_frequencies(path: str) -> Dict[str, float]:
     Raises:
         DataError: If there is no such file or it is of another form.
     """
-    if not osp.isfile(path):
-        raise DataError(f'frequencies {path} do not exist.')
-    try:
-        with open(path, encoding='utf-8') as file:
-            content = json.load(file)
-        if isinstance(content, dict):
-            content = content['categories']
-        content = sorted(content, key=lambda each: each['id'])
-        return {each['name']: float(each['image_count']) for each in content}
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f'{path} names no image_count of its categories, as LVIS does '
-            f'({type(error).__name__}: {error}).'
-        ) from error
+    content = read_json(path, "give LVIS's annotations or its categories")
+    if isinstance(content, list):
+        content = dict(categories=content)
+    kinds = dict(id='id', image_count='number', name='name')
+    found = check_records(content, 'categories', path, **kinds)
+    found = sorted(found, key=lambda each: each['id'])
+    return {each['name']: float(each['image_count']) for each in found}
 
 
 @MODELS.register_module()

@@ -68,7 +68,7 @@ class _InfoNCE(torch.autograd.Function):
             if len(ctx.spans) == 1:
                 ctx.kept_keys = columns
             groups = exchange.select(key_groups, span)
-            weights = select_weights(key_weights, exchange, span)
+            weights = exchange.select(key_weights, span)
             for part, part_groups, part_weights in chunks(
                 ctx.width, columns, groups, weights
             ):
@@ -112,7 +112,7 @@ class _InfoNCE(torch.autograd.Function):
                 if columns is None:
                     columns = exchange.gather(keys, span)
                 groups = exchange.select(key_groups, span)
-                weights = select_weights(ctx.key_weights, exchange, span)
+                weights = exchange.select(ctx.key_weights, span)
                 # Filled in place: small tensors kept between large ones that
                 # come and go would scatter the heap and double the peak.
                 grad_columns = torch.empty_like(columns)
@@ -135,13 +135,6 @@ class _InfoNCE(torch.autograd.Function):
         grad_scaled *= grad
         grad_scale = (grad_scaled * queries).sum()
         return grad_scaled * scale, grad_keys, grad_scale, *[None] * 6
-
-
-def select_weights(
-    weights: Optional[Tensor], exchange: RowExchange, span: slice
-) -> Optional[Tensor]:
-    """Weights of the rows of a span, of those of all ranks if there are."""
-    return None if weights is None else exchange.select(weights, span)
 
 
 def _log(weights: Tensor) -> Tensor:
@@ -187,47 +180,6 @@ def _grad_of_logits(
     return softmax.sub_(positive * target)
 
 
-def multi_positive_info_nce(
-    queries: Tensor,
-    keys: Tensor,
-    query_groups: Tensor,
-    key_groups: Tensor,
-    scale: Tensor,
-    chunk_size: int = 1024,
-) -> Tensor:
-    """Sums the InfoNCE of queries whose positives are all keys of a group.
-
-    The formula stands at the top of this file. Queries are compared with the
-    keys of all ranks, tile by tile.
-
-    Args:
-        queries (Tensor): L2-normalised queries of this rank, shape (n, D).
-        keys (Tensor): L2-normalised keys of this rank, shape (m, D).
-        query_groups (Tensor): Group of each query, shape (n,), integer;
-            every query's group must occur among the keys of all ranks.
-        key_groups (Tensor): Group of each key, shape (m,).
-        scale (Tensor): Factor of the cosines, positive scalar.
-        chunk_size (int): Most keys that ``chunk_size`` or more queries are
-            compared with at once; fewer queries meet more keys. Defaults to
-            1024.
-
-    Returns:
-        Tensor: Sum over this rank's queries, scalar; 0 without queries.
-
-    Examples:
-        >>> eye = torch.eye(2)
-        >>> ids = torch.arange(2)
-        >>> # log(e^1 + e^0) - 1 = 0.3133 for each of the two queries
-        >>> multi_positive_info_nce(eye, eye, ids, ids, torch.tensor(1.0))
-        tensor(0.6265)
-    """
-    exchange = RowExchange(keys)
-    key_groups = exchange.gather(key_groups)
-    target = _target(query_groups, key_groups, queries)
-    shared = query_groups, key_groups, target, exchange, chunk_size, None
-    return _InfoNCE.apply(queries, keys, scale, *shared).sum()
-
-
 def symmetric_info_nce(
     left: Tensor,
     right: Tensor,
@@ -248,7 +200,9 @@ def symmetric_info_nce(
         groups (Tensor): Group of each pair, shape (n,), int64, comparable
             across ranks; pairs of one group are positives of each other.
         scale (Tensor): Factor of the cosines, scalar.
-        chunk_size (int): See :func:`multi_positive_info_nce`.
+        chunk_size (int): Most keys that ``chunk_size`` or more queries are
+            compared with at once; fewer queries meet more keys. Defaults to
+            1024.
         weights (Tensor, optional): How much each pair counts, shape (n,), at
             least 0, as the top of this file says; on all ranks or on none.
             The mean is then the sum over the weights of all ranks. Defaults
@@ -256,6 +210,12 @@ def symmetric_info_nce(
 
     Returns:
         Tensor: The loss, scalar, equal on all ranks (see ``global_mean``).
+
+    Examples:
+        >>> eye = torch.eye(2)
+        >>> # log(e^1 + e^0) - 1 for each of the two, in both directions
+        >>> symmetric_info_nce(eye, eye, torch.arange(2), torch.tensor(1.0))
+        tensor(0.3133)
     """
     # Softmax over thousands of columns wants float32, whatever autocast says.
     with torch.autocast(device_type=left.device.type, enabled=False):

@@ -46,7 +46,7 @@ class _PairwiseSigmoid(torch.autograd.Function):
             columns = exchange.gather(right, span)
             groups = exchange.select(right_groups, span)
             grad_columns = torch.empty_like(columns)
-            weights = info_nce.select_weights(right_weights, exchange, span)
+            weights = exchange.select(right_weights, span)
             for part, part_groups, part_grad, part_weights in info_nce.chunks(
                 width, columns, groups, grad_columns, weights
             ):
@@ -101,7 +101,7 @@ def pairwise_sigmoid(
             across ranks.
         scale (Tensor): Factor of the cosines, scalar.
         bias (Tensor): Added to them, scalar.
-        chunk_size (int): See ``multi_positive_info_nce``. Defaults to 1024.
+        chunk_size (int): See ``symmetric_info_nce``. Defaults to 1024.
         weights (Tensor, optional): How much each row counts, shape (n,): the
             loss of a pair counts with the product of its two weights, and the
             number of rows is their sum. Defaults to 1 each.

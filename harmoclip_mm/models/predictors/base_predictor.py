@@ -81,9 +81,6 @@ def read_field(sample: DetDataSample, key: str, remedy: str) -> Any:
         key (str): The field.
         remedy (str): What to do where it is missing.
 
-    Returns:
-        Any: The field.
-
     Raises:
         DataError: If it is missing.
     """

@@ -7,7 +7,6 @@ from torch import nn
 from harmoclip_mm.registry import MODELS
 
 from ..layers import LogitScale, cosine_logits
-from ..towers import embed_texts
 from .base_predictor import (
     BasePredictor,
     VisualFeatures,
@@ -40,7 +39,7 @@ class CandidateTextPredictor(BasePredictor):
         """Adds the scores, see :class:`BasePredictor`."""
         remedy = 'the test pipeline needs TokenizeCandidates'
         ids = [read_field(s, 'candidate_ids', remedy) for s in data_samples]
-        texts = embed_texts(text_encoder, ids)
+        texts = text_encoder.embed(ids)
         for sample, rows, own in zip(data_samples, features.gt_regions, texts):
             logits = cosine_logits(rows, own, *logit_scale())
             mask = sample.gt_instances.get('candidate_mask')

@@ -74,12 +74,6 @@ class ClassifyingPredictor(BasePredictor):
 def class_names(sample: DetDataSample) -> Tuple[str, ...]:
     """Class names that a sample brings.
 
-    Args:
-        sample (DetDataSample): The sample.
-
-    Returns:
-        Tuple[str, ...]: The names by label.
-
     Raises:
         DataError: If it has none.
     """

@@ -9,7 +9,6 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import MODELS
 
 from ..layers import LogitScale, cosine_logits
-from ..towers import embed_texts
 from .base_predictor import (
     BasePredictor,
     VisualFeatures,
@@ -44,7 +43,7 @@ class ReferringPredictor(BasePredictor):
         """
         remedy = 'the test pipeline needs TokenizeCandidates'
         ids = [read_field(s, 'candidate_ids', remedy) for s in data_samples]
-        texts = embed_texts(text_encoder, ids)
+        texts = text_encoder.embed(ids)
         for sample, rows, text in zip(
             data_samples, features.proposal_regions, texts
         ):

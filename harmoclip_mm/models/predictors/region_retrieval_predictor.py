@@ -8,7 +8,6 @@ from torch import nn
 from harmoclip_mm.registry import MODELS
 
 from ..layers import LogitScale
-from ..towers import embed_texts
 from .base_predictor import VisualFeatures, original_boxes
 from .classifying_predictor import ClassifyingPredictor, class_names
 
@@ -41,7 +40,7 @@ class RegionRetrievalPredictor(ClassifyingPredictor):
         """Adds the embeddings, see :class:`BasePredictor`."""
         spoken = [each for each in data_samples if 'phrase_ids' in each]
         phrases = iter(
-            embed_texts(text_encoder, [each.phrase_ids for each in spoken])
+            text_encoder.embed([each.phrase_ids for each in spoken])
             if spoken
             else ()
         )

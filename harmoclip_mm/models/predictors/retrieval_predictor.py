@@ -6,7 +6,6 @@ from torch import nn
 from harmoclip_mm.registry import MODELS
 
 from ..layers import LogitScale
-from ..towers import embed_texts
 from .base_predictor import BasePredictor, VisualFeatures, read_field
 
 
@@ -34,7 +33,7 @@ class RetrievalPredictor(BasePredictor):
             'retrieval out by model.predictors.retrieval=None'
         )
         ids = [read_field(s, 'caption_ids', remedy) for s in data_samples]
-        texts = embed_texts(text_encoder, ids)
+        texts = text_encoder.embed(ids)
         for sample, image, own in zip(data_samples, features.image, texts):
             # Views would take the whole batch with them into a results file.
             sample.image_embedding = image.clone()

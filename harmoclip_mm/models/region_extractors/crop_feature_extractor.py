@@ -32,11 +32,8 @@ class CropFeatureExtractor(nn.Module):
             CLIPSelf and FineCLIP train with 1.5; CLIPSelf evaluates things
             with 1.5 and stuff with 1. Defaults to 1.
         keep_ratio (bool): Keep the ratio of the sides: the longer one fills
-            the crop, the rest on both sides of the shorter one is padded.
+            the crop, the rest on both sides of the shorter one is black.
             Defaults to False.
-        pad_value (Sequence[float], optional): Value of the padding in the
-            normalised image, by channel. Defaults to None: a black pixel
-            under the normalisation of the tower's CLIP.
         chunk_size (int): Most crops encoded at once. Defaults to 256.
 
     Raises:
@@ -51,7 +48,6 @@ class CropFeatureExtractor(nn.Module):
         crop_size: Optional[Union[int, Tuple[int, int]]] = None,
         context: float = 1.0,
         keep_ratio: bool = False,
-        pad_value: Optional[Sequence[float]] = None,
         chunk_size: int = 256,
     ) -> None:
         super().__init__()
@@ -60,7 +56,6 @@ class CropFeatureExtractor(nn.Module):
         self.crop_size = None if crop_size is None else to_2tuple(crop_size)
         self.context = context
         self.keep_ratio = keep_ratio
-        self.pad_value = pad_value
         self.chunk_size = chunk_size
 
     def crop(
@@ -80,8 +75,8 @@ class CropFeatureExtractor(nn.Module):
             rois (Tensor): Image index and xyxy box in pixels, shape (R, 5).
             crop_size (Tuple[int, int], optional): Height and width of the
                 crops in pixels where the extractor has none of its own.
-            pad_value (Sequence[float], optional): Value of the padding by
-                channel where the extractor has none of its own.
+            pad_value (Sequence[float], optional): Value of the padding in
+                the normalised image, by channel; with ``keep_ratio``.
 
         Returns:
             Tensor: Crops, shape (R, 3, height, width).
@@ -110,7 +105,7 @@ class CropFeatureExtractor(nn.Module):
         if inside is None:
             return crops
         kept = inside[1][:, None, :, None] & inside[0][:, None, None, :]
-        padding = crops.new_tensor(self.pad_value or pad_value)
+        padding = crops.new_tensor(pad_value)
         return torch.where(kept, crops, padding[:, None, None])
 
     @staticmethod
@@ -127,18 +122,8 @@ class CropFeatureExtractor(nn.Module):
         img: Tensor,
         backbone: nn.Module,
     ) -> Tensor:
-        """Encodes the regions' crops.
-
-        Args:
-            dense (Tensor, optional): Not used.
-            regions (RegionBatch): R boxes in pixels of ``img``.
-            img (Tensor): Normalised images, shape (B, 3, H, W).
-            backbone (nn.Module): Vision tower with ``encode``,
-                ``out_dims``, ``img_size`` and ``spec``.
-
-        Returns:
-            Tensor: L2-normalised features, shape (R, D).
-        """
+        """Encodes the regions' crops, see ``RoIFeatureExtractor.forward``;
+        ``dense`` is not used."""
         if len(regions.rois) == 0:
             return img.new_zeros((0, backbone.out_dims))
         size, spec = backbone.img_size, backbone.spec

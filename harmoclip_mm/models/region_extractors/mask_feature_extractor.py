@@ -72,18 +72,7 @@ class MaskFeatureExtractor(RoIFeatureExtractor):
         img: Tensor,
         backbone: nn.Module,
     ) -> Tensor:
-        """Pools region features.
-
-        Args:
-            dense (Tensor): Dense map, shape (B, D, h, w), not normalised.
-            regions (RegionBatch): R regions with ``masks``, in pixels of
-                ``img``.
-            img (Tensor): Network input (B, 3, H, W), not used.
-            backbone (nn.Module): Vision tower; only its ``patch_size`` is
-                used, the stride of the map in pixels.
-
-        Returns:
-            Tensor: L2-normalised features, shape (R, D).
+        """Pools regions that have ``masks``, see the base class.
 
         Raises:
             ValueError: If the regions have no masks.

@@ -5,7 +5,6 @@ The only room besides ``checkpoints`` that knows families of models.
 
 from .backbone import HarmoCLIPBackbone, VisionFeatures
 from .clip_spec import CLIPName, CLIPSpec, clip_spec
-from .embedding import embed_texts
 from .text_encoder import CLIPTextEncoder, TextFeatures
 from .tokenizer import get_tokenizer
 
@@ -17,6 +16,5 @@ __all__ = [
     'TextFeatures',
     'VisionFeatures',
     'clip_spec',
-    'embed_texts',
     'get_tokenizer',
 ]

@@ -1,8 +1,7 @@
 """The vision tower of any CLIP: image embedding, dense map, feature maps."""
 
 import copy
-import json
-from functools import lru_cache, partial
+from functools import partial
 from operator import attrgetter
 from typing import (
     Any,
@@ -22,6 +21,7 @@ from mmengine.utils import to_2tuple
 from open_clip.model import _build_vision_tower
 from torch import Tensor, nn
 
+from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import MODELS
 
 from ..checkpoints import init_from_checkpoint
@@ -159,16 +159,8 @@ class HarmoCLIPBackbone(BaseModule):
     def _check_arguments(self, dense_head: Optional[str]) -> None:
         name, family = type(self).__name__, self.family
         transformer = isinstance(family, TransformerFamily)
-        if self.dense_mode not in DENSE_MODES:
-            raise ValueError(
-                f'{name} knows no dense_mode {self.dense_mode!r}; choose '
-                f'one of {", ".join(map(repr, DENSE_MODES))}.'
-            )
-        if dense_head not in (None, 'copy'):
-            raise ValueError(
-                f"{name} knows no dense_head {dense_head!r}; choose 'copy' "
-                'or None.'
-            )
+        check_choice(name, 'dense_mode', self.dense_mode, DENSE_MODES)
+        check_choice(name, 'dense_head', dense_head, (None, 'copy'))
         if dense_head and family.attention_pool is None:
             raise ValueError(
                 f"dense_head='copy' copies an attention pool, which "
@@ -309,7 +301,7 @@ class HarmoCLIPBackbone(BaseModule):
                 break
             before, x = x, self._run(index, x, embedded)
             if index in out_indices:
-                maps.append(self._to_map(x, embedded))
+                maps.append(self._grid_of(self._locations(x), embedded))
         if opened:
             cls_token, patches = run_block(
                 self._open_block,
@@ -391,10 +383,6 @@ class HarmoCLIPBackbone(BaseModule):
             return x
         return x[:, self.family.prefix :]
 
-    def _to_map(self, x: Tensor, embedded: Embedded) -> Tensor:
-        """Output of a block as a map (B, C, h, w)."""
-        return self._grid_of(self._locations(x), embedded)
-
     def _grid_of(self, x: Tensor, embedded: Embedded) -> Tensor:
         """Patches (B, h * w, C) as a map (B, C, h, w).
 
@@ -438,9 +426,6 @@ def build_visual(
         spec (CLIPSpec): The CLIP.
         img_size (Tuple[int, int], optional): Height and width in pixels that
             its position embeddings belong to. Defaults to the CLIP's own.
-
-    Returns:
-        nn.Module: The tower.
     """
     # A map has all of its patches: none is dropped in training.
     untrained = dict(timm_model_pretrained=False, patch_dropout=0.0)
@@ -467,15 +452,9 @@ def build_visual(
 
 def cell_size(spec: CLIPSpec) -> int:
     """Pixels a side of a cell of a CLIP's dense map."""
-    return _cell_size(json.dumps(spec.model_cfg, sort_keys=True), spec.name)
-
-
-@lru_cache(maxsize=None)
-def _cell_size(model_cfg: str, name: str) -> int:
     # Built without memory: only the tower knows.
-    spec = CLIPSpec(name, json.loads(model_cfg), {})
     with torch.device('meta'):
-        return family_of(build_visual(spec), name).patch_size
+        return family_of(build_visual(spec), spec.name).patch_size
 
 
 def _fit(

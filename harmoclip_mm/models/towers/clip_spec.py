@@ -6,7 +6,7 @@ import json
 import math
 import os
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import (
     Any,
@@ -100,7 +100,7 @@ class CLIPSpec:
         """Tokens of a text, special ones counted."""
         return self.model_cfg['text_cfg'].get('context_length', 77)
 
-    @property
+    @cached_property
     def patch_size(self) -> int:
         """Pixels a side of a cell of the dense map."""
         from .backbone import cell_size
@@ -159,9 +159,6 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
             ``text_cfg``, ...), which may hold a ``preprocess_cfg``; a folder
             with an ``open_clip_config.json``; or ``hf-hub:OWNER/NAME``, whose
             config file is downloaded unless it is in the cache.
-
-    Returns:
-        CLIPSpec: What it says.
 
     Raises:
         UsageError: If there is no such CLIP, or none is named.

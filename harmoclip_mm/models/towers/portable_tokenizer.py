@@ -30,9 +30,6 @@ def portable_tokenizer(tokenizer: CLIPTokenizer) -> Optional[Tokenizer]:
     punctuation for SigLIP) is not in it: for clean words in lower case ids
     are the CLIP's.
 
-    Args:
-        tokenizer (CLIPTokenizer): The CLIP's.
-
     Returns:
         Tokenizer: It, with padding and truncation to the context length;
         None where the ids of some samples differ.

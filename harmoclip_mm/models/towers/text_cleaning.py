@@ -65,10 +65,6 @@ def clean_with_origin(text: str, kind: str) -> Tuple[str, List[Span]]:
 def align(source: str, target: str) -> List[Span]:
     """Finds for each character of a repaired text where it came from.
 
-    Args:
-        source (str): The original text.
-        target (str): The repaired text.
-
     Returns:
         List[Tuple[int, int]]: For each character of ``target`` a non-empty
         half-open range in ``source``. Starts and ends never decrease.

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -188,6 +188,32 @@ class CLIPTextEncoder(BaseModule):
         return TextFeatures(
             pooled[:rows], None if tokens is None else tokens[:rows]
         )
+
+    def embed(
+        self, ids: Sequence[Tensor], chunk_size: int = 1024
+    ) -> List[Tensor]:
+        """Embeds the texts of samples, each distinct text once.
+
+        Equal texts have equal embeddings to the last bit, so a tie between
+        them is one.
+
+        Args:
+            ids (Sequence[Tensor]): Token ids of each sample, shapes (T_i, L),
+                int64; T_i may be 0.
+            chunk_size (int): Most texts encoded at once. Defaults to 1024.
+
+        Returns:
+            List[Tensor]: L2-normalised embeddings, shapes (T_i, D), float32.
+        """
+        flat, index = torch.cat(list(ids)), slice(None)
+        if len(flat):
+            flat, index = flat.unique(dim=0, return_inverse=True)
+        parts = [
+            F.normalize(self(part, with_tokens=False).pooled.float(), dim=-1)
+            for part in flat.split(chunk_size)
+        ]
+        rows = torch.cat(parts)[index]
+        return list(rows.split([len(each) for each in ids]))
 
     def _native(
         self, ids: Tensor, with_tokens: bool

@@ -187,12 +187,6 @@ class CLIPTokenizer:
 def get_tokenizer(spec: CLIPSpec) -> CLIPTokenizer:
     """The tokenizer of a CLIP; no file is read yet.
 
-    Args:
-        spec (CLIPSpec): What the CLIP's name says.
-
-    Returns:
-        CLIPTokenizer: It.
-
     Raises:
         UsageError: If it has a mode in which tokens are not the text's.
     """
@@ -213,12 +207,6 @@ def get_tokenizer(spec: CLIPSpec) -> CLIPTokenizer:
 
 def hugging_face_tokenizer(tokenizer: CLIPTokenizer) -> Optional[Any]:
     """The tokenizer of transformers behind a CLIP's, None for byte pairs.
-
-    Args:
-        tokenizer (CLIPTokenizer): The CLIP's.
-
-    Returns:
-        PreTrainedTokenizerFast | None: It.
 
     Raises:
         UsageError: If its files are not at hand.

@@ -8,7 +8,7 @@ first, the losses do the second, ``global_mean`` the third. ``RowExchange``
 is the first in pieces, for losses over more rows than fit in memory.
 """
 
-from typing import Any, List, NamedTuple, Tuple, Union
+from typing import Any, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 import torch.distributed as dist
@@ -95,9 +95,13 @@ class RowExchange:
         padded = _pad(rows[span], max(lengths))
         return _cut(_all_gather(padded), lengths)
 
-    def select(self, gathered: Tensor, span: slice) -> Tensor:
+    def select(
+        self, gathered: Optional[Tensor], span: slice
+    ) -> Optional[Tensor]:
         """Takes from the rows of all ranks (N, ...) what ``gather`` would
-        give for the span."""
+        give for the span; None where there are none."""
+        if gathered is None:
+            return None
         if len(self.sizes) == 1:
             return gathered[span]
         parts = [part[span] for part in gathered.split(self.sizes)]
@@ -216,9 +220,6 @@ def global_mean(local_sum: Tensor, global_count: Union[int, Tensor]) -> Tensor:
         global_count (int | Tensor): Number of rows on all ranks, or the sum
             of their weights, scalar. With 0 the result is 0 and keeps the
             graph whole.
-
-    Returns:
-        Tensor: The mean, scalar.
     """
     if isinstance(global_count, Tensor):
         one = torch.ones_like(global_count)

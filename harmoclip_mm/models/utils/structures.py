@@ -39,9 +39,6 @@ class RegionBatch(NamedTuple):
             masks (Sequence[Tensor], optional): Their masks, shapes
                 (N_i, H_i, W_i). Defaults to none.
 
-        Returns:
-            RegionBatch: The regions.
-
         Raises:
             ValueError: If an image has not as many masks as boxes.
         """

@@ -6,15 +6,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import Image
 
 from harmoclip_mm.evaluation.functional import Calibration
 
-from ..drawing import WRONG_COLOR, draw_regions
+from ..drawing import cut_region
 from ..pages import CHART_STYLE, jpeg_uri, svg_uri
 from .figures import Share
-
-__all__ = ['box_thumbnail', 'reliability_chart', 'size_chart']
 
 _BLUE, _DARK_BLUE, _ORANGE, _GREY = '#9cc7e4', '#0072b2', '#d55e00', '#56606b'
 
@@ -44,14 +42,7 @@ def _save(upper: Axes, lower: Axes) -> str:
 
 @mpl.rc_context(CHART_STYLE)
 def reliability_chart(bins: Calibration) -> str:
-    """Reliability diagram: accuracy against probability, counts below.
-
-    Args:
-        bins (Calibration): The bins.
-
-    Returns:
-        str: ``data:`` URI of an SVG.
-    """
+    """Reliability diagram: accuracy against probability, counts below."""
     upper, lower = _axes(4.6)
     filled = bins.counts > 0
     left, width = 100 * bins.edges[:-1][filled], 100 / len(bins.counts)
@@ -76,14 +67,7 @@ def reliability_chart(bins: Calibration) -> str:
 
 @mpl.rc_context(CHART_STYLE)
 def size_chart(sizes: Sequence[Share]) -> str:
-    """Accuracy by size of the box, with 95 % intervals.
-
-    Args:
-        sizes (Sequence[Share]): Top-1 in ranges of sizes.
-
-    Returns:
-        str: ``data:`` URI of an SVG.
-    """
+    """Accuracy by size of the box, with 95 % intervals."""
     upper, lower = _axes(1.6 + 0.3 * max(len(sizes), 7))
     places = np.arange(len(sizes))
     shares = np.array([[each.share, *each.interval] for each in sizes])
@@ -102,7 +86,7 @@ def size_chart(sizes: Sequence[Share]) -> str:
 
 
 def box_thumbnail(
-    path: str, box: Sequence[float], side: int = 176, context: float = 2.0
+    path: str, box: Sequence[float], side: int = 176
 ) -> Optional[str]:
     """Cut a box with its surroundings out of an image.
 
@@ -110,8 +94,6 @@ def box_thumbnail(
         path (str): The image file.
         box (Sequence[float]): xyxy in px of the image as it is stored.
         side (int): Longer side of the picture in px. Defaults to 176.
-        context (float): Side of the cut in longer sides of the box. Defaults
-            to 2.0.
 
     Returns:
         str: ``data:`` URI of a JPEG with the box outlined; None where the
@@ -122,20 +104,4 @@ def box_thumbnail(
             image = file.convert('RGB')
     except (OSError, ValueError):
         return None
-    box = np.asarray(box, dtype=float)
-    length = context * max(*(box[2:] - box[:2]), 8)
-    # A square around the box, moved so that it is in the image.
-    start = (box[:2] + box[2:] - length) / 2
-    start = np.minimum(start, np.subtract(image.size, length)).clip(min=0)
-    start = start.astype(int)
-    stop = np.minimum(np.ceil(start + length), image.size).astype(int)
-    cut = image.crop((*start.tolist(), *stop.tolist()))
-    picture = ImageOps.contain(cut, (side, side))
-    drawn = draw_regions(
-        np.asarray(picture),
-        [box - np.tile(start, 2)],
-        [''],
-        [WRONG_COLOR],
-        max(picture.size) / max(cut.size),
-    )
-    return jpeg_uri(drawn)
+    return jpeg_uri(cut_region(np.asarray(image), box, side))

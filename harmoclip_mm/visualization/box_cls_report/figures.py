@@ -15,8 +15,6 @@ from harmoclip_mm.evaluation.functional import (
     measure_calibration,
 )
 
-__all__ = ['BoxClsFigures', 'ClassFigures', 'Share']
-
 # Lower ends of ranges of sizes, as sides of a square of the same area in px:
 # COCO's (pycocotools, Params.areaRng), and finer ones. Areas there are those
 # of masks and both ends of a range belong to it; here areas are those of boxes

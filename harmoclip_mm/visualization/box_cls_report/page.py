@@ -7,8 +7,8 @@ from ..pages import write_html
 from .charts import box_thumbnail, reliability_chart, size_chart
 from .figures import BoxClsFigures
 
-__all__ = ['write_page']
-
+# Worst classes that are shown, and pictures of each of them.
+NUM_WORST, NUM_PICTURES = 8, 6
 # Keys of ``run`` in a results file and what people call them.
 _ORIGIN = {
     'config': 'Config',
@@ -22,10 +22,7 @@ def write_page(
     out_file: Union[str, Path],
     figures: BoxClsFigures,
     source: str,
-    title: str = 'Box classification',
     num_pairs: int = 20,
-    num_worst: int = 8,
-    num_pictures: int = 6,
     min_boxes: int = 5,
 ) -> None:
     """Write the page.
@@ -34,10 +31,7 @@ def write_page(
         out_file (str | Path): The file; its folder is made.
         figures (BoxClsFigures): What it tells.
         source (str): Where the predictions come from, told on the page.
-        title (str): Heading. Defaults to 'Box classification'.
         num_pairs (int): Number of confused pairs. Defaults to 20.
-        num_worst (int): Number of worst classes. Defaults to 8.
-        num_pictures (int): Pictures of each of them. Defaults to 6.
         min_boxes (int): Classes of fewer boxes are not among the worst,
             unless all classes have fewer. Defaults to 5.
     """
@@ -46,15 +40,15 @@ def write_page(
     write_html(
         out_file,
         Path(__file__).parent,
-        title,
+        'Box classification',
         source,
         origin={_ORIGIN[key]: run[key] for key in _ORIGIN if run.get(key)},
         figures=figures,
         size_chart=size_chart(figures.fine_sizes()),
         reliability_chart=reliability_chart(figures.calibration),
-        worst=figures.worst(num_worst, min_boxes),
+        worst=figures.worst(NUM_WORST, min_boxes),
         thumbnail=box_thumbnail,
         min_boxes=min_boxes,
         num_pairs=num_pairs,
-        num_pictures=num_pictures,
+        num_pictures=NUM_PICTURES,
     )

@@ -1,5 +1,6 @@
 """The page: figures, warnings, and samples to look at."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import (
     Any,
@@ -18,13 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageOps
 
+from harmoclip_mm.datasets.figures import DatasetFigures
 from harmoclip_mm.text import captions_of, phrases_of
 
-from ..drawing import PALETTE, draw_regions
+from ..drawing import Color, color_phrases, draw_regions, mark_characters
 from ..pages import CHART_STYLE, jpeg_uri, svg_uri, write_html
-from .figures import DatasetFigures
-
-__all__ = ['histogram', 'write_page']
 
 _SIDE = 360  # px, longer side of a picture
 
@@ -67,17 +66,16 @@ def histogram(values: Sequence[float], label: str, mark: float = 0) -> str:
 
 
 def _mark_caption(caption: str, spans: Sequence[tuple]) -> List[dict]:
-    """Pieces of a caption with their colours; where spans overlap the later
-    one is seen."""
-    marks: List[Optional[str]] = [None] * len(caption)
-    for start, end, color in spans:
-        marks[start:end] = [color] * len(marks[start:end])
-    pieces: List[dict] = []
-    for letter, color in zip(caption, marks):
-        if not pieces or pieces[-1]['color'] != color:
-            pieces.append({'text': '', 'color': color})
-        pieces[-1]['text'] += letter
-    return pieces
+    """Pieces of a caption with their colours."""
+    marks = mark_characters(len(caption), spans)
+    return [
+        {'text': ''.join(caption[i] for i in run), 'color': _in_html(color)}
+        for color, run in groupby(range(len(caption)), marks.__getitem__)
+    ]
+
+
+def _in_html(color: Optional[Color]) -> Optional[str]:
+    return color and '#{:02x}{:02x}{:02x}'.format(*color)
 
 
 def _show(
@@ -88,19 +86,15 @@ def _show(
     """Picture, captions in pieces and texts of their own of a sample."""
     instances = sample.get('instances', [])
     labels = [int(each['bbox_label']) for each in instances]
-    colors = {
-        label: PALETTE[i % len(PALETTE)]
-        for i, label in enumerate(dict.fromkeys(labels))
-    }
     names = phrases_of(sample) or classes
-    phrases = list(sample.get('phrases', {}).values())
-    spans, others = [], []
-    for label, color in colors.items():
-        color = '#{:02x}{:02x}{:02x}'.format(*color)
-        own = phrases[label]['tokens_positive'] if phrases else ()
-        spans += [(start, end, color) for start, end in own]
-        if not own:
-            others.append({'text': names[label], 'color': color})
+    phrases = sample.get('phrases', {}).values()
+    colors, spans, outside = color_phrases(
+        labels, [each['tokens_positive'] for each in phrases]
+    )
+    others = [
+        {'text': names[label], 'color': _in_html(colors[label])}
+        for label in outside
+    ]
     shown = {
         'name': Path(sample['img_path']).name,
         'captions': [_mark_caption(c, spans) for c in captions_of(sample)],

@@ -313,7 +313,7 @@ def test_unknown_modes():
     with pytest.raises(ValueError, match=r"mode 'txt'.*'text', 'crop'"):
         RegionAlignmentHead('txt')
     for head in (RegionPhraseHead, GlobalContrastiveHead):
-        with pytest.raises(ValueError, match=r"temperature='mine'.*'own'"):
+        with pytest.raises(ValueError, match=r"temperature 'mine'.*'own'"):
             head(temperature='mine')
 
 

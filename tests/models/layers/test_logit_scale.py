@@ -41,14 +41,6 @@ def test_released_sigmoid_scales_stay(train):
     with torch.no_grad():
         module.log_scale.fill_(math.log(112.0))
     assert module()[0].item() == pytest.approx(112.0)
-    bounded = LogitScale(112.0, -10.0, max_scale=50.0).train(train)
-    assert bounded()[0].item() == pytest.approx(50.0 if train else 112.0)
-
-
-def test_what_is_not_learnable_has_no_gradient():
-    module = LogitScale(300.0, -10.0, learnable=False).train()
-    assert not any(each.requires_grad for each in module.parameters())
-    assert module()[0].item() == pytest.approx(300.0)
 
 
 def test_gradients():

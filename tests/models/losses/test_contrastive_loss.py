@@ -59,7 +59,7 @@ def test_positives():
     assert pair == symmetric_info_nce(left, right, single, scale)
     assert pair == ContrastiveLoss()(left, right, None, scale)
     assert (group - pair).abs() > 1e-3
-    with pytest.raises(ValueError, match=r"positives='soft'.*'group'"):
+    with pytest.raises(ValueError, match=r"positives 'soft'.*'group'"):
         ContrastiveLoss(positives='soft')
 
 

@@ -125,7 +125,7 @@ def test_frequencies_of_a_file_follow_the_classes(tmp_path):
 
 
 def test_errors(tmp_path):
-    with pytest.raises(DataError, match=r'none\.json do not exist'):
+    with pytest.raises(DataError, match=r'none\.json cannot be read'):
         build(frequencies=str(tmp_path / 'none.json'))
     (tmp_path / 'coco.json').write_text('{"categories": [{"id": 1}]}')
     with pytest.raises(DataError, match='image_count'):

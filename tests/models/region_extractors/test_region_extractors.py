@@ -312,9 +312,9 @@ def test_crops_may_keep_their_ratio():
     """16 x 8 px into 8 x 8: rows 2 to 5 hold it, black above and below."""
     img = torch.rand(1, 3, 32, 32) + 1
     black = (-1.5, -1.25, -1.0)
-    extractor = CropFeatureExtractor(8, keep_ratio=True, pad_value=black)
+    extractor = CropFeatureExtractor(8, keep_ratio=True)
     rois = torch.tensor([[0, 8.0, 4, 24, 12], [0, 4.0, 8, 12, 24]])
-    wide, high = extractor.crop(img, rois)
+    wide, high = extractor.crop(img, rois, pad_value=black)
     inner = F.avg_pool2d(img[:, :, 4:12, 8:24], 2)[0]
     torch.testing.assert_close(wide[:, 2:6], inner)
     black = torch.tensor(black)[:, None, None].expand(3, 2, 8)
@@ -325,7 +325,8 @@ def test_crops_may_keep_their_ratio():
     # a square is the same either way, and so is one at the border
     square = torch.tensor([[0, 0.0, 0, 16, 16]])
     torch.testing.assert_close(
-        extractor.crop(img, square), CropFeatureExtractor(8).crop(img, square)
+        extractor.crop(img, square, pad_value=(0, 0, 0)),
+        CropFeatureExtractor(8).crop(img, square),
     )
 
 

@@ -2,7 +2,7 @@ import torch
 import torch.nn.functional as F
 from tiny_clips import VIT, shake
 
-from harmoclip_mm.models.towers import CLIPTextEncoder, embed_texts
+from harmoclip_mm.models.towers import CLIPTextEncoder
 
 
 def test_distinct_texts_are_encoded_once(monkeypatch):
@@ -18,7 +18,7 @@ def test_distinct_texts_are_encoded_once(monkeypatch):
 
     monkeypatch.setattr(encoder, 'forward', counting)
     with torch.no_grad():
-        found = embed_texts(encoder, ids, chunk_size=2)
+        found = encoder.embed(ids, chunk_size=2)
         assert seen == [2, 1]
         assert [each.shape for each in found] == [(3, 24), (0, 24), (2, 24)]
         for rows, each in zip(found, texts):
@@ -29,5 +29,5 @@ def test_distinct_texts_are_encoded_once(monkeypatch):
         assert torch.equal(found[0][0], found[0][2])
         assert torch.equal(found[0][1], found[2][1])
         # no text at all
-        (none,) = embed_texts(encoder, [torch.zeros(0, 77).long()])
+        (none,) = encoder.embed([torch.zeros(0, 77).long()])
         assert none.shape == (0, 24)

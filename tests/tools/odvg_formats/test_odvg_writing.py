@@ -60,9 +60,9 @@ def test_goes_on_behind_the_last_whole_file(made):
     interrupt(made)
     out = made.args.out
     assert not out.exists()
-    # killed while it wrote: what stands behind the whole files is cut off
-    part = out.with_name('x.jsonl.part')
-    part.write_text(part.read_text() + '{"filename": "b')
+    # killed while it wrote: what is not whole is written again
+    part = out.with_name('x.jsonl.chunks') / '00000001.jsonl'
+    part.write_text('{"filename": "b')
     tally = convert(made.module, made.args)
     assert made.seen == ['b', 'c']
     assert captions(out) == ['a', 'b', 'c']
@@ -72,7 +72,7 @@ def test_goes_on_behind_the_last_whole_file(made):
     assert list(tally.first.values()) == [str(made.args.source / 'a')]
 
 
-@pytest.mark.parametrize('what', ['source', 'arguments', 'state', 'part'])
+@pytest.mark.parametrize('what', ['source', 'arguments', 'key'])
 def test_begins_anew_where_something_changed(made, what):
     interrupt(made)
     out = made.args.out
@@ -80,10 +80,8 @@ def test_begins_anew_where_something_changed(made, what):
         (made.args.source / 'a').write_text('other')
     elif what == 'arguments':
         made.args.split = 'val'
-    elif what == 'state':
-        out.with_name('x.jsonl.part.json').write_text('{"origin": ')
     else:
-        out.with_name('x.jsonl.part').write_text('')
+        (out.with_name('x.jsonl.chunks') / 'key').write_text('other')
     convert(made.module, made.args)
     assert made.seen == ['a', 'b', 'c']
     assert captions(out) == ['other' if what == 'source' else 'a', 'b', 'c']

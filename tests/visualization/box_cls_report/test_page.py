@@ -19,7 +19,7 @@ def page(records, tmp_path):
         record['run'] = {**record['run'], **run}
     path = tmp_path / 'folder' / 'page.html'
     figures = BoxClsFigures(records)
-    write_page(path, figures, 'results <1>.pkl', title='A & B', min_boxes=1)
+    write_page(path, figures, 'results <1>.pkl', min_boxes=1)
     return path
 
 

@@ -3,11 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from harmoclip_mm.visualization.dataset_report import (
-    DatasetFigures,
-    ModelInput,
-    write_page,
-)
+from harmoclip_mm.datasets.figures import DatasetFigures, ModelInput
+from harmoclip_mm.visualization.dataset_report import write_page
 from harmoclip_mm.visualization.dataset_report.page import histogram
 
 SAMPLES = [

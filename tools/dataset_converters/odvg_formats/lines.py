@@ -62,14 +62,14 @@ class Tally:
             ) from error
 
     def state(self) -> dict:
-        """What a resumed conversion needs."""
+        """The counts, as JSON."""
         return {key: getattr(self, key) for key in (*self.KEYS, 'first')}
 
-    def load(self, state: dict) -> None:
-        """Go on from a state."""
+    def add(self, state: dict) -> None:
+        """Count what another tally, which came after, has counted."""
         for key in self.KEYS:
-            setattr(self, key, Counter(state[key]))
-        self.first = state['first']
+            getattr(self, key).update(Counter(state[key]))
+        self.first = {**state['first'], **self.first}
 
 
 class Line:

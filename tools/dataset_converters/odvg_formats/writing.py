@@ -4,18 +4,19 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sys
 from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Iterator, Sequence, Tuple
+from typing import Any, Iterable, Iterator, Sequence, Set
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from harmoclip_mm.errors import DataError
-from harmoclip_mm.files import PART, replacing
+from harmoclip_mm.errors import DataError, UsageError
+from harmoclip_mm.files import replacing
 
 from .lines import Tally
 
@@ -23,9 +24,9 @@ from .lines import Tally
 def convert(module: ModuleType, args: Namespace) -> Tally:
     """Write all lines of a format to ``args.out``.
 
-    They go to a file with the ending ``.part``, and what is needed to go on
-    beside it, after each part of the source. The same command goes on behind
-    the last whole part; other arguments or a changed source begin anew.
+    Those of each part of the source are kept in a folder beside it until all
+    are there. The same command goes on behind the last whole part; other
+    arguments or a changed source begin anew.
 
     Args:
         module (ModuleType): The format.
@@ -37,46 +38,118 @@ def convert(module: ModuleType, args: Namespace) -> Tally:
     Raises:
         DataError: For a source that cannot be read, or if no box is left.
     """
-    tally = Tally()
     parts = list(module.list_parts(args))
-    part, state = Path(f'{args.out}{PART}'), Path(f'{args.out}{PART}.json')
-    origin = fingerprint(args, parts)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    begun, size = _resume(part, state, origin, tally)
-    done = begun
+    folder = begin(args.out, fingerprint(args, parts))
+    done = whole_parts(folder)
     try:
-        with open(part, 'r+b' if begun else 'wb') as file:
-            file.seek(size)
-            file.truncate()
-            for done, line in _lines(module, parts, begun, args, tally):
-                if line:
-                    file.write(line)
-                elif done < len(parts):
-                    _sync(file)
-                    with replacing(state) as name, open(name, 'w') as target:
-                        saved = {'origin': origin, 'done': done}
-                        saved.update(size=file.tell(), tally=tally.state())
-                        json.dump(saved, target)
-            _sync(file)
-        check_content(tally, args.source)
-        os.replace(part, args.out)
-        state.unlink(missing_ok=True)
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task(args.format, total=len(parts))
+            for number, part in enumerate(parts):
+                tally = Tally()
+                tally.on_move = lambda at, number=number: bar.update(
+                    task, completed=number + min(at, 1)
+                )
+                if number not in done:
+                    lines = _lines(module, part, args, tally)
+                    keep_lines(folder, number, lines, tally)
+                tally.on_move(1)
     except BaseException:
-        if state.exists():
+        done = whole_parts(folder)
+        if done:
             print(
-                f'The same command goes on from {part}: {done} of '
+                f'The same command goes on from {folder}: {len(done)} of '
                 f'{len(parts)} files are in it',
                 file=sys.stderr,
             )
         else:
-            part.unlink(missing_ok=True)
+            shutil.rmtree(folder)
         raise
+    return join(folder, args.out, Tally(), args.source)
+
+
+def _lines(
+    module: ModuleType, part: Any, args: Namespace, tally: Tally
+) -> Iterator[dict]:
+    """Lines of a part whose images are there."""
+    last, present = None, True
+    with contextlib.closing(module.read(part, args, tally)) as records:
+        for record in records:
+            if record['filename'] != last:
+                last = record['filename']
+                present = args.images is None or os.path.isfile(
+                    args.images / last
+                )
+                tally.written['images'] += present
+            if present:
+                tally.written['lines'] += 1
+                yield record
+            else:
+                tally.drop('lines whose image is missing')
+
+
+def begin(out: Path, key: str) -> Path:
+    """Make the folder of parts of a file.
+
+    Args:
+        out (Path): The file.
+        key (str): :func:`fingerprint` of what it is made of.
+
+    Returns:
+        Path: The folder, with what the same command has done.
+
+    Raises:
+        UsageError: If something else is in its place.
+    """
+    folder = Path(f'{out}.chunks')
+    mark = folder / 'key'
+    if mark.is_file() and mark.read_text() == key:
+        number = len(whole_parts(folder))
+        print(f'Going on from {folder}: {number} chunks are in it')
+        return folder
+    if folder.exists():
+        if not mark.is_file():
+            raise UsageError(f'{folder} is in the way: move it elsewhere')
+        print(f'{folder} is of other arguments or another source: anew')
+        shutil.rmtree(folder)
+    with replacing(mark) as name:
+        Path(name).write_text(key)
+    return folder
+
+
+def whole_parts(folder: Path) -> Set[int]:
+    """Numbers of the parts that are whole."""
+    return {int(path.stem) for path in folder.glob('*.json')}
+
+
+def keep_lines(
+    folder: Path, number: int, lines: Iterable[dict], tally: Tally
+) -> None:
+    """Write the lines of a part, then their tally, which tells it whole."""
+    part = folder / f'{number:08d}.jsonl'
+    with replacing(part) as name, open(name, 'wb') as file:
+        for line in lines:
+            text = json.dumps(line, ensure_ascii=False) + '\n'
+            file.write(text.encode('utf-8', 'replace'))
+    with replacing(part.with_suffix('.json')) as name:
+        Path(name).write_text(json.dumps(tally.state()))
+
+
+def join(folder: Path, out: Path, tally: Tally, source: Any) -> Tally:
+    """Make one file of the parts, and one tally, in their order."""
+    parts = sorted(folder.glob('*.json'))
+    for path in parts:
+        tally.add(json.loads(path.read_text()))
+    try:
+        check_content(tally, source)
+    except DataError:
+        shutil.rmtree(folder)
+        raise
+    with replacing(out) as name, open(name, 'wb') as file:
+        for path in parts:
+            with open(path.with_suffix('.jsonl'), 'rb') as part:
+                shutil.copyfileobj(part, file)
+    shutil.rmtree(folder)
     return tally
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def fingerprint(args: Namespace, parts: Sequence[Any]) -> str:
@@ -89,59 +162,7 @@ def fingerprint(args: Namespace, parts: Sequence[Any]) -> str:
     return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
-def _resume(
-    part: Path, state: Path, origin: str, tally: Tally
-) -> Tuple[int, int]:
-    """Parts that are done and bytes that they are."""
-    try:
-        saved = json.loads(state.read_text())
-        if saved['origin'] == origin and part.stat().st_size >= saved['size']:
-            tally.load(saved['tally'])
-            print(f'Going on from {part}: {saved["done"]} files are in it')
-            return saved['done'], saved['size']
-        print(f'{part} is of other arguments or another source: anew')
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # none, or none of ours
-    state.unlink(missing_ok=True)
-    return 0, 0
-
-
-def _lines(
-    module: ModuleType,
-    parts: Sequence[Any],
-    done: int,
-    args: Namespace,
-    tally: Tally,
-) -> Iterator[Tuple[int, bytes]]:
-    """Number of whole parts and a line; an empty one ends a part."""
-    last, present = None, True
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task(args.format, total=len(parts))
-        for index in range(done, len(parts)):
-            tally.on_move = lambda at, index=index: bar.update(
-                task, completed=index + min(at, 1)
-            )
-            with contextlib.closing(
-                module.read(parts[index], args, tally)
-            ) as records:
-                for record in records:
-                    if record['filename'] != last:
-                        last = record['filename']
-                        present = args.images is None or os.path.isfile(
-                            args.images / last
-                        )
-                        tally.written['images'] += present
-                    if not present:
-                        tally.drop('lines whose image is missing')
-                        continue
-                    tally.written['lines'] += 1
-                    text = json.dumps(record, ensure_ascii=False) + '\n'
-                    yield index, text.encode('utf-8', 'replace')
-            bar.update(task, completed=index + 1)
-            yield index + 1, b''
-
-
-def check_content(tally: Tally, source: Path) -> None:
+def check_content(tally: Tally, source: Any) -> None:
     """An empty file is no result."""
     if tally.written['lines'] and (
         tally.written['boxes'] or not tally.read['boxes']

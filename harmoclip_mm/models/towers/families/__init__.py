@@ -26,13 +26,6 @@ __all__ = [
 def family_of(visual: nn.Module, name: str) -> Family:
     """Finds how to read a tower.
 
-    Args:
-        visual (nn.Module): A vision tower of open_clip.
-        name (str): The CLIP's name, for the message.
-
-    Returns:
-        Family: Its adapter.
-
     Raises:
         UsageError: If no family reads it.
     """

@@ -45,8 +45,14 @@ class Family(ABC):
 
     Attributes:
         name (str): Title of the family.
+        pool_name (str): ``'cls'``, ``'average'`` or ``'attention'``.
+        blocks (Sequence[nn.Module]): The blocks, or stages of a convolutional
+            tower.
         patch_size (int): Pixels a side of a cell of the dense map.
         embed_dims (int): Width C of the last block.
+        block_dims (Tuple[int, ...]): Width of each block's output.
+        attention_pool (nn.Module, optional): The attention pool, where there
+            is one.
         stem (Tuple[str, ...]): Starts of the names of parameters that stand
             before the first block.
         block_names (Tuple[str, ...]): Start of the names of each block's
@@ -57,8 +63,12 @@ class Family(ABC):
     """
 
     name: str
+    pool_name: str
+    blocks: Sequence[nn.Module]
     patch_size: int
     embed_dims: int
+    block_dims: Tuple[int, ...]
+    attention_pool: Optional[nn.Module] = None
     stem: Tuple[str, ...]
     block_names: Tuple[str, ...]
     pos_embed: Optional[str] = None
@@ -71,26 +81,6 @@ class Family(ABC):
     @abstractmethod
     def reads(cls, visual: nn.Module) -> bool:
         """Whether a tower is of this family."""
-
-    @property
-    @abstractmethod
-    def pool_name(self) -> str:
-        """``'cls'``, ``'average'`` or ``'attention'``."""
-
-    @property
-    @abstractmethod
-    def blocks(self) -> Sequence[nn.Module]:
-        """The blocks, or stages of a convolutional tower."""
-
-    @property
-    def block_dims(self) -> Tuple[int, ...]:
-        """Width of each block's output."""
-        return (self.embed_dims,) * len(self.blocks)
-
-    @property
-    def attention_pool(self) -> Optional[nn.Module]:
-        """The attention pool, where there is one."""
-        return None
 
     def fit(self, img: Tensor) -> Tensor:
         """Images (B, 3, H, W) of any size as whole cells."""
@@ -134,6 +124,14 @@ class TransformerFamily(Family):
     """
 
     prefix: int
+
+    def set_blocks(
+        self, blocks: Sequence[nn.Module], start: str, dims: int
+    ) -> None:
+        """Takes blocks of one width, whose parameters' names start so."""
+        self.blocks, self.embed_dims = blocks, dims
+        self.block_dims = (dims,) * len(blocks)
+        self.block_names = tuple(f'{start}{i}.' for i in range(len(blocks)))
 
     @abstractmethod
     def project(

@@ -1,7 +1,7 @@
 """Towers of convolutions: timm's ConvNeXt and FastViT, open_clip's ResNet."""
 
 from abc import abstractmethod
-from typing import Optional, Sequence, Tuple
+from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -33,12 +33,16 @@ class TimmConvNet(ConvolutionalFamily):
     """An average over locations between the stages and a head."""
 
     name = 'timm convolutional'
+    pool_name = 'average'
     stem = ('trunk.stem.',)
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__(visual)
+        stages = visual.trunk.feature_info
+        self.blocks = visual.trunk.stages
+        self.block_dims = tuple(each['num_chs'] for each in stages)
         self.embed_dims = self.block_dims[-1]
-        self.patch_size = visual.trunk.feature_info[-1]['reduction']
+        self.patch_size = stages[-1]['reduction']
         self.block_names = tuple(
             f'trunk.stages.{i}.' for i in range(len(self.blocks))
         )
@@ -50,23 +54,6 @@ class TimmConvNet(ConvolutionalFamily):
             isinstance(visual, TimmModel)
             and type(visual.trunk) in (ConvNeXt, FastVit)
             and not hasattr(visual.head, 'pool')
-        )
-
-    @property
-    def pool_name(self) -> str:
-        """See the base class."""
-        return 'average'
-
-    @property
-    def blocks(self) -> Sequence[nn.Module]:
-        """See the base class."""
-        return self.visual.trunk.stages
-
-    @property
-    def block_dims(self) -> Tuple[int, ...]:
-        """See the base class."""
-        return tuple(
-            each['num_chs'] for each in self.visual.trunk.feature_info
         )
 
     def stem_forward(self, img: Tensor) -> Tensor:
@@ -100,6 +87,7 @@ class OpenCLIPResNet(ConvolutionalFamily):
     """OpenAI's ResNets, with an attention pool that knows positions."""
 
     name = 'open_clip ResNet'
+    pool_name = 'attention'
     stem = tuple(f'{kind}{i}.' for i in (1, 2, 3) for kind in ('conv', 'bn'))
     pos_embed = 'attnpool.positional_embedding'
     patch_size = 32
@@ -107,34 +95,16 @@ class OpenCLIPResNet(ConvolutionalFamily):
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__(visual)
+        self.attention_pool = visual.attnpool
         self.embed_dims = visual.attnpool.v_proj.in_features
+        self.block_dims = tuple(self.embed_dims // 2**i for i in (3, 2, 1, 0))
+        self.blocks = [getattr(visual, f'layer{i}') for i in (1, 2, 3, 4)]
         self.block_names = tuple(f'layer{i}.' for i in (1, 2, 3, 4))
 
     @classmethod
     def reads(cls, visual: nn.Module) -> bool:
         """See the base class."""
         return isinstance(visual, ModifiedResNet)
-
-    @property
-    def pool_name(self) -> str:
-        """See the base class."""
-        return 'attention'
-
-    @property
-    def blocks(self) -> Sequence[nn.Module]:
-        """See the base class."""
-        visual = self.visual
-        return [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
-
-    @property
-    def block_dims(self) -> Tuple[int, ...]:
-        """See the base class."""
-        return tuple(self.embed_dims // 2**i for i in (3, 2, 1, 0))
-
-    @property
-    def attention_pool(self) -> Optional[nn.Module]:
-        """See the base class."""
-        return self.visual.attnpool
 
     def stem_forward(self, img: Tensor) -> Tensor:
         """See the base class."""

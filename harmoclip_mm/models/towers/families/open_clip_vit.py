@@ -1,6 +1,6 @@
 """open_clip's own ViT: OpenAI, LAION, DataComp, DFN, MetaCLIP, CLIPA."""
 
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +22,10 @@ class OpenCLIPViT(TransformerFamily):
     def __init__(self, visual: nn.Module) -> None:
         super().__init__(visual)
         self.patch_size = visual.patch_size[0]
-        self.embed_dims = visual.transformer.width
-        self.block_names = tuple(
-            f'transformer.resblocks.{i}.' for i in range(len(self.blocks))
-        )
+        self.pool_name = 'cls' if visual.pool_type == 'tok' else 'average'
+        blocks = visual.transformer.resblocks
+        width = visual.transformer.width
+        self.set_blocks(blocks, 'transformer.resblocks.', width)
 
     @classmethod
     def reads(cls, visual: nn.Module) -> bool:
@@ -39,16 +39,6 @@ class OpenCLIPViT(TransformerFamily):
                 for block in visual.transformer.resblocks
             )
         )
-
-    @property
-    def pool_name(self) -> str:
-        """See the base class."""
-        return 'cls' if self.visual.pool_type == 'tok' else 'average'
-
-    @property
-    def blocks(self) -> Sequence[nn.Module]:
-        """See the base class."""
-        return self.visual.transformer.resblocks
 
     def embed(self, img: Tensor) -> Embedded:
         """See the base class."""

@@ -1,6 +1,6 @@
 """timm's ViT: SigLIP, SigLIP 2 (attention pool), MobileCLIP (CLS), ViTamin."""
 
-from typing import Any, Optional, Sequence, Tuple
+from typing import Any, Optional, Tuple
 
 import torch.nn.functional as F
 from open_clip.timm_model import TimmModel
@@ -33,11 +33,11 @@ class TimmViT(TransformerFamily):
         super().__init__(visual)
         trunk = visual.trunk
         self.patch_size = trunk.patch_embed.feat_ratio()
-        self.embed_dims = trunk.embed_dim
         self.prefix = trunk.num_prefix_tokens
-        self.block_names = tuple(
-            f'trunk.blocks.{i}.' for i in range(len(trunk.blocks))
-        )
+        self.attention_pool = trunk.attn_pool
+        pools = dict(token='cls', avg='average', map='attention')
+        self.pool_name = pools[trunk.global_pool]
+        self.set_blocks(trunk.blocks, 'trunk.blocks.', trunk.embed_dim)
         # timm's own switch for images of any size, which open_clip does not
         # pass on; it changes no weight.
         trunk.dynamic_img_size = True
@@ -58,24 +58,6 @@ class TimmViT(TransformerFamily):
             and all(type(block) is Block for block in trunk.blocks)
             and (pool is None or _reads_pool(pool))
         )
-
-    @property
-    def pool_name(self) -> str:
-        """See the base class."""
-        if self.attention_pool is not None:
-            return 'attention'
-        token = self.visual.trunk.global_pool == 'token'
-        return 'cls' if token else 'average'
-
-    @property
-    def blocks(self) -> Sequence[nn.Module]:
-        """See the base class."""
-        return self.visual.trunk.blocks
-
-    @property
-    def attention_pool(self) -> Optional[nn.Module]:
-        """See the base class."""
-        return self.visual.trunk.attn_pool
 
     def embed(self, img: Tensor) -> Embedded:
         """See the base class."""

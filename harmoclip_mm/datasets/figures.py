@@ -1,4 +1,4 @@
-"""What a page about a data set tells, as numbers."""
+"""A data set in figures, and what a person would say of them."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from harmoclip_mm.text import captions_of, normalise_phrase, phrases_of
-
-__all__ = ['DatasetFigures', 'ModelInput']
 
 _LONGEST = 12  # phrases that are listed
 
@@ -37,9 +35,6 @@ class ModelInput:
     @classmethod
     def of_pipeline(cls, transforms: Sequence[Any]) -> Optional['ModelInput']:
         """Read it from the steps of a data set.
-
-        Args:
-            transforms (Sequence): The transforms.
 
         Returns:
             ModelInput: None if none of them resizes to a CLIP's size.
@@ -107,11 +102,7 @@ class DatasetFigures:
         self.longest: List[Tuple[int, str]] = []
 
     def add(self, sample: Mapping[str, Any]) -> None:
-        """Count a sample.
-
-        Args:
-            sample (Mapping): Of ``get_data_info``.
-        """
+        """Count a sample."""
         self.samples += 1
         for caption in captions_of(sample):
             self.captions += 1
@@ -126,7 +117,8 @@ class DatasetFigures:
         self.boxes_each.append(len(instances))
         for instance in instances:
             label = instance['bbox_label']
-            self._add_phrase(names[label])
+            if names:
+                self._add_phrase(names[label])
             self.crowds += instance.get('ignore_flag', 0)
             self.linked += bool(spans and spans[label])
         if instances:

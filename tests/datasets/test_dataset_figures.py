@@ -2,10 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harmoclip_mm.visualization.dataset_report import (
-    DatasetFigures,
-    ModelInput,
-)
+from harmoclip_mm.datasets.figures import DatasetFigures, ModelInput
 
 
 def sample(*regions, text='', width=200, height=100):
