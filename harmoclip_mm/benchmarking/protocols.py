@@ -10,19 +10,12 @@ import os.path as osp
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import (
-    Any,
-    Dict,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Union,
-)
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from mmengine.config import Config
 
 from harmoclip_mm.apis import load_config
+from harmoclip_mm.datasets.shards import expand_braces
 from harmoclip_mm.errors import UsageError
 
 __all__ = ['SUITES', 'Protocol', 'choose_protocols', 'published_figures_file']
@@ -48,7 +41,7 @@ class Protocol:
             picture.
         data (str): Where its data come from.
         annotations (Tuple[str]): Files, or folders of files, that it reads.
-        folders (Tuple[str]): Folders of images.
+        folders (Tuple[str]): Folders of images, or tars with braces.
     """
 
     name: str
@@ -91,8 +84,13 @@ class Protocol:
 
     def missing(self) -> List[str]:
         """Files and folders that are not there."""
-        paths = [*self.annotations, *self.folders]
+        paths = [*self.annotations, *self.image_roots]
         return [path for path in paths if not osp.exists(path)]
+
+    @property
+    def image_roots(self) -> List[str]:
+        """Folders of images, and each tar."""
+        return [path for each in self.folders for path in expand_braces(each)]
 
     def headline(self, figures: Mapping[str, float]) -> Dict[str, float]:
         """The figures of its tables in percent, by their headings.
@@ -125,18 +123,10 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
     """
     names = suite.split(',') if isinstance(suite, str) else list(suite)
     names = [each.strip() for each in names] or ['']
-    files = {
-        path.stem: path
-        for path in sorted(_folder().glob('*.py'))
-        if path.stem != '__init__'
-    }
+    files = {path.stem: path for path in sorted(_folder().glob('*.py'))}
     if names in (['quick'], ['full']):
-        found = [Protocol.read(path) for path in files.values()]
-        return [
-            each
-            for each in found
-            if each and (each.quick or names == ['full'])
-        ]
+        found = filter(None, map(Protocol.read, files.values()))
+        return [each for each in found if each.quick or names == ['full']]
     chosen = []
     for name in names:
         protocol = Protocol.read(files[name]) if name in files else None

@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    select_autoescape,
+)
 from matplotlib.figure import Figure
 from PIL import Image
 
 from harmoclip_mm.files import replacing
 from harmoclip_mm.version import __version__
 
-__all__ = ['CHART_STYLE', 'jpeg_uri', 'render_html', 'svg_uri', 'write_html']
+__all__ = ['CHART_STYLE', 'jpeg_uri', 'render_page', 'save_page', 'svg_uri']
 
 # Without random ids, so that equal results give equal pages.
 CHART_STYLE = {'svg.hashsalt': 'harmoclip_mm', 'font.size': 9}
@@ -55,16 +60,21 @@ def _data_uri(data: io.BytesIO, kind: str) -> str:
     return f'data:image/{kind};base64,{code}'
 
 
-def render_html(
-    folder: Union[str, Path], title: str, source: str, **content: Any
+def render_page(
+    folder: Union[str, Path],
+    title: str,
+    source: str,
+    template: str = 'page.html.j2',
+    **content: Any,
 ) -> str:
-    """Render the ``page.html.j2`` of a folder, which extends
-    ``base.html.j2`` and may import from ``macros.html.j2``.
+    """Render the page of a folder, which extends ``base.html.j2`` and may
+    import from ``macros.html.j2``, or is Markdown.
 
     Args:
         folder (str | Path): Where the template lies.
         title (str): Heading.
         source (str): What the page was made from, told at its end.
+        template (str): Name of the template. Defaults to ``page.html.j2``.
         **content (Any): What the template shows.
 
     Returns:
@@ -72,12 +82,12 @@ def render_html(
     """
     environment = Environment(
         loader=FileSystemLoader([folder, Path(__file__).parent / 'templates']),
-        autoescape=True,
+        autoescape=select_autoescape(['html.j2']),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    return environment.get_template('page.html.j2').render(
+    return environment.get_template(template).render(
         title=title,
         source=source,
         written=datetime.now().isoformat(' ', timespec='minutes'),
@@ -86,23 +96,18 @@ def render_html(
     )
 
 
-def write_html(
-    out_file: Union[str, Path],
-    folder: Union[str, Path],
-    title: str,
-    source: str,
-    **content: Any,
+def save_page(
+    out_file: Union[str, Path], folder: Union[str, Path], *args, **content: Any
 ) -> None:
-    """Write a page of :func:`render_html`.
+    """Write a page of :func:`render_page`.
 
     Args:
         out_file (str | Path): The page, written whole or not; its folder is
             made.
         folder (str | Path): Where the template lies.
-        title (str): Heading.
-        source (str): What the page was made from, told at its end.
-        **content (Any): What the template shows.
+        *args: Further arguments of :func:`render_page`.
+        **content (Any): As there.
     """
-    page = render_html(folder, title, source, **content)
+    page = render_page(folder, *args, **content)
     with replacing(out_file) as part:
         Path(part).write_text(page, encoding='utf-8')

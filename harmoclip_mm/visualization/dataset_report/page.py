@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from harmoclip_mm.text import captions_of, phrases_of
 
 from ..drawing import PALETTE, draw_regions
-from ..pages import CHART_STYLE, jpeg_uri, svg_uri, write_html
+from ..pages import CHART_STYLE, jpeg_uri, save_page, svg_uri
 from .figures import DatasetFigures
 
 __all__ = ['histogram', 'write_page']
@@ -179,7 +179,7 @@ def write_page(
     ):
         if len(values):
             charts.append((label, histogram(values, label, mark)))
-    write_html(
+    save_page(
         out_file,
         Path(__file__).parent,
         title,
