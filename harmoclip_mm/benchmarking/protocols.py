@@ -32,51 +32,42 @@ class Protocol:
     Attributes:
         name (str): Name of its config file.
         path (str): The file.
+        annotations (Tuple[str]): Files, or folders of files, that it reads.
+        folders (Tuple[str]): Folders of images, or tars with braces.
         task (str): What is measured, in words.
         kind (str): ``'local'`` or ``'global'``.
-        quick (bool): Whether it belongs to the short suite.
         figures (Dict[str, str]): Headings and keys of the figures of its
             tables.
         score (Tuple[str]): Headings whose mean stands for the protocol in a
             picture.
         data (str): Where its data come from.
-        annotations (Tuple[str]): Files, or folders of files, that it reads.
-        folders (Tuple[str]): Folders of images, or tars with braces.
+        quick (bool): Whether it belongs to the short suite.
     """
 
     name: str
     path: str
+    annotations: Sequence[str]
+    folders: Sequence[str]
     task: str
     kind: str
-    quick: bool
     figures: Mapping[str, str]
     score: Sequence[str]
     data: str
-    annotations: Sequence[str]
-    folders: Sequence[str]
+    quick: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Optional['Protocol']:
         """Read a config; None if it is no protocol of the benchmark."""
         cfg = load_config(str(path))
-        entry = cfg.get('benchmark')
-        if entry is None:
+        if 'benchmark' not in cfg:
             return None
+        entry = cfg.benchmark.to_dict()
+        entry.setdefault('score', list(entry['figures'])[:1])
         annotations: List[str] = []
         folders: List[str] = []
         _find_data(cfg.test_dataloader.dataset, annotations, folders)
-        return cls(
-            name=path.stem,
-            path=str(path),
-            task=entry['task'],
-            kind=entry['kind'],
-            quick=entry.get('quick', False),
-            figures=dict(entry['figures']),
-            score=tuple(entry.get('score', list(entry['figures'])[:1])),
-            data=entry['data'],
-            annotations=tuple(dict.fromkeys(annotations)),
-            folders=tuple(dict.fromkeys(folders)),
-        )
+        places = (tuple(dict.fromkeys(x)) for x in (annotations, folders))
+        return cls(path.stem, str(path), *places, **entry)
 
     def config(self, clip: Any) -> Config:
         """Its config for a CLIP: a name, a folder or a dict."""
@@ -113,7 +104,7 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
 
     Args:
         suite (str | Sequence[str]): ``'quick'``, ``'full'`` (all there are),
-            or names, as a list or with commas between them.
+            or names or config files, as a list or with commas between them.
 
     Returns:
         List[Protocol]: The protocols, by name.
@@ -129,7 +120,9 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
         return [each for each in found if each.quick or names == ['full']]
     chosen = []
     for name in names:
-        protocol = Protocol.read(files[name]) if name in files else None
+        path = files.get(name, Path(name))
+        own = name in files or (path.suffix == '.py' and path.is_file())
+        protocol = Protocol.read(path) if own else None
         if protocol is None:
             near = get_close_matches(name, [*SUITES, *files], 1)
             raise UsageError(

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 from collections import defaultdict
+from math import isfinite
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 import torch
@@ -33,17 +34,14 @@ class Measurement(NamedTuple):
     """What a protocol gave.
 
     Attributes:
-        figures (Dict[str, float]): All figures of its metrics.
-        samples (Dict[str, Units | Detections]): What those of its tables are
-            made of, as far as it is known.
-        health (Dict[str, int]): What the data left out, cut or dropped.
-        error (str): Why there are no figures; '' if there are.
+        row (Dict[str, Any]): ``figures`` of its metrics and ``data_health``,
+            what the data left out, cut or dropped; or why it was ``skipped``.
+        samples (Dict[str, Units | Detections]): What figures of its tables
+            are made of, as far as it is known.
     """
 
-    figures: Dict[str, float]
+    row: Dict[str, Any]
     samples: Dict[str, Any]
-    health: Dict[str, int]
-    error: str = ''
 
 
 class Test:
@@ -263,12 +261,12 @@ def _measure(test: Test, seen: List[int], error: str) -> Measurement:
     own = (error, seen, [each.results for each in metrics], health)
     parts = all_gather_object(own)
     error = next((part[0] for part in parts if part[0]), '')
-    answer = Measurement({}, {}, {}, error)
+    answer = Measurement(dict(skipped=error), {})
     if not error and get_rank() == 0:
         try:
             answer = _compute(test, parts)
         except (UsageError, ValueError) as problem:
-            answer = Measurement({}, {}, {}, str(problem))
+            answer = Measurement(dict(skipped=str(problem)), {})
     for metric in metrics:
         metric.results.clear()
     return all_gather_object(answer)[0]
@@ -285,7 +283,8 @@ def _compute(test: Test, parts: List[tuple]) -> Measurement:
         start = f'{metric.prefix}/' if metric.prefix else ''
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools
             for key, value in metric.compute_metrics(results).items():
-                figures[start + key] = float(value)
+                value = float(value)
+                figures[start + key] = value if isfinite(value) else None
             for key, value in find_units(metric, results).items():
                 if start + key in test.protocol.figures.values():
                     samples[start + key] = value
@@ -294,4 +293,4 @@ def _compute(test: Test, parts: List[tuple]) -> Measurement:
         for description, count in part[3].items():
             health[description] += count
     health = {key: count for key, count in health.items() if count}
-    return Measurement(figures, samples, health)
+    return Measurement(dict(figures=figures, data_health=health), samples)

@@ -1,6 +1,5 @@
 """Protocols for checkpoints: what will run, the run, and its rows."""
 
-import math
 import os
 import os.path as osp
 import time
@@ -69,8 +68,8 @@ def benchmark(
         model (HarmoCLIP | str | Sequence): A model, a checkpoint of any
             format that :func:`load_clip` reads, ``'none'`` for random
             weights, or several of them.
-        suite (str | Sequence[str]): ``'quick'``, ``'full'`` or names of
-            protocols. Defaults to ``'quick'``.
+        suite (str | Sequence[str]): ``'quick'``, ``'full'``, or names or
+            config files of protocols. Defaults to ``'quick'``.
         clip (str | Mapping, optional): The CLIP of checkpoints that do not
             tell it, see :func:`load_clip`. For ``'none'`` it defaults to
             that of the protocols' configs.
@@ -121,7 +120,8 @@ def benchmark(
             )
             loaded.train(was_training)
             if out is not None and get_rank() == 0:
-                write_report(out, [*rows, *_earlier(rows, results)], results)
+                shown = [*rows, *_earlier(rows, results)]
+                write_report(out, shown, results, protocols)
     show_results(console, rows, protocols)
     return rows
 
@@ -268,23 +268,16 @@ def _measure_one(
             )
             seconds = round(time.monotonic() - start, 1)
             for each, measured in found.items():
-                row = rows[each]
-                if measured.error:
-                    row['skipped'] = measured.error
-                    continue
-                row.update(
+                rows[each].update(
                     date=datetime.now().isoformat(timespec='seconds'),
                     seconds=seconds,
                     together_with=[x for x in group if x != each],
                     samples=len(todo[each].dataset),
                     images=len(set(todo[each].images)),
-                    data_health=measured.health,
-                    figures={
-                        key: value if math.isfinite(value) else None
-                        for key, value in measured.figures.items()
-                    },
+                    **measured.row,
                 )
-                results.add(row, measured.samples)
+                if 'skipped' not in measured.row:
+                    results.add(rows[each], measured.samples)
     return list(rows.values())
 
 

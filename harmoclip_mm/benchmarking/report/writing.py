@@ -95,7 +95,10 @@ def _say_published(
 
 
 def write_report(
-    folder: str, rows: Sequence[Mapping[str, Any]], results: Results
+    folder: str,
+    rows: Sequence[Mapping[str, Any]],
+    results: Results,
+    protocols: Sequence[Protocol] = (),
 ) -> None:
     """Write ``report.md`` and ``report.html``.
 
@@ -104,10 +107,11 @@ def write_report(
         rows (Sequence[Mapping]): Of :func:`benchmark`, the first checkpoint
             first.
         results (Results): Where draws of the figures are kept.
+        protocols (Sequence[Protocol]): Those that are not of the suites.
+            Defaults to none.
     """
-    names = {row['protocol'] for row in rows}
-    protocols = [x for x in choose_protocols('full') if x.name in names]
-    tables = make_tables(rows, protocols, results)
+    every = {x.name: x for x in [*choose_protocols('full'), *protocols]}
+    tables = make_tables(rows, list(every.values()), results)
     pareto = pareto_points(tables)
     measured = [row for row in rows if 'skipped' not in row]
     for kind in ('html', 'md'):
