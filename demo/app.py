@@ -195,11 +195,11 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, answers: Answers, host: str, port: int) -> None:
-        from harmoclip_mm.visualization.pages import render_html
+        from harmoclip_mm.visualization.pages import render_page
 
         model = answers.model
         self.answers, self.host, self.lock = answers, host, threading.Lock()
-        self.page = render_html(
+        self.page = render_page(
             Path(__file__).parent,
             'Try a CLIP',
             model.checkpoint_info['path'],

@@ -33,8 +33,8 @@ def parse_args() -> argparse.Namespace:
         '--suite',
         default='full',
         metavar='NAMES',
-        help='quick, full (default), or names of configs/evaluation/ with '
-        'commas between them',
+        help='quick, full (default), or names of configs/evaluation/ or '
+        'config files with commas between them',
     )
     parser.add_argument(
         '--limit',

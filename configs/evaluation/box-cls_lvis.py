@@ -37,7 +37,7 @@ benchmark = dict(
         'AP': 'lvis/bbox_AP',
         'rare AP': 'lvis/bbox_APr',
     },
-    folders=['*2017'],
+    subfolders=['*2017'],
     data='LVIS_ROOT: annotations/lvis_v1_val.json, '
     'https://www.lvisdataset.org; COCO_ROOT: train2017/ and '
     'val2017/ of COCO 2017; pip install lvis',

@@ -45,7 +45,7 @@ benchmark = dict(
         *('1_attributes*.json*', '2_attributes*.json*'),
         *('3_attributes*.json*', 'shuffle_negatives*.json*'),
     ],
-    folders=['*2017'],
+    subfolders=['*2017'],
     data='COCO_ROOT: train2017/ and val2017/ of COCO 2017, and fgovd/, '
     'which is benchmarks/ of '
     'https://github.com/lorebianchi98/FG-OVD (or FGOVD_FILES)',

@@ -35,7 +35,7 @@ benchmark = dict(
     kind='global',
     figures={'I2T R@1': 'retrieval/i2t_r1', 'T2I R@1': 'retrieval/t2i_r1'},
     score=['I2T R@1', 'T2I R@1'],  # their mean stands for it in a picture
-    folders=['val2014'],
+    subfolders=['val2014'],
     data='COCO_ROOT: val2014/ of COCO 2014 and dataset_coco.json of '
     'https://cs.stanford.edu/people/karpathy/deepimagesent/ (or '
     'COCO_KARPATHY=annotations/captions_val2014.json)',

@@ -15,7 +15,7 @@ test_dataloader = dict(
 benchmark = dict(
     task='retrieval by long captions, DCI',
     files=['*.json'],
-    folders=[''],
+    subfolders=[''],
     data='DCI_ROOT: annotations/ and photos/ of '
     'https://github.com/facebookresearch/DCI; the photos are of SA-1B, '
     'https://ai.meta.com/datasets/segment-anything',

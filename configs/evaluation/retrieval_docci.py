@@ -13,7 +13,7 @@ test_dataloader = dict(
 )
 benchmark = dict(
     task='retrieval by long captions, DOCCI',
-    folders=[''],
+    subfolders=[''],
     data='DOCCI_ROOT: docci_descriptions.jsonlines and images/ of '
     'https://google.github.io/docci/',
 )

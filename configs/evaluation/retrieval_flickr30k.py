@@ -13,7 +13,7 @@ test_dataloader = dict(
 benchmark = dict(
     task='retrieval, Flickr30k',
     quick=True,
-    folders=[''],
+    subfolders=[''],
     data='FLICKR30K_ROOT: flickr30k-images/ of '
     'https://shannon.cs.illinois.edu/DenotationGraph/ and '
     'dataset_flickr30k.json of '

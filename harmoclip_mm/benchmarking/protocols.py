@@ -13,22 +13,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from glob import escape, glob
 from pathlib import Path
-from typing import (
-    Any,
-    Dict,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Union,
-)
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from mmengine.config import Config
 
 from harmoclip_mm.apis import load_config
+from harmoclip_mm.datasets.shards import expand_braces
 from harmoclip_mm.errors import UsageError
-
-__all__ = ['SUITES', 'Protocol', 'choose_protocols', 'published_figures_file']
 
 SUITES = ('quick', 'full')
 # Metrics whose figures are shares of 1; all others are in percent.
@@ -42,58 +33,48 @@ class Protocol:
     Attributes:
         name (str): Name of its config file.
         path (str): The file.
+        annotations (Tuple[str]): Files, or folders of files, that it reads.
+        folders (Tuple[str]): Folders of images, or tars with braces.
         task (str): What is measured, in words.
         kind (str): ``'local'`` or ``'global'``.
-        quick (bool): Whether it belongs to the short suite.
         figures (Dict[str, str]): Headings and keys of the figures of its
             tables.
         score (Tuple[str]): Headings whose mean stands for the protocol in a
             picture.
         data (str): Where its data come from.
-        annotations (Tuple[str]): Files, or folders of files, that it reads.
-        folders (Tuple[str]): Folders of images.
-        in_annotations (Tuple[str]): Patterns of files that those folders
+        quick (bool): Whether it belongs to the short suite.
+        files (Sequence[str]): Patterns of files that a folder of annotations
             must have.
-        in_folders (Tuple[str]): Patterns of folders with images, in them.
+        subfolders (Sequence[str]): Patterns of folders with images, in those
+            of ``folders``.
     """
 
     name: str
     path: str
+    annotations: Sequence[str]
+    folders: Sequence[str]
     task: str
     kind: str
-    quick: bool
     figures: Mapping[str, str]
     score: Sequence[str]
     data: str
-    annotations: Sequence[str]
-    folders: Sequence[str]
-    in_annotations: Sequence[str]
-    in_folders: Sequence[str]
+    quick: bool = False
+    files: Sequence[str] = ('*',)
+    subfolders: Sequence[str] = ('',)
 
     @classmethod
     def read(cls, path: Path) -> Optional['Protocol']:
         """Read a config; None if it is no protocol of the benchmark."""
         cfg = load_config(str(path))
-        entry = cfg.get('benchmark')
-        if entry is None:
+        if 'benchmark' not in cfg:
             return None
+        entry = cfg.benchmark.to_dict()
+        entry.setdefault('score', list(entry['figures'])[:1])
         annotations: List[str] = []
         folders: List[str] = []
         _find_data(cfg.test_dataloader.dataset, annotations, folders)
-        return cls(
-            name=path.stem,
-            path=str(path),
-            task=entry['task'],
-            kind=entry['kind'],
-            quick=entry.get('quick', False),
-            figures=dict(entry['figures']),
-            score=tuple(entry.get('score', list(entry['figures'])[:1])),
-            data=entry['data'],
-            annotations=tuple(dict.fromkeys(annotations)),
-            folders=tuple(dict.fromkeys(folders)),
-            in_annotations=tuple(entry.get('files', ['*'])),
-            in_folders=tuple(entry.get('folders', [''])),
-        )
+        places = (tuple(dict.fromkeys(x)) for x in (annotations, folders))
+        return cls(path.stem, str(path), *places, **entry)
 
     def config(self, clip: Any) -> Config:
         """Its config for a CLIP: a name, a folder or a dict."""
@@ -106,15 +87,21 @@ class Protocol:
             if not osp.isdir(path):
                 paths += [] if osp.exists(path) else [path]
                 continue
-            for name in self.in_annotations:
+            for name in self.files:
                 if not glob(osp.join(escape(path), name)):
                     paths.append(osp.join(path, name))
-        for path in self.folders:
-            for name in self.in_folders:
+        for path in self.image_roots:
+            # a tar needs nothing but to be there
+            for name in () if osp.isfile(path) else self.subfolders:
                 found = glob(osp.join(escape(path), name))
                 if all(_is_empty(each) for each in found):
                     paths.append(osp.join(path, name))
         return paths
+
+    @property
+    def image_roots(self) -> List[str]:
+        """Folders of images, and each tar."""
+        return [path for each in self.folders for path in expand_braces(each)]
 
     def headline(self, figures: Mapping[str, float]) -> Dict[str, float]:
         """The figures of its tables in percent, by their headings.
@@ -137,7 +124,7 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
 
     Args:
         suite (str | Sequence[str]): ``'quick'``, ``'full'`` (all there are),
-            or names, as a list or with commas between them.
+            or names or config files, as a list or with commas between them.
 
     Returns:
         List[Protocol]: The protocols, by name.
@@ -147,21 +134,15 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
     """
     names = suite.split(',') if isinstance(suite, str) else list(suite)
     names = [each.strip() for each in names] or ['']
-    files = {
-        path.stem: path
-        for path in sorted(_folder().glob('*.py'))
-        if path.stem != '__init__'
-    }
+    files = {path.stem: path for path in sorted(_folder().glob('*.py'))}
     if names in (['quick'], ['full']):
-        found = [Protocol.read(path) for path in files.values()]
-        return [
-            each
-            for each in found
-            if each and (each.quick or names == ['full'])
-        ]
+        found = filter(None, map(Protocol.read, files.values()))
+        return [each for each in found if each.quick or names == ['full']]
     chosen = []
     for name in names:
-        protocol = Protocol.read(files[name]) if name in files else None
+        path = files.get(name, Path(name))
+        own = name in files or (path.suffix == '.py' and path.is_file())
+        protocol = Protocol.read(path) if own else None
         if protocol is None:
             near = get_close_matches(name, [*SUITES, *files], 1)
             raise UsageError(

@@ -15,15 +15,8 @@ import torch
 from torch import nn
 
 from harmoclip_mm.errors import DataError
-from harmoclip_mm.evaluation.functional import Units
+from harmoclip_mm.evaluation.functional import bootstrap
 from harmoclip_mm.files import replacing
-
-__all__ = [
-    'Results',
-    'hash_of_data',
-    'hash_of_weights',
-    'software_versions',
-]
 
 # What makes two measurements the same one.
 _KEY = ('protocol', 'checkpoint_hash', 'data_hash', 'limit', 'amp')
@@ -51,7 +44,6 @@ class Results:
     ) -> None:
         self.folder, self.writes = folder, writes
         self.rows: List[Dict[str, Any]] = []
-        self._units: Dict[str, Dict[str, Units]] = {}
         if folder is None or not osp.exists(self.path):
             return
         with open(self.path, encoding='utf-8') as file:
@@ -87,60 +79,44 @@ class Results:
                 return row
         return None
 
-    def add(self, row: Mapping[str, Any], units: Mapping[str, Units]) -> None:
-        """Keep a row, and what its figures are means of.
+    def add(self, row: Mapping[str, Any], samples: Mapping[str, Any]) -> None:
+        """Keep a row, and its figures as a bootstrap draws them anew.
 
         Args:
             row (Mapping[str, Any]): The row.
-            units (Mapping[str, Units]): By the keys of its figures.
+            samples (Mapping[str, Units | Detections]): What figures are made
+                of, by their keys.
         """
         self.rows.append(dict(row))
-        self._units[_name(row)] = dict(units)
         if self.folder is None or not self.writes:
             return
-        if units:
-            arrays = {
-                f'{key}.{field}': value
-                for key, each in units.items()
-                for field, value in each._asdict().items()
-                if value is not None
-            }
-            path = self._units_path(row)
-            with replacing(path) as part, open(part, 'wb') as file:
-                np.savez_compressed(file, **arrays)
+        if samples:
+            draws = {key: bootstrap(each) for key, each in samples.items()}
+            with replacing(self._file(row)) as part, open(part, 'wb') as file:
+                np.savez_compressed(file, **draws)
         lines = [json.dumps(each) + '\n' for each in self.rows]
         with replacing(self.path) as part:
             Path(part).write_text(''.join(lines), encoding='utf-8')
 
-    def units(self, row: Mapping[str, Any]) -> Dict[str, Units]:
-        """What the figures of a row are means of.
+    def draws(self, row: Mapping[str, Any]) -> Dict[str, np.ndarray]:
+        """What a bootstrap made of the figures of a row.
 
         Args:
             row (Mapping[str, Any]): One of :attr:`rows`.
 
         Returns:
-            Dict[str, Units]: By the keys of its figures; those that are no
-            such means, as average precision, are missing.
+            Dict[str, np.ndarray]: Draws in percent, (1000,), by the keys of
+            its figures; those that nothing is kept of are missing.
         """
-        name = _name(row)
-        if name not in self._units:
-            self._units[name] = {}
-            if self.folder and osp.exists(self._units_path(row)):
-                found: Dict[str, Dict[str, np.ndarray]] = {}
-                with np.load(self._units_path(row)) as arrays:
-                    for key in arrays.files:
-                        figure, _, field = key.rpartition('.')
-                        found.setdefault(figure, {})[field] = arrays[key]
-                self._units[name] = {k: Units(**v) for k, v in found.items()}
-        return self._units[name]
+        if self.folder is None or not osp.exists(self._file(row)):
+            return {}
+        with np.load(self._file(row)) as arrays:
+            return dict(arrays)
 
-    def _units_path(self, row: Mapping[str, Any]) -> str:
-        return osp.join(self.folder, 'per_image', f'{_name(row)}.npz')
-
-
-def _name(row: Mapping[str, Any]) -> str:
-    key = json.dumps([row[name] for name in _KEY]).encode()
-    return f'{row["protocol"]}_{hashlib.sha256(key).hexdigest()[:12]}'
+    def _file(self, row: Mapping[str, Any]) -> str:
+        key = json.dumps([row[name] for name in _KEY]).encode()
+        name = f'{row["protocol"]}_{hashlib.sha256(key).hexdigest()[:12]}.npz'
+        return osp.join(self.folder, 'bootstrap', name)
 
 
 def hash_of_weights(model: nn.Module) -> str:
@@ -165,7 +141,8 @@ def hash_of_data(files: Sequence[str], images: Iterable[str]) -> str:
 
     Args:
         files (Sequence[str]): Files of annotations, or folders of them.
-        images (Iterable[str]): Image files, of which name and size count.
+        images (Iterable[str]): Image files and tars, of which name and size
+            count, and images in tars, of which the name does.
 
     Returns:
         str: The hash, in hexadecimal digits.
@@ -178,7 +155,8 @@ def hash_of_data(files: Sequence[str], images: Iterable[str]) -> str:
                 for block in iter(partial(file.read, _BLOCK), b''):
                     digest.update(block)
     for path in images:
-        digest.update(f'{osp.basename(path)} {os.stat(path).st_size}'.encode())
+        size = os.stat(path).st_size if osp.isfile(path) else 'in a tar'
+        digest.update(f'{osp.basename(path)} {size}'.encode())
     return digest.hexdigest()
 
 

@@ -12,8 +12,6 @@ from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import TRANSFORMS
 from harmoclip_mm.structures import PackedList
 
-__all__ = ['Row', 'SharedImages', 'group_by_images', 'input_of']
-
 
 class Row(NamedTuple):
     """A sample of a batch.

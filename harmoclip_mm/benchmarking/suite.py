@@ -1,6 +1,5 @@
 """Protocols for checkpoints: what will run, the run, and its rows."""
 
-import math
 import os
 import os.path as osp
 import time
@@ -42,16 +41,9 @@ from harmoclip_mm.registry import MODELS
 
 from .protocols import Protocol, choose_protocols
 from .report import show_results, write_report
-from .results_file import (
-    Results,
-    hash_of_data,
-    hash_of_weights,
-    software_versions,
-)
+from .results_file import Results, hash_of_weights, software_versions
 from .running import Test, run_together
 from .shared_images import group_by_images
-
-__all__ = ['benchmark']
 
 Source = Union[str, HarmoCLIP]
 
@@ -76,8 +68,8 @@ def benchmark(
         model (HarmoCLIP | str | Sequence): A model, a checkpoint of any
             format that :func:`load_clip` reads, ``'none'`` for random
             weights, or several of them.
-        suite (str | Sequence[str]): ``'quick'``, ``'full'`` or names of
-            protocols. Defaults to ``'quick'``.
+        suite (str | Sequence[str]): ``'quick'``, ``'full'``, or names or
+            config files of protocols. Defaults to ``'quick'``.
         clip (str | Mapping, optional): The CLIP of checkpoints that do not
             tell it, see :func:`load_clip`. For ``'none'`` it defaults to
             that of the protocols' configs.
@@ -105,26 +97,32 @@ def benchmark(
     if limit is not None and limit < 1:
         raise UsageError(f'limit must be at least 1, not {limit}')
     several = isinstance(model, (list, tuple))
-    sources = list(model) if several else [model]
     console = Console(quiet=get_rank() != 0)
     if out is not None and get_rank() == 0:
         # a path that is a file or not writable is not to show after hours
-        os.makedirs(osp.join(out, 'per_image'), exist_ok=True)
+        os.makedirs(osp.join(out, 'bootstrap'), exist_ok=True)
     quieten_libraries()
     results, rows = Results(out, get_rank() == 0), []
     with _warnings_alone():
         init_default_scope('harmoclip_mm')
         protocols = choose_protocols(suite)
         missing = _say_plan(console, protocols)
-        for source in sources:
+        tests: Dict[str, Test] = {}
+        for source in model if several else [model]:
+            loaded = _load(source, clip, device, protocols[0])
+            was_training = loaded.training
             rows += _measure_one(
-                *(source, protocols, missing, results, console),
-                settings=dict(clip=clip, limit=limit, amp=amp),
-                device=device,
+                loaded.eval(),
+                source if isinstance(source, str) else _name_of(loaded),
+                *(protocols, missing, tests, results, console),
+                limit=limit,
+                amp=amp,
                 num_workers=num_workers,
             )
+            loaded.train(was_training)
             if out is not None and get_rank() == 0:
-                write_report(out, [*rows, *_earlier(rows, results)], results)
+                shown = [*rows, *_earlier(rows, results)]
+                write_report(out, shown, results, protocols)
     show_results(console, rows, protocols)
     return rows
 
@@ -204,23 +202,20 @@ def _load(
 
 
 def _measure_one(
-    source: Source,
+    model: HarmoCLIP,
+    name: str,
     protocols: Sequence[Protocol],
     missing: Mapping[str, str],
+    tests: Dict[str, Test],
     results: Results,
     console: Console,
-    settings: Mapping[str, Any],
-    device: Optional[str],
+    limit: Optional[int],
+    amp: bool,
     num_workers: Optional[int],
 ) -> List[Dict[str, Any]]:
-    """Rows of one checkpoint, in the order of the protocols."""
-    model = _load(source, settings['clip'], device, protocols[0])
-    name = source if isinstance(source, str) else _name_of(model)
-    limit, amp = settings['limit'], settings['amp']
-    was_training = model.training
-    model.eval()
-    key = dict(checkpoint_hash=hash_of_weights(model), limit=limit, amp=amp)
-    here = next(model.parameters()).device
+    """Rows of one checkpoint, in the order of the protocols; what is read of
+    their data stays in tests, for the next one."""
+    clip, here = _clip_of(model), next(model.parameters()).device
     about = dict(
         checkpoint=name,
         clip=model.spec.name,
@@ -229,80 +224,78 @@ def _measure_one(
         if here.type == 'cuda'
         else here.type,
         processes=get_world_size(),
+        checkpoint_hash=hash_of_weights(model),
+        limit=limit,
+        amp=amp,
     )
-    done: Dict[str, Dict[str, Any]] = {}
-    tests: Dict[str, Test] = {}
-    keys: Dict[str, Dict[str, Any]] = {}
+    rows: Dict[str, Dict[str, Any]] = {}
+    todo: Dict[str, Test] = {}
     for each in protocols:
+        row = rows[each.name] = dict(about, protocol=each.name)
         reason = missing.get(each.name, '')
         if not reason:
             try:
-                tests[each.name] = Test(each, model, limit)
+                if each.name not in tests:
+                    tests[each.name] = Test(each, clip, limit)
+                todo[each.name] = tests[each.name].prepared_for(clip)
             except UsageError as error:
                 reason = f'{error}; needs {each.data}'
         reasons = [text for text in all_gather_object(reason) if text]
         if reasons:  # on one machine is on none
-            tests.pop(each.name, None)
-            done[each.name] = dict(about, protocol=each.name, **key)
-            done[each.name]['skipped'] = reasons[0]
+            row['skipped'] = reasons[0]
+            todo.pop(each.name, None)
             continue
-        data = ''
-        if get_rank() == 0:  # may read gigabytes
-            data = hash_of_data(each.annotations, tests[each.name].images)
-        data = all_gather_object(data)[0]
-        keys[each.name] = dict(key, protocol=each.name, data_hash=data)
-        found = all_gather_object(results.find(keys[each.name]))[0]
+        row['data_hash'] = all_gather_object(todo[each.name].data_hash)[0]
+        found = all_gather_object(results.find(row))[0]
         if found:
-            done[each.name] = {**found, 'checkpoint': name}
-            del tests[each.name]
-    if tests:
-        groups = group_by_images(
-            {each: test.images for each, test in tests.items()},
-            {each: test.input for each, test in tests.items()},
+            rows[each.name] = {**found, 'checkpoint': name}
+            del todo[each.name]
+    groups = group_by_images(
+        {each: test.images for each, test in todo.items()},
+        {each: test.input for each, test in todo.items()},
+    )
+    classifiers: Dict[str, Any] = {}
+    with _progress(console, not groups) as progress:
+        task = progress.add_task(
+            osp.basename(name) or name,
+            total=sum(
+                len({path for each in group for path in todo[each].images})
+                for group in groups
+            ),
         )
-        classifiers: Dict[str, Any] = {}
-        with _progress(console) as progress:
-            task = progress.add_task(
-                osp.basename(name) or name,
-                total=sum(
-                    len({i for each in group for i in tests[each].images})
-                    for group in groups
+        for group in groups:
+            start = time.monotonic()
+            found = run_together(
+                model,
+                {each: todo[each] for each in group},
+                amp=amp,
+                num_workers=num_workers,
+                classifiers=classifiers,
+                progress=lambda n: progress.advance(
+                    task, n * get_world_size()
                 ),
             )
-            for group in groups:
-                start = time.monotonic()
-                found = run_together(
-                    model,
-                    {each: tests[each] for each in group},
-                    amp=amp,
-                    num_workers=num_workers,
-                    classifiers=classifiers,
-                    progress=lambda n: progress.advance(
-                        task, n * get_world_size()
-                    ),
+            seconds = round(time.monotonic() - start, 1)
+            for each, measured in found.items():
+                rows[each].update(
+                    date=datetime.now().isoformat(timespec='seconds'),
+                    seconds=seconds,
+                    together_with=[x for x in group if x != each],
+                    samples=len(todo[each].dataset),
+                    images=len(set(todo[each].images)),
+                    **measured.row,
                 )
-                seconds = round(time.monotonic() - start, 1)
-                for each, measured in found.items():
-                    row = dict(about, **keys[each])
-                    if measured.error:
-                        done[each] = dict(row, skipped=measured.error)
-                        continue
-                    row.update(
-                        date=datetime.now().isoformat(timespec='seconds'),
-                        seconds=seconds,
-                        together_with=[x for x in group if x != each],
-                        samples=len(tests[each].dataset),
-                        images=len(set(tests[each].images)),
-                        data_health=measured.health,
-                        figures={
-                            key: value if math.isfinite(value) else None
-                            for key, value in measured.figures.items()
-                        },
-                    )
-                    results.add(row, measured.units)
-                    done[each] = row
-    model.train(was_training)
-    return [done[each.name] for each in protocols]
+                if 'skipped' not in measured.row:
+                    results.add(rows[each], measured.samples)
+    return list(rows.values())
+
+
+def _clip_of(model: HarmoCLIP) -> Any:
+    """The CLIP of a model, for the line `clip = ...` of a config."""
+    spec = model.spec
+    if spec.is_named:
+        return spec.name
+    return {**spec.model_cfg, 'preprocess_cfg': spec.preprocess_cfg}
 
 
 def _name_of(model: HarmoCLIP) -> str:
@@ -310,7 +303,7 @@ def _name_of(model: HarmoCLIP) -> str:
     return info['path'] if info else f'{model.spec.name} (in memory)'
 
 
-def _progress(console: Console) -> Progress:
+def _progress(console: Console, disable: bool) -> Progress:
     return Progress(
         TextColumn('{task.description}'),
         BarColumn(),
@@ -321,4 +314,5 @@ def _progress(console: Console) -> Progress:
         TimeRemainingColumn(),
         TextColumn('left'),
         console=console,
+        disable=disable,
     )

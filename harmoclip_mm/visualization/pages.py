@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any, Union
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    select_autoescape,
+)
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -47,26 +52,31 @@ def _data_uri(data: io.BytesIO, kind: str) -> str:
     return f'data:image/{kind};base64,{code}'
 
 
-def render_html(
-    folder: Union[str, Path], title: str, source: str, **content: Any
+def render_page(
+    folder: Union[str, Path],
+    title: str,
+    source: str,
+    template: str = 'page.html.j2',
+    **content: Any,
 ) -> str:
-    """Render the ``page.html.j2`` of a folder, which extends
-    ``base.html.j2`` and may import from ``macros.html.j2``.
+    """Render the page of a folder, which extends ``base.html.j2`` and may
+    import from ``macros.html.j2``, or is Markdown.
 
     Args:
         folder (str | Path): Where the template lies.
         title (str): Heading.
         source (str): What the page was made from, told at its end.
+        template (str): Name of the template. Defaults to ``page.html.j2``.
         **content (Any): What the template shows.
     """
     environment = Environment(
         loader=FileSystemLoader([folder, Path(__file__).parent / 'templates']),
-        autoescape=True,
+        autoescape=select_autoescape(['html.j2']),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    return environment.get_template('page.html.j2').render(
+    return environment.get_template(template).render(
         title=title,
         source=source,
         written=datetime.now().isoformat(' ', timespec='minutes'),
@@ -75,9 +85,18 @@ def render_html(
     )
 
 
-def write_html(out_file: Union[str, Path], *args: Any, **content: Any) -> None:
-    """Write a page of :func:`render_html`, whole or not; its folder is
-    made."""
-    page = render_html(*args, **content)
+def save_page(
+    out_file: Union[str, Path], folder: Union[str, Path], *args, **content: Any
+) -> None:
+    """Write a page of :func:`render_page`.
+
+    Args:
+        out_file (str | Path): The page, written whole or not; its folder is
+            made.
+        folder (str | Path): Where the template lies.
+        *args: Further arguments of :func:`render_page`.
+        **content (Any): As there.
+    """
+    page = render_page(folder, *args, **content)
     with replacing(out_file) as part:
         Path(part).write_text(page, encoding='utf-8')

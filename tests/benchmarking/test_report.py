@@ -73,18 +73,20 @@ def test_tables(measured):
         measured.rows, protocols, measured
     )
     a, b = boxes.lines
-    assert a.values == {'Top-1': 50, 'Top-5': 90} and not a.changes
-    change = b.changes['Top-1']
-    assert change.value == pytest.approx(30)
+    assert a.cells == {'Top-1': (50, *[None] * 3), 'Top-5': (90, *[None] * 3)}
+    change = b.cells['Top-1']
+    assert change.change == pytest.approx(30)
     assert 15 < change.low < 30 < change.high < 45 and change.is_clear
     # nothing is kept of what the others are means of
-    assert b.changes['Top-5'] == (0, None, None)
-    assert retrieval.lines[1].changes['I2T R@1'].value == pytest.approx(-30)
+    assert b.cells['Top-5'] == (90, 0, None, None)
+    change = retrieval.lines[1].cells['I2T R@1']
+    assert change.change == pytest.approx(-30) and not change.is_clear
     # a share of 1 in the file
-    assert precision.lines[1].values == {'novel AP50': 40}
-    sources = boxes.published
+    assert precision.lines[1].cells['novel AP50'].value == 40
+    sources = {line.source for line in boxes.published}
     assert len(sources) == 2
-    for lines in sources.values():
+    for source in sources:
+        lines = [line for line in boxes.published if line.source == source]
         assert {'CLIP B/16', 'FG-CLIP B/16'} <= {x.name for x in lines}
     assert not precision.published
 
@@ -98,14 +100,14 @@ def test_a_part_of_the_data_has_nothing_published_beside(measured):
 def test_pareto(measured):
     tables = make_tables(measured.rows, choose_protocols(NAMES), measured)
     found = pareto_points(tables)
-    assert found['local'].protocol.name == NAMES[0]
+    assert found['local'].name == NAMES[0]
     points = {point.name: point for point in found['points']}
-    assert points['a'][1:] == (50, 35, False)
-    assert points['b<&|'][1:] == (80, 20, False)
+    assert points['a'][1:] == ('', 50, 35)
+    assert points['b<&|'][1:] == ('', 80, 20)
     # of one source, which has both protocols
-    published = [point for point in found['points'] if point.published]
+    published = [point for point in found['points'] if point.source]
     assert len(published) == 7
-    (clip,) = [p for p in published if p.name.startswith('CLIP B/16')]
+    (clip,) = [p for p in published if p.name == 'CLIP B/16']
     assert clip.local == 44.2 and clip.overall == pytest.approx(72.15)
     assert pareto_points(tables[:1]) is None
 

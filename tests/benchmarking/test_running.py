@@ -7,18 +7,18 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from processes import free_port, tool_environment
 
 import harmoclip_mm
-from harmoclip_mm.benchmarking import choose_protocols
+from harmoclip_mm.benchmarking import choose_protocols, results_file
 from harmoclip_mm.benchmarking.running import Test
 from harmoclip_mm.benchmarking.shared_images import (
     SharedImages,
     group_by_images,
 )
-from harmoclip_mm.evaluation.functional import mean_of_units
 from harmoclip_mm.models import ClassifyingPredictor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,7 +128,9 @@ def test_all_protocols_cost_little_more_than_the_dearest(
 def test_inputs_of_a_group_are_equal(roots, make_model):
     """Pixel by pixel, whichever protocol prepares them."""
     model = make_model()
-    tests = [Test(each, model) for each in choose_protocols(SQUASHED)]
+    clip = model.spec.name
+    tests = [Test(each, clip) for each in choose_protocols(SQUASHED)]
+    tests[1] = tests[1].prepared_for(clip)
     assert tests[0].input == tests[1].input
     for number in (0, 5):
         first, second = (test.dataset[number] for test in tests)
@@ -172,26 +174,27 @@ def test_average_precision_of_a_part_counts_that_part(
     assert row['figures']['coco/bbox_mAP'] > 0.8
 
 
-def test_figures_are_means_of_their_units(roots, make_model, tmp_path):
+def test_figures_are_made_of_what_is_drawn(
+    roots, make_model, tmp_path, monkeypatch
+):
+    """Each image once in place of draws."""
+    monkeypatch.setattr(
+        results_file,
+        'bootstrap',
+        lambda each: each.figures(np.ones((1, each.num_images))),
+    )
+    names = [*SQUASHED, *OTHERS, 'box-ap_ov-coco', 'region-retrieval_coco']
     rows = harmoclip_mm.benchmark(
-        make_model(),
-        [*SQUASHED, *OTHERS],
-        out=str(tmp_path),
-        limit=9,
-        num_workers=2,
+        make_model(layers=1), names, out=str(tmp_path), limit=9, num_workers=2
     )
     results = harmoclip_mm.benchmarking.Results(str(tmp_path))
-    for row in rows:
-        units = results.units(row)
-        rest = {
-            key
-            for key in set(row['figures']) - set(units)
-            if 'mean_rank' not in key and 'coco/' not in key
-        }
-        assert not rest, rest
-        for key, each in units.items():
-            assert mean_of_units(each) == pytest.approx(row['figures'][key])
-            assert each.images.max() < row['samples']
+    for row, protocol in zip(rows, choose_protocols(names)):
+        drawn, figures = results.draws(row), row['figures']
+        assert set(drawn) == set(protocol.figures.values()) & set(figures)
+        values = protocol.headline(figures)
+        for heading, key in protocol.figures.items():
+            if key in drawn:
+                assert drawn[key] == pytest.approx([values[heading]]), key
 
 
 @pytest.mark.slow

@@ -1,13 +1,18 @@
 """What a run says, skips, keeps and does not do twice."""
 
 import json
+import tarfile
+from collections import Counter
+from pathlib import Path
 
 import pytest
+from mmdet.datasets import CocoDataset
 from PIL import Image
 
 import harmoclip_mm
 from harmoclip_mm.errors import UsageError
 
+FOLDER = Path(__file__).resolve().parents[2] / 'configs/evaluation'
 SUITE = ['box-cls_fgclip_coco', 'retrieval_coco5k', 'retrieval_flickr30k']
 
 
@@ -159,6 +164,49 @@ def test_words_that_are_wrong(roots, make_model, tmp_path, run_tool):
         harmoclip_mm.benchmark('none', ['fgovd'], limit=0)
     with pytest.raises(UsageError, match=r'no\.pt does not exist'):
         run_tool('benchmark.py', 'none', 'no.pt')
+
+
+def test_images_in_a_tar(roots, make_model, tmp_path):
+    """A config of one's own, whose images lie in tars."""
+    source = Path(roots['FLICKR30K_ROOT'])
+    photos = sorted((source / 'flickr30k-images').iterdir())
+    with tarfile.open(tmp_path / 'a.tar', 'w') as tar:
+        for path in photos[1:]:
+            tar.add(path.resolve(), path.name)
+    config = tmp_path / 'in_tars.py'
+    config.write_text(
+        f'_base_ = {str(FOLDER / "retrieval_flickr30k.py")!r}\n'
+        'test_dataloader = dict(dataset=dict(data_prefix=dict('
+        f"img='{tmp_path}/{{a,b}}.tar')))\n"
+    )
+    suite = ['retrieval_flickr30k', str(config)]
+    model, out = make_model(layers=1), tmp_path / 'out'
+    _, row = run(model, out, suite).values()
+    assert f'{tmp_path}/b.tar is missing' in row['skipped']
+    with tarfile.open(tmp_path / 'b.tar', 'w') as tar:
+        tar.add(photos[0].resolve(), photos[0].name)
+    files, tars = run(model, out, suite).values()
+    assert tars['figures'] == files['figures']
+    assert tars['data_hash'] != files['data_hash']
+    assert '## in_tars' in (out / 'report.md').read_text()
+
+
+def test_data_are_read_once(roots, make_model, tmp_path, monkeypatch):
+    """For two CLIPs."""
+    read, clips = Counter(), [make_model(layers=1), make_model(1, layers=2)]
+    load = CocoDataset.load_data_list
+    monkeypatch.setattr(
+        CocoDataset,
+        'load_data_list',
+        lambda self: read.update([self.ann_file]) or load(self),
+    )
+    rows = harmoclip_mm.benchmark(clips, SUITE[:1], limit=3, num_workers=0)
+    assert sum(read.values()) == 1
+    assert rows[0]['clip'] != rows[1]['clip']
+    (alone,) = harmoclip_mm.benchmark(
+        clips[1], SUITE[:1], limit=3, num_workers=0
+    )
+    assert rows[1]['figures'] == alone['figures'] != rows[0]['figures']
 
 
 def test_annotations_of_no_use(roots, make_model, tmp_path, monkeypatch):

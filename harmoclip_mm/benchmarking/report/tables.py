@@ -1,37 +1,29 @@
 """One table a protocol: measured figures, differences, published figures."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from harmoclip_mm.evaluation.functional import bootstrap_difference
+from harmoclip_mm.evaluation.functional import interval_of_difference
 
 from ..protocols import Protocol, published_figures_file
 from ..results_file import Results
 
-__all__ = [
-    'Change',
-    'Line',
-    'ParetoPoint',
-    'ProtocolTable',
-    'make_tables',
-    'pareto_points',
-    'read_published',
-]
 
-
-class Change(NamedTuple):
-    """A difference to the first checkpoint, in percentage points.
+class Cell(NamedTuple):
+    """A figure in percent, and its difference to the first checkpoint.
 
     Attributes:
-        value (float): The difference.
-        low (float, optional): Lower end of its 95 % interval; None for
-            figures that are no means over images.
+        value (float): The figure.
+        change (float, optional): The difference, in percentage points; None
+            for the first checkpoint and for published figures.
+        low (float, optional): Lower end of its 95 % interval; None where
+            nothing is known of it.
         high (float, optional): Upper end.
     """
 
     value: float
+    change: Optional[float] = None
     low: Optional[float] = None
     high: Optional[float] = None
 
@@ -40,52 +32,54 @@ class Change(NamedTuple):
         """Whether 0 lies outside the interval."""
         return self.low is not None and not self.low <= 0 <= self.high
 
+    @property
+    def difference(self) -> str:
+        """The difference in words; '' if there is none."""
+        if self.change is None:
+            return ''
+        text = f'{self.change:+.2f}'
+        if self.low is not None:
+            text += f' ({self.low:+.2f} to {self.high:+.2f})'
+        return text
 
-@dataclass
-class Line:
+
+class Line(NamedTuple):
     """A line of a table.
 
     Attributes:
         name (str): Checkpoint, or model of a paper.
-        values (Dict[str, float]): Percentages by heading.
-        changes (Dict[str, Change]): By heading; none for the first
-            checkpoint and for published figures.
-        skipped (str): Why there are no values; '' if there are.
-        url (str): Where published figures stand.
+        cells (Dict[str, Cell]): Figures by heading.
+        source (str): Where they were published; '' if they are measured.
+            Figures compare within a source alone.
+        url (str): Where they stand.
+        skipped (str): Why there are no figures; '' if there are.
     """
 
     name: str
-    values: Dict[str, float]
-    changes: Dict[str, Change] = field(default_factory=dict)
-    skipped: str = ''
+    cells: Mapping[str, Cell]
+    source: str = ''
     url: str = ''
+    skipped: str = ''
 
 
-@dataclass
-class ProtocolTable:
+class ProtocolTable(NamedTuple):
     """The table of a protocol.
 
     Attributes:
         protocol (Protocol): The protocol.
         lines (List[Line]): Checkpoints, in the order they were given.
-        published (Dict[str, List[Line]]): Figures of papers by source, which
-            are compared within a source alone.
+        published (List[Line]): Figures of papers, by source.
         limit (int, optional): Samples that were measured, if not all.
     """
 
     protocol: Protocol
     lines: List[Line]
-    published: Dict[str, List[Line]]
+    published: List[Line]
     limit: Optional[int]
 
     @property
-    def headings(self) -> List[str]:
-        """Headings of the figures."""
-        return list(self.protocol.figures)
-
-    @property
     def measured(self) -> List[Line]:
-        """Lines with values."""
+        """Lines of checkpoints with figures."""
         return [line for line in self.lines if not line.skipped]
 
 
@@ -93,16 +87,16 @@ class ParetoPoint(NamedTuple):
     """A point of the picture.
 
     Attributes:
-        name (str): Checkpoint, or model and source.
+        name (str): Checkpoint, or model.
+        source (str): Where it was published; '' if it is measured.
         local (float): Figure of the local protocol, percent.
         overall (float): Figure of the global protocol, percent.
-        published (bool): Whether a paper says so.
     """
 
     name: str
+    source: str
     local: float
     overall: float
-    published: bool
 
 
 def read_published(path: Optional[Path] = None) -> List[Dict[str, Any]]:
@@ -130,30 +124,34 @@ def make_tables(
     Args:
         rows (Sequence[Mapping]): Of :func:`benchmark`.
         protocols (Sequence[Protocol]): What they are of.
-        results (Results, optional): Where what the figures are means of is
-            kept, for intervals. Defaults to none.
+        results (Results, optional): Where draws of the figures are kept, for
+            intervals. Defaults to none.
 
     Returns:
         List[ProtocolTable]: Those that have rows. Of a part of the data
         nothing published is beside it.
     """
-    facts = read_published()
+    facts = sorted(read_published(), key=lambda fact: fact['source'])
     tables = []
     for protocol in protocols:
         own = [row for row in rows if row['protocol'] == protocol.name]
         if not own:
             continue
         limit = own[0]['limit']
-        published: Dict[str, List[Line]] = {}
-        for fact in facts if limit is None else ():
-            if fact['protocol'] == protocol.name:
-                values = {
-                    heading: fact['figures'][key]
+        published = [
+            Line(
+                fact['model'],
+                {
+                    heading: Cell(fact['figures'][key])
                     for heading, key in protocol.figures.items()
                     if key in fact['figures']
-                }
-                line = Line(fact['model'], values, url=fact['url'])
-                published.setdefault(fact['source'], []).append(line)
+                },
+                fact['source'],
+                fact['url'],
+            )
+            for fact in facts
+            if fact['protocol'] == protocol.name and limit is None
+        ]
         lines = [_line(row, own[0], protocol, results) for row in own]
         tables.append(ProtocolTable(protocol, lines, published, limit))
     return tables
@@ -168,22 +166,20 @@ def _line(
     if 'skipped' in row:
         return Line(row['checkpoint'], {}, skipped=row['skipped'])
     values = protocol.headline(row['figures'])
-    line = Line(row['checkpoint'], values)
-    if row is first or 'skipped' in first:
-        return line
-    before = protocol.headline(first['figures'])
-    for heading in values:
-        if heading not in before:
-            continue
-        change = values[heading] - before[heading]
-        interval = ()
-        if results is not None:
-            key = protocol.figures[heading]
-            units = [results.units(each).get(key) for each in (first, row)]
-            if None not in units:
-                interval = bootstrap_difference(*units)
-        line.changes[heading] = Change(change, *interval)
-    return line
+    cells = {heading: Cell(value) for heading, value in values.items()}
+    if row is not first and 'skipped' not in first:
+        draws = [results.draws(x) if results else {} for x in (first, row)]
+        before = protocol.headline(first['figures'])
+        for heading in values.keys() & before.keys():
+            key, change = (
+                protocol.figures[heading],
+                values[heading] - before[heading],
+            )
+            interval = ()
+            if all(key in each for each in draws):
+                interval = interval_of_difference(*(x[key] for x in draws))
+            cells[heading] = Cell(values[heading], change, *interval)
+    return Line(row['checkpoint'], cells)
 
 
 def pareto_points(
@@ -198,34 +194,29 @@ def pareto_points(
         tables (Sequence[ProtocolTable]): The tables.
 
     Returns:
-        dict: ``local`` and ``overall``, the two tables, and ``points``; None
-        if there is no protocol of one kind.
+        dict: ``local`` and ``overall``, the two protocols, and ``points``;
+        None if there is no protocol of one kind.
     """
-    axes = []
+    axes, scores = [], []
     for kind in ('local', 'global'):
         own = [t for t in tables if t.protocol.kind == kind and t.measured]
         if not own:
             return None
         quick = [t for t in own if t.protocol.quick] or own
-        axes.append(max(quick, key=lambda table: len(table.measured)))
-    points = []
-    found = [_scores(table) for table in axes]
-    for key in found[0]:
-        if key in found[1]:
-            name = key[1] if not key[0] else f'{key[1]} ({key[0]})'
-            pair = found[0][key], found[1][key]
-            points.append(ParetoPoint(name, *pair, bool(key[0])))
+        table = max(quick, key=lambda table: len(table.measured))
+        score = table.protocol.score
+        axes.append(table.protocol)
+        scores.append(
+            {
+                line[:1] + line[2:3]: sum(line.cells[x].value for x in score)
+                / len(score)
+                for line in [*table.measured, *table.published]
+                if all(each in line.cells for each in score)
+            }
+        )
+    points = [
+        ParetoPoint(*model, value, scores[1][model])
+        for model, value in scores[0].items()
+        if model in scores[1]
+    ]
     return dict(local=axes[0], overall=axes[1], points=points)
-
-
-def _scores(table: ProtocolTable) -> Dict[tuple, float]:
-    """Of each model, by source ('' is measured here) and name."""
-    lines = [('', line) for line in table.measured]
-    for source, own in table.published.items():
-        lines += [(source, line) for line in own]
-    score = table.protocol.score
-    return {
-        (source, line.name): sum(line.values[x] for x in score) / len(score)
-        for source, line in lines
-        if all(each in line.values for each in score)
-    }

@@ -1,6 +1,7 @@
 """Metrics as pure functions over arrays."""
 
-from .bootstrap import Units, bootstrap_difference, mean_of_units
+from .average_precision import Detections
+from .bootstrap import Units, bootstrap, interval_of_difference
 from .box_classification import box_classification_accuracy, count_hits
 from .calibration import Calibration, measure_calibration
 from .ranking import answer_ranks
@@ -9,12 +10,13 @@ from .retrieval import retrieval_ranks, retrieval_recall
 
 __all__ = [
     'Calibration',
+    'Detections',
     'Units',
     'answer_ranks',
-    'bootstrap_difference',
+    'bootstrap',
     'box_classification_accuracy',
     'count_hits',
-    'mean_of_units',
+    'interval_of_difference',
     'measure_calibration',
     'region_retrieval',
     'retrieval_ranks',

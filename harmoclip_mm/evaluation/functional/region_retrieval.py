@@ -12,8 +12,8 @@ def region_retrieval(
     pairs: np.ndarray,
     topk: Sequence[int] = (1, 5, 10),
     chunk_size: int = 64,
-) -> Dict[str, float]:
-    """Rank all regions for each query that has any, in percent.
+) -> Dict[str, np.ndarray]:
+    """Rank all regions for each query that has any.
 
     The average precision of a query is the mean, over its regions, of the
     share of right ones down to their place. Similarities are dot products in
@@ -33,8 +33,9 @@ def region_retrieval(
         chunk_size (int): Queries compared at a time. Defaults to 64.
 
     Returns:
-        dict[str, float]: ``mAP``, the mean over queries, and ``r{k}``, the
-        share of queries with a right region among the best k.
+        dict[str, np.ndarray]: For each of these queries, under ``mAP`` its
+        average precision, under ``r{k}`` whether a right region is among the
+        best k; the figures are their means.
 
     Raises:
         ValueError: If no query has a region, or a similarity is not finite.
@@ -48,8 +49,8 @@ def region_retrieval(
         ...     np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]),
         ...     np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]]),
         ...     np.array([[0, 0], [1, 1], [2, 0]]), topk=(1, 2))
-        >>> {key: round(value, 2) for key, value in found.items()}
-        {'mAP': 66.67, 'r1': 50.0, 'r2': 100.0}
+        >>> {key: each.round(2).tolist() for key, each in found.items()}
+        {'mAP': [0.83, 0.5], 'r1': [True, False], 'r2': [True, True]}
     """
     owners, region_keys = np.asarray(pairs).T
     asked = np.isin(query_keys, region_keys)
@@ -76,7 +77,5 @@ def region_retrieval(
             place = np.arange(1, len(own) + 1)
             precisions.append((place / (place + before)).mean())
             best.append(before[0] + 1)
-    figures = {'mAP': 100 * float(np.mean(precisions))}
-    for k in topk:
-        figures[f'r{k}'] = 100 * float((np.array(best) <= k).mean())
-    return figures
+    reached = {f'r{k}': np.array(best) <= k for k in topk}
+    return {'mAP': np.array(precisions), **reached}

@@ -8,6 +8,7 @@ from .metrics_file import save_metrics
 from .region_retrieval_metric import RegionRetrievalMetric
 from .results_file import load_results
 from .retrieval_metric import ImageTextRetrievalMetric
+from .units import find_units
 
 __all__ = [
     'BoxClassificationMetric',
@@ -16,6 +17,7 @@ __all__ = [
     'ImageTextRetrievalMetric',
     'LVISAPMetric',
     'RegionRetrievalMetric',
+    'find_units',
     'load_results',
     'save_metrics',
 ]

@@ -111,6 +111,7 @@ class BoxClassificationMetric(BaseMetric):
         logger = MMLogger.get_current_instance()
         ids, labels, ranks = zip(*results)
         check_unique(ids)
+        images = np.repeat(np.arange(len(ids)), [len(each) for each in labels])
         labels, ranks = np.concatenate(labels), np.concatenate(ranks)
         if not len(labels):
             raise DataError(
@@ -125,7 +126,7 @@ class BoxClassificationMetric(BaseMetric):
         )
         columns = [f'{m}top{k}' for m in ('', 'macro_') for k in self.topk]
         counts = np.bincount(labels, minlength=self._num_classes())
-        rows = []
+        self.units, rows = {}, []
         for name, classes in {'all': range(len(counts)), **groups}.items():
             count = counts[list(classes)]
             if not count.any():
@@ -134,6 +135,12 @@ class BoxClassificationMetric(BaseMetric):
                 )
                 continue
             start = '' if name == 'all' else f'{name}_'
+            own = np.isin(labels, list(classes))
+            for k in self.topk:
+                micro = Units(images[own], ranks[own] <= k)
+                macro = micro._replace(kinds=labels[own])
+                self.units[f'{start}top{k}'] = micro
+                self.units[f'{start}macro_top{k}'] = macro
             rows.append(
                 [name, f'{(count > 0).sum()}/{len(count)}', count.sum()]
                 + [accuracy[f'{start}{column}'] for column in columns]
@@ -142,24 +149,6 @@ class BoxClassificationMetric(BaseMetric):
         title = f'Box classification, {len(ids)} images, percent'
         logger.info(f'\n{title}\n{render_table(header, rows)}')
         return accuracy
-
-    def units(self, results: List[tuple]) -> Dict[str, Units]:
-        """What the accuracies are means of."""
-        _, labels, ranks = zip(*results)
-        images = np.repeat(np.arange(len(labels)), [len(x) for x in labels])
-        labels, ranks = np.concatenate(labels), np.concatenate(ranks)
-        groups = find_groups(self.dataset_meta, self.groups)
-        found = {}
-        for name, classes in {'': labels, **groups}.items():
-            own = np.isin(labels, list(classes))
-            start = f'{name}_' if name else ''
-            for k in self.topk if own.any() else ():
-                hits = (ranks <= k)[own]
-                micro = Units(images[own], hits)
-                found[f'{start}top{k}'] = micro
-                macro = micro._replace(kinds=labels[own])
-                found[f'{start}macro_top{k}'] = macro
-        return found
 
     def _num_classes(self) -> int:
         classes = (self.dataset_meta or {}).get('classes')

@@ -84,7 +84,10 @@ class FGOVDMetric(BaseMetric):
         subsets, ranks, counts = np.concatenate(results, axis=1)
         if not len(ranks):
             raise DataError(f'none of the {len(results)} images has a box')
-        figures, rows = {}, []
+        images = np.repeat(
+            np.arange(len(results)), [each.shape[1] for each in results]
+        )
+        self.units, figures, rows = {}, {}, []
         for index, name in enumerate(names):
             own = subsets == index
             if not own.any():
@@ -95,22 +98,10 @@ class FGOVDMetric(BaseMetric):
             mean_rank = int(ranks[own].sum()) / int(own.sum())
             chance = float(100 * (1 / np.sort(counts[own])).mean())
             figures[f'{name}_top1'] = top1
+            self.units[f'{name}_top1'] = Units(images[own], ranks[own] == 1)
             figures[f'{name}_mean_rank'] = mean_rank
             rows.append([name, int(own.sum()), top1, mean_rank, chance])
         header = ['set', 'boxes', 'top1', 'mean rank', 'top1 by chance']
         title = f'Right expression of a box, {len(results)} images, percent'
         logger.info(f'\n{title}\n{render_table(header, rows)}')
         return figures
-
-    def units(self, results: List[np.ndarray]) -> Dict[str, Units]:
-        """What the Top-1 of each set is a mean of."""
-        images = np.repeat(
-            np.arange(len(results)), [each.shape[1] for each in results]
-        )
-        subsets, ranks, _ = np.concatenate(results, axis=1)
-        found = {}
-        for index, name in enumerate(self.dataset_meta['subsets']):
-            own = subsets == index
-            if own.any():
-                found[f'{name}_top1'] = Units(images[own], ranks[own] == 1)
-        return found

@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
-from ..functional import region_retrieval
+from ..functional import Units, region_retrieval
 from .common import render_table, to_numpy
 
 
@@ -88,7 +88,7 @@ class RegionRetrievalMetric(BaseMetric):
         ]
         _, kept = np.unique(owners, return_index=True)
         try:
-            figures = region_retrieval(
+            found = region_retrieval(
                 np.concatenate(queries)[first],
                 keys,
                 np.concatenate(regions)[kept],
@@ -97,6 +97,10 @@ class RegionRetrievalMetric(BaseMetric):
             )
         except ValueError as error:
             raise DataError(str(error)) from error
+        # drawn are phrases, what they are sought in stays whole
+        numbers = np.arange(len(found['mAP']))
+        self.units = {key: Units(numbers, each) for key, each in found.items()}
+        figures = {k: 100 * float(each.mean()) for k, each in found.items()}
         table = render_table(
             ['phrases', 'boxes', *figures],
             [[len(keys), len(kept), *figures.values()]],

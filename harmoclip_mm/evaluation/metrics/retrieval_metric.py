@@ -9,7 +9,7 @@ from mmengine.logging import MMLogger
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
-from ..functional import Units, retrieval_ranks, retrieval_recall
+from ..functional import Units, retrieval_ranks
 from .common import check_unique, render_table, to_numpy
 
 
@@ -78,13 +78,20 @@ class ImageTextRetrievalMetric(BaseMetric):
                 'that the test pipeline loads captions (LoadCaptions) and '
                 "that the caption file is that of the data set's images"
             )
-        recall = retrieval_recall(
+        found = retrieval_ranks(
             np.stack(images),
             np.concatenate(texts),
             np.repeat(np.arange(len(images)), captions),
-            self.topk,
         )
-
+        self.units = {
+            f'{name}_r{k}': Units(asked, ranks <= k)
+            for name, (asked, ranks) in found.items()
+            for k in self.topk
+        }
+        recall = {
+            key: 100 * float(each.values.mean())
+            for key, each in self.units.items()
+        }
         rows = [
             [name, count, *(recall[f'{key}_r{k}'] for k in self.topk)]
             for key, name, count in (
@@ -100,18 +107,3 @@ class ImageTextRetrievalMetric(BaseMetric):
         logger = MMLogger.get_current_instance()
         logger.info(f'\n{title}\n{render_table(header, rows)}')
         return recall
-
-    def units(self, results: List[tuple]) -> Dict[str, Units]:
-        """What the recalls are means of: queries, each with its image."""
-        _, images, texts = zip(*results)
-        owners = np.repeat(
-            np.arange(len(images)), [len(each) for each in texts]
-        )
-        found = retrieval_ranks(
-            np.stack(images), np.concatenate(texts), owners
-        )
-        return {
-            f'{name}_r{k}': Units(asked, ranks <= k)
-            for name, (asked, ranks) in found.items()
-            for k in self.topk
-        }

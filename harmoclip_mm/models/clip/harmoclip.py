@@ -277,7 +277,7 @@ class HarmoCLIP(BaseModel):
         captions = None
         if needs & {'text', 'lexemes'}:
             captions = self.text_encoder(
-                torch.cat([each.caption_ids[:1] for each in data_samples]),
+                facts.captions,
                 with_tokens='lexemes' in needs,
                 length=facts.caption_length,
             )

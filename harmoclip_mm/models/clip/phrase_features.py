@@ -12,47 +12,58 @@ from ..utils import lexeme_pool
 
 
 class TextFacts(NamedTuple):
-    """What has to be known of the texts of a batch before they are encoded.
+    """The texts of a batch, and what has to be known before they are encoded.
 
     Attributes:
+        captions (Tensor, optional): Ids of the captions, shape (C, L).
         caption_length (int): Positions of the longest caption.
+        phrases (Tensor, optional): Ids of the phrases and, where asked for,
+            of the M negatives of each, shape (P + P M, L).
         phrase_length (int): Positions of the longest phrase read alone.
+        spans (Tensor, optional): Whether each phrase is a span of its
+            caption, shape (P,).
         spans_only (bool): Whether no phrase is a text of its own.
     """
 
-    caption_length: int
-    phrase_length: int
-    spans_only: bool
+    captions: Optional[Tensor] = None
+    caption_length: int = 0
+    phrases: Optional[Tensor] = None
+    phrase_length: int = 0
+    spans: Optional[Tensor] = None
+    spans_only: bool = True
 
 
 def text_facts(
     text_encoder: nn.Module, data_samples: SampleList, needs: Set[str]
 ) -> TextFacts:
-    """Reads all facts from the device at once: each reading waits for it.
+    """Gathers texts, and reads all facts from the device at once: each
+    reading waits for it.
 
     Args:
         text_encoder (nn.Module): A ``CLIPTextEncoder``.
         data_samples (SampleList): Samples, see ``HarmoCLIP.loss``.
         needs (Set[str]): Fields of ``CLIPFeatures`` wanted; what none of
-            them asks for stays 0 or True.
+            them asks for stays as it is by default.
     """
-    facts = {}
+    found, facts = {}, {}
     if needs & {'text', 'lexemes'}:
         captions = torch.cat([each.caption_ids[:1] for each in data_samples])
+        found['captions'] = captions
         facts['caption_length'] = text_encoder.longest(captions)
     if needs & {'phrases', 'lexemes', 'negatives'}:
         phrases = torch.cat([each.phrase_ids for each in data_samples])
         if 'negatives' in needs:
             phrases = torch.cat([phrases, _negative_ids(data_samples)])
+        found['phrases'] = phrases
         facts['phrase_length'] = text_encoder.longest(phrases)
     if 'lexemes' in needs:
         spans = torch.cat([each.phrase_spans for each in data_samples])
+        found['spans'] = spans
         facts['spans_only'] = spans.all().long()
-    known = TextFacts(0, 0, True)
     if facts:
         values = torch.stack(list(facts.values())).tolist()
-        known = known._replace(**dict(zip(facts, values)))
-    return known
+        found.update(zip(facts, values))
+    return TextFacts(**found)
 
 
 def _negative_ids(data_samples: SampleList) -> Tensor:
@@ -104,13 +115,9 @@ def phrase_features(
         return torch.cat([each.get(name) for each in data_samples])
 
     found = dict(phrase_keys=gather('phrase_keys')[labels])
-    spans = gather('phrase_spans')[:, None]
     spans_only = facts.spans_only
     if needs & {'phrases', 'negatives'} or not spans_only:
-        ids = gather('phrase_ids')
-        if 'negatives' in needs:
-            ids = torch.cat([ids, _negative_ids(data_samples)])
-        ids, place = ids.unique(dim=0, return_inverse=True)
+        ids, place = facts.phrases.unique(dim=0, return_inverse=True)
         alone = text_encoder(
             ids, with_tokens=not spans_only, length=facts.phrase_length
         )
@@ -122,7 +129,7 @@ def phrase_features(
         found['negatives'] = negatives.unflatten(0, masks.shape)[labels]
         found['negative_masks'] = masks[labels]
     if 'lexemes' in needs:
-        masks = gather('phrase_masks')
+        masks, spans = gather('phrase_masks'), facts.spans[:, None]
         row, token = (masks & spans).nonzero(as_tuple=True)
         text = torch.cat(of_captions)[row]
         lexemes = lexeme_pool(captions.tokens, row, text, token, len(masks))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Union
 
-from ..pages import write_html
+from ..pages import save_page
 from .charts import box_thumbnail, reliability_chart, size_chart
 from .figures import BoxClsFigures
 
@@ -37,7 +37,7 @@ def write_page(
     """
     min_boxes = min(min_boxes, max(c.boxes for c in figures.classes.values()))
     run = figures.records[0]['run']
-    write_html(
+    save_page(
         out_file,
         Path(__file__).parent,
         'Box classification',

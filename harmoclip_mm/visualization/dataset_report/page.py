@@ -23,7 +23,7 @@ from harmoclip_mm.datasets.figures import DatasetFigures
 from harmoclip_mm.text import captions_of, phrases_of
 
 from ..drawing import Color, color_phrases, draw_regions, mark_characters
-from ..pages import CHART_STYLE, jpeg_uri, svg_uri, write_html
+from ..pages import CHART_STYLE, jpeg_uri, save_page, svg_uri
 
 _SIDE = 360  # px, longer side of a picture
 
@@ -175,7 +175,7 @@ def write_page(
     ):
         if len(values):
             charts.append((label, histogram(values, label, mark)))
-    write_html(
+    save_page(
         out_file,
         Path(__file__).parent,
         title,

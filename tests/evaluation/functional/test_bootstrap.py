@@ -5,8 +5,8 @@ import pytest
 
 from harmoclip_mm.evaluation.functional import (
     Units,
-    bootstrap_difference,
-    mean_of_units,
+    bootstrap,
+    interval_of_difference,
 )
 
 
@@ -36,32 +36,36 @@ def test_against_a_plain_bootstrap(macro):
     kinds = first.kinds if macro else np.zeros(len(first.images))
     if not macro:
         first, second = (each._replace(kinds=None) for each in (first, second))
-    ones = np.ones(200)
-    expected = figure(first.images, first.values, kinds, ones)
-    assert mean_of_units(first) == pytest.approx(expected)
-    filled = np.unique(first.images)
+    once = np.ones((1, first.num_images))
+    expected = figure(first.images, first.values, kinds, once[0])
+    assert first.figures(once) == pytest.approx([expected])
     rng = np.random.default_rng(7)
     found = []
     for _ in range(2000):
-        drawn = rng.choice(filled, len(filled))
+        drawn = rng.choice(first.num_images, first.num_images)
         weights = np.bincount(drawn, minlength=200).astype(float)
         found.append(
             figure(second.images, second.values, kinds, weights)
             - figure(first.images, first.values, kinds, weights)
         )
     expected = np.percentile(found, [2.5, 97.5])
-    interval = bootstrap_difference(first, second, draws=2000)
+    draws = [bootstrap(each, draws=2000) for each in (first, second)]
+    interval = interval_of_difference(*draws)
     assert interval == pytest.approx(expected, abs=0.6)
     assert interval[0] < 10 < interval[1]
 
 
-def test_equal_models_do_not_differ():
+def test_models_are_compared_on_the_same_images():
     units = make(1, 0.4)
-    assert bootstrap_difference(units, units) == (0, 0)
     swapped = Units(units.images[::-1], units.values[::-1], units.kinds[::-1])
-    assert bootstrap_difference(units, swapped) == pytest.approx((0, 0))
+    draws = bootstrap(units), bootstrap(swapped)
+    assert interval_of_difference(*draws) == pytest.approx((0, 0))
+    assert draws[0].std() > 1
 
 
-def test_other_images_are_refused():
-    with pytest.raises(ValueError, match='same images'):
-        bootstrap_difference(make(1, 0.4), make(1, 0.4, images=99))
+def test_draws_without_any_unit_are_left_out():
+    """The only box of two is in one image."""
+    units = Units(np.array([1]), np.array([True]))
+    found = bootstrap(units, draws=100)
+    assert set(found[~np.isnan(found)]) == {100} and np.isnan(found).any()
+    assert interval_of_difference(found, found) == (0, 0)

@@ -31,6 +31,10 @@ def plain(queries, query_keys, regions, region_keys, topk):
     return figures
 
 
+def means(found):
+    return {key: 100 * each.mean() for key, each in found.items()}
+
+
 def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -47,8 +51,8 @@ def test_against_loops(seed):
     expected = plain(queries, keys, regions, region_keys, (1, 5))
     pairs = np.stack([np.arange(50), region_keys], axis=1)
     found = region_retrieval(queries, keys, regions, pairs, (1, 5), 4)
-    assert found == pytest.approx(expected)
-    assert 0 < found['mAP'] < 100
+    assert means(found) == pytest.approx(expected)
+    assert 0 < expected['mAP'] < 100
 
 
 def test_a_model_that_tells_nothing_apart_finds_nothing():
@@ -57,7 +61,7 @@ def test_a_model_that_tells_nothing_apart_finds_nothing():
     found = region_retrieval(regions[:2], np.arange(2), regions, pairs, (1, 6))
     # 5 wrong ones, then 5 right ones: the mean of 1/6, 2/7 ...
     expected = 100 * np.mean([n / (n + 5) for n in range(1, 6)])
-    assert found == pytest.approx(dict(mAP=expected, r1=0, r6=100))
+    assert means(found) == pytest.approx(dict(mAP=expected, r1=0, r6=100))
 
 
 def test_a_region_of_two_phrases_fits_both():
@@ -67,7 +71,8 @@ def test_a_region_of_two_phrases_fits_both():
         rows[[0, 0]], np.array([5, 6]), rows, pairs, topk=(1,)
     )
     # 5: region 0 is first. 6: 0 is first, and 1 ties with the wrong 2
-    assert found == pytest.approx(dict(mAP=100 * (1 + 5 / 6) / 2, r1=100))
+    expected = dict(mAP=100 * (1 + 5 / 6) / 2, r1=100)
+    assert means(found) == pytest.approx(expected)
 
 
 def test_what_cannot_be_ranked():
