@@ -95,7 +95,7 @@ class Protocol:
             for name in () if osp.isfile(path) else self.subfolders:
                 found = glob(osp.join(escape(path), name))
                 if all(_is_empty(each) for each in found):
-                    paths.append(osp.join(path, name))
+                    paths.append(osp.join(path, name) if name else path)
         return paths
 
     @property
