@@ -324,14 +324,11 @@ class TextScoringInferencer(CLIPInferencer):
         Args:
             inputs (list): Names and pictures, uint8 BGR (H, W, 3).
             preds (SampleList): Their predictions.
-            return_vis (bool): Whether the pictures are wanted.
+            return_vis (bool): Whether the pictures are wanted, uint8 RGB.
             show (bool): Whether to open a window.
             wait_time (float): Seconds it stays; 0 waits for a key.
             img_out_dir (str): Folder to write ``vis/`` into; '' for none.
             pred_score_thr (float): Lowest probability that is drawn.
-
-        Returns:
-            List[np.ndarray]: Pictures, uint8 RGB, if wanted.
         """
         drawn: List[np.ndarray] = []
         if not (return_vis or show or img_out_dir):

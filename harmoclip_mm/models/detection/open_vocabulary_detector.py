@@ -129,15 +129,8 @@ class OpenVocabularyDetector(TwoStageDetector):
     def extract_feat(
         self, batch_inputs: Union[Tensor, Tuple[Tensor, ...]]
     ) -> Tuple[Tensor, ...]:
-        """Maps of the neck; no graph reaches into a frozen backbone.
-
-        Args:
-            batch_inputs (Tensor | Tuple[Tensor, ...]): Normalised images,
-                shape (B, 3, H, W), or maps, which are returned.
-
-        Returns:
-            Tuple[Tensor, ...]: Maps, each (B, C, h, w).
-        """
+        """Maps of the neck, each (B, C, h, w), of images (B, 3, H, W); maps
+        are returned. No graph reaches into a frozen backbone."""
         if not isinstance(batch_inputs, Tensor):
             return batch_inputs
         with self._backbone_grad():
@@ -147,15 +140,8 @@ class OpenVocabularyDetector(TwoStageDetector):
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: SampleList
     ) -> Dict[str, Tensor]:
-        """Computes mmdet's losses over the classes of the data set.
-
-        Args:
-            batch_inputs (Tensor): Normalised images, shape (B, 3, H, W).
-            batch_data_samples (SampleList): Samples with the class names
-                ``text``, whose ``gt_instances`` have labels into them.
-
-        Returns:
-            Dict[str, Tensor]: Losses.
+        """Computes mmdet's losses over the classes of the data set, which
+        are the ``text`` of the samples.
 
         Raises:
             DataError: If the samples name no classes, different ones, or
@@ -179,19 +165,11 @@ class OpenVocabularyDetector(TwoStageDetector):
         batch_data_samples: SampleList,
         rescale: bool = True,
     ) -> SampleList:
-        """Detects the classes of the data set, or those asked for.
+        """Detects the classes of the data set, or those asked for, as mmdet's
+        detectors do.
 
-        Args:
-            batch_inputs (Tensor): Normalised images, shape (B, 3, H, W).
-            batch_data_samples (SampleList): Their samples, all with the
-                class names ``text`` or all without; ``proposals`` replace
-                those of the RPN.
-            rescale (bool): Whether boxes and masks are those of the original
-                image. Defaults to True.
-
-        Returns:
-            SampleList: The samples with ``pred_instances``: ``bboxes``
-            (N, 4), ``scores``, ``labels`` and, with a mask head, ``masks``.
+        Samples are all with the class names ``text`` or all without; their
+        ``proposals`` replace those of the RPN.
 
         Raises:
             DataError: If there are no classes to detect, or samples name
