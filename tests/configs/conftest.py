@@ -6,6 +6,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+import torch
+
+from harmoclip_mm.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -43,3 +46,14 @@ def evaluate_boxes(
         return json.loads((tmp_path / 'metrics.json').read_text()), samples
 
     return run
+
+
+@pytest.fixture(scope='module')
+def model(tiny_clip):
+    """A tiny CLIP of random weights."""
+    torch.manual_seed(0)
+    model = MODELS.build(
+        dict(type='harmoclip_mm.HarmoCLIP', clip=tiny_clip(layers=2))
+    )
+    model.init_weights()
+    return model.eval()

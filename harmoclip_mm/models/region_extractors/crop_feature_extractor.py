@@ -64,6 +64,7 @@ class CropFeatureExtractor(nn.Module):
         rois: Tensor,
         crop_size: Optional[Tuple[int, int]] = None,
         pad_value: Optional[Sequence[float]] = None,
+        limits: Optional[Tensor] = None,
     ) -> Tensor:
         """Crops and resizes regions.
 
@@ -77,6 +78,8 @@ class CropFeatureExtractor(nn.Module):
                 crops in pixels where the extractor has none of its own.
             pad_value (Sequence[float], optional): Value of the padding in
                 the normalised image, by channel; with ``keep_ratio``.
+            limits (Tensor, optional): Width and height within which each box
+                grows, shape (R, 2). Defaults to those of the images.
 
         Returns:
             Tensor: Crops, shape (R, 3, height, width).
@@ -84,9 +87,10 @@ class CropFeatureExtractor(nn.Module):
         size = self.crop_size or crop_size
         centre = (rois[:, 1:3] + rois[:, 3:]) / 2
         half = (rois[:, 3:] - rois[:, 1:3]) / 2 * self.context
-        limit = rois.new_tensor([img.shape[-1], img.shape[-2]])
+        if limits is None:
+            limits = rois.new_tensor([img.shape[-1], img.shape[-2]])
         low = (centre - half).clamp(min=0)
-        high = torch.minimum(centre + half, limit)
+        high = torch.minimum(centre + half, limits)
         inside = None
         if self.keep_ratio:
             # The window of the crop's ratio around the box; what it holds
@@ -128,12 +132,18 @@ class CropFeatureExtractor(nn.Module):
             return img.new_zeros((0, backbone.out_dims))
         size, spec = backbone.img_size, backbone.spec
         black = [-mean / std for mean, std in zip(spec.mean, spec.std)]
+        rois, whole = regions.rois, (img.shape[-1], img.shape[-2])
+        # what pads an image is none of it
+        sizes = rois.new_tensor(regions.sizes or [whole] * len(img))
+        limits = sizes.clamp(max=sizes.new_tensor(whole))[rois[:, 0].long()]
         features = torch.cat(
             [
                 backbone.encode(
-                    self.crop(img, part, size, black), with_dense=False
+                    self.crop(img, part, size, black, own), with_dense=False
                 ).pooled
-                for part in regions.rois.split(self.chunk_size)
+                for part, own in zip(
+                    rois.split(self.chunk_size), limits.split(self.chunk_size)
+                )
             ]
         )
         if features.dtype != torch.float64:

@@ -1,10 +1,10 @@
 """What moves between towers, heads and losses."""
 
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import bbox2roi
 from torch import Tensor
 
@@ -20,11 +20,15 @@ class RegionBatch(NamedTuple):
             (N_i, H_i, W_i), bool or uint8 of 0 and 1, in pixels of the
             network input. Padding on the right and at the bottom may be
             missing. None where nobody asked for masks.
+        sizes (List[Tuple[float, float]], optional): Width and height of each
+            image in pixels of the network input, without padding on the right
+            and at the bottom. None where nobody knows.
     """
 
     rois: Tensor
     counts: List[int]
     masks: Optional[List[Tensor]] = None
+    sizes: Optional[List[Tuple[float, float]]] = None
 
     @classmethod
     def from_boxes(
@@ -147,7 +151,17 @@ def collate_regions(
                     'model.region_extractor.type=RoIFeatureExtractor'
                 )
             masks.append(_mask_tensor(each.get('masks'), each.bboxes.device))
-    return RegionBatch.from_boxes(boxes, masks)
+    sizes = [_size(each) for each in data_samples]
+    found = RegionBatch.from_boxes(boxes, masks)
+    return found._replace(sizes=None if None in sizes else sizes)
+
+
+def _size(sample: DetDataSample) -> Optional[Tuple[float, float]]:
+    if not ('ori_shape' in sample and 'scale_factor' in sample):
+        return None
+    height, width = sample.ori_shape[:2]
+    ratios = sample.scale_factor
+    return width * ratios[0], height * ratios[1]
 
 
 def _mask_tensor(masks, device: torch.device) -> Tensor:

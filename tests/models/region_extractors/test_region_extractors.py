@@ -164,6 +164,18 @@ def sample_bilinear(fmap, y, x):
     return value
 
 
+def test_a_box_grows_within_its_image_and_not_into_the_padding(tower):
+    """Box 4..20 x 10..20 of 32 x 20 px: 0..24 x 7.5..22.5, cut at 20."""
+    img = torch.randn(1, 3, 32, 32)
+    box = batch(torch.tensor([[0, 4.0, 10.0, 20.0, 20.0]]), 1)
+    found = CropFeatureExtractor(context=1.5)(
+        None, box._replace(sizes=[(32.0, 20.0)]), img, tower
+    )
+    grown = batch(torch.tensor([[0, 0.0, 7.5, 24.0, 20.0]]), 1)
+    expected = CropFeatureExtractor()(None, grown, img, tower)
+    torch.testing.assert_close(found, expected)
+
+
 def test_roi_features_equal_a_brute_force_average(tower):
     dense = torch.randn(2, 16, 4, 5, dtype=torch.float64)
     img = torch.zeros(2, 3, 32, 40)
