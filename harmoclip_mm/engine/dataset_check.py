@@ -161,6 +161,8 @@ def _check_leaf(
         phrases.update(words)
         labels.update(each['bbox_label'] for each in boxes)
     name = osp.basename(getattr(dataset, 'ann_file', '') or '')
+    source = getattr(dataset, 'source', '')
+    name += f' ({source})' * bool(source)
     part = '' if count == len(dataset) else f' (of {count} samples)'
     found = []
 
