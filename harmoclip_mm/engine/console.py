@@ -6,14 +6,18 @@ The log file of the run has everything.
 import logging
 import os.path as osp
 import warnings
+from functools import partial
 from typing import Any
 
+import mmengine.runner.runner
 import pycocotools.coco
+import pycocotools.cocoeval
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
+from mmengine.runner.checkpoint import _load_checkpoint
 from torch.utils.data import DataLoader
 
 from harmoclip_mm.errors import UsageError
@@ -25,7 +29,8 @@ from .schedule import outlasting_warm_up
 DUMPS = (
     *('\n-----', 'Config:\n', 'Hooks will be executed', 'paramwise_options'),
     'Distributed training is not used, all SyncBatchNorm',
-    *('Loads checkpoint by', 'Results has been saved to'),
+    *('Loads checkpoint by', 'Results has been saved to', 'Exp name: '),
+    *('bbox_mAP_copypaste', 'segm_mAP_copypaste'),
     # of mmengine about itself
     *('"FileClient" will be', '"HardDiskBackend" is the alias'),
 )
@@ -39,10 +44,21 @@ def is_no_dump(record: logging.LogRecord) -> bool:
 
 
 def quieten_libraries() -> None:
-    """Let pycocotools not print that it reads and has read a file, and torch
-    not advise fewer workers than a config has on a machine of few cores."""
+    """Let pycocotools print no more than its table of AP, mmengine log how it
+    loads checkpoints in place of printing it, and torch not advise fewer
+    workers than a config has on a machine of few cores."""
     pycocotools.coco.print = lambda *args, **kwargs: None
+    pycocotools.cocoeval.print = _print_table
+    mmengine.runner.runner._load_checkpoint = partial(
+        _load_checkpoint, logger='current'
+    )
     warnings.filterwarnings('ignore', 'This DataLoader will create')
+
+
+def _print_table(text: str) -> None:
+    """Print if it is a row of COCO's table."""
+    if text.startswith(' Average'):
+        print(text)
 
 
 class QuietRunner(Runner):

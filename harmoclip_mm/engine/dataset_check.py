@@ -151,6 +151,8 @@ def _check_leaf(
         figures.add(info)
         labels.update(each['bbox_label'] for each in info.get('instances', ()))
     name = osp.basename(getattr(dataset, 'ann_file', '') or '')
+    source = getattr(dataset, 'source', '')
+    name += f' ({source})' * bool(source)
     part = '' if count == len(dataset) else f' (of {count} samples)'
     found = []
 

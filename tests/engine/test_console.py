@@ -5,6 +5,8 @@ import os
 import warnings
 
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from torch.utils.data import DataLoader
 
 from harmoclip_mm.engine import quieten_libraries
@@ -20,6 +22,8 @@ from harmoclip_mm.engine.console import is_no_dump
         ('paramwise_options -- backbone.visual.proj:lr=1e-05', False),
         ('visual.proj is skipped since its requires_grad=False', False),
         ('Loads checkpoint by local backend from path: a.pth', False),
+        ('bbox_mAP_copypaste: 1.000 1.000', False),
+        ('Exp name: a_20260101_000000', False),
         ('Results has been saved to a.pkl.', False),
         ('Epoch(train) [1][1/3]  loss: 1.0', True),
         ('The training starts from random weights', True),
@@ -37,3 +41,23 @@ def test_torch_does_not_advise_fewer_workers():
             DataLoader(range(9), num_workers=os.cpu_count() + 1)
         quieten_libraries()
         DataLoader(range(9), num_workers=os.cpu_count() + 1)
+
+
+def test_coco_prints_its_table_alone(capsys):
+    quieten_libraries()
+    truth = COCO()
+    box = dict(id=1, image_id=1, category_id=1, bbox=[0, 0, 9, 9], area=81)
+    truth.dataset = dict(
+        images=[dict(id=1)],
+        categories=[dict(id=1)],
+        annotations=[dict(box, iscrowd=0)],
+    )
+    truth.createIndex()
+    found = truth.loadRes([dict(box, score=1.0)])
+    judge = COCOeval(truth, found, 'bbox')
+    judge.evaluate()
+    judge.accumulate()
+    judge.summarize()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    assert all(line.startswith(' Average') for line in lines)

@@ -168,6 +168,8 @@ def test_metrics_predictions_and_drawings(project, tested):
     assert all(type(value) is float for value in metrics.values())
     for name in ('m/one.json', 'one.pkl', 'drawn', 'log of this run'):
         assert name in output
+    for noise in ('prefix is not set', 'Loads checkpoint', 'has been saved'):
+        assert noise not in output
 
     records = mmengine.load(project / 'one.pkl')
     assert [record['img_id'] for record in records] == list(range(NUM_TEST))
