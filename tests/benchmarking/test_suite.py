@@ -8,6 +8,7 @@ from PIL import Image
 import harmoclip_mm
 from harmoclip_mm.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures('few_templates')
 SUITE = ['box-cls_fgclip_coco', 'retrieval_coco5k', 'retrieval_flickr30k']
 
 
