@@ -224,27 +224,6 @@ def test_checkout_tells_its_version_itself(site):
     assert 'RuntimeError: imported' in run_import(site).stderr
 
 
-def test_registry_is_known_to_any_config(tmp_path):
-    """``custom_imports`` of the package is enough for ``harmoclip_mm.X``."""
-    config = tmp_path / 'config.py'
-    config.write_text("custom_imports = dict(imports=['harmoclip_mm'])\n")
-    code = (
-        'import sys\n'
-        'from mmdet.registry import METRICS\n'
-        'from mmengine.config import Config\n'
-        'Config.fromfile(sys.argv[1])\n'
-        'ours = sys.modules["harmoclip_mm"].registry.METRICS\n'
-        'ours.register_module("Probe", module=dict)\n'
-        'assert METRICS.build(dict(type="harmoclip_mm.Probe", a=1)) == '
-        'dict(a=1)\n'
-    )
-    subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', code, str(config)],
-        check=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-    )
-
-
 def test_missing_lvis_names_the_command(monkeypatch):
     monkeypatch.setattr('harmoclip_mm.compat.find_spec', lambda name: None)
     with pytest.raises(UsageError, match='run `pip install lvis`'):

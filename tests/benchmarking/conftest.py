@@ -6,7 +6,11 @@ from collections import defaultdict
 import pytest
 import torch
 
+from harmoclip_mm.models.classifiers import zero_shot_classifier
 from harmoclip_mm.registry import MODELS
+from harmoclip_mm.text import get_templates
+
+FEW_TEMPLATES = 2
 
 
 @pytest.fixture(scope='session')
@@ -58,6 +62,18 @@ def roots(data_roots, monkeypatch):
     for name in ('COCO_KARPATHY', 'FLICKR30K_KARPATHY', 'REFEXP_FILE'):
         monkeypatch.delenv(name, raising=False)
     return data_roots
+
+
+@pytest.fixture
+def few_templates(monkeypatch):
+    """The first templates of a set alone: a protocol's 80 times 80 prompts
+    take most of its time."""
+    monkeypatch.setattr(
+        zero_shot_classifier,
+        'get_templates',
+        lambda name: get_templates(name)[:FEW_TEMPLATES],
+    )
+    return FEW_TEMPLATES
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import harmoclip_mm
 from harmoclip_mm.errors import UsageError
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs/evaluation'
+pytestmark = pytest.mark.usefixtures('few_templates')
 SUITE = ['box-cls_fgclip_coco', 'retrieval_coco5k', 'retrieval_flickr30k']
 
 

@@ -90,7 +90,9 @@ def test_trains_and_is_tested(method, phrases, run_tool, tmp_path, tiny_clip):
     clip = tiny_clip(image_size=224, patch_size=16)
     config = tmp_path / f'{method}.py'
     text = (CONFIGS / METHODS[method]).read_text()
-    batch = 2 if re.search('8 GPUs x 2 images', text) else 16
+    batch = 2 if re.search('8 GPUs x 2 images', text) else 4
+    if STEPS >= 50 and batch > 2:
+        batch = 16
     config.write_text(
         TINY.format(
             base=str(CONFIGS / METHODS[method]),

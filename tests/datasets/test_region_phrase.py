@@ -288,7 +288,8 @@ def test_an_error_of_a_transform_is_not_taken_for_a_bad_image(
     assert dataset.counters.totals() == {'bad_images': 0, 'boxes': 0}
 
 
-@pytest.mark.parametrize('context', ['fork', 'spawn'])
+@pytest.mark.usefixtures('forkserver')
+@pytest.mark.parametrize('context', ['fork', 'forkserver'])
 def test_workers_replace_and_count_bad_images(build, tiny_data, context):
     names = [f'{i}.jpg' for i in range(8)]
     paths = [tiny_data.image(name) for name in names]

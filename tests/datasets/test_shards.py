@@ -246,7 +246,8 @@ def photos(tiny_data):
     return build
 
 
-@pytest.mark.parametrize('context', ['fork', 'spawn'])
+@pytest.mark.usefixtures('forkserver')
+@pytest.mark.parametrize('context', ['fork', 'forkserver'])
 def test_workers_read_from_tars_what_they_read_from_files(photos, context):
     files, tars = photos('images'), photos('tars/{0..2}.tar')
     loader = DataLoader(

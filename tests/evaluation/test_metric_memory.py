@@ -1,13 +1,9 @@
 """Peak memory of whole processes at the sizes of LVIS and of COCO."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LIMIT_MB = 2000
 
 # 19 809 images of LVIS val have 244 707 boxes
@@ -59,28 +55,23 @@ for img_id in range(5000):
 metrics = metric.evaluate(5000)
 assert metrics['retrieval/t2i_r1'] > 50
 """
-PEAK = """
-with open('/proc/self/status') as status:  # ru_maxrss counts the parent too
-    print('peak', next(int(line.split()[1]) / 1024
-                       for line in status if line.startswith('VmHWM')))
-"""
+
+
+def measure(rank, file, code, out):
+    exec(code, {})
+    with open('/proc/self/status') as status:  # ru_maxrss counts the parent
+        (line,) = (x for x in status if x.startswith('VmHWM'))
+    Path(out).write_text(line.split()[1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     'code', [LVIS, COCO], ids=['250k boxes, 1203 classes', '5k x 25k']
 )
-def test_stays_below_two_gigabytes(code):
+def test_stays_below_two_gigabytes(code, run_ranks, tmp_path):
     if not Path('/proc/self/status').exists():
         pytest.skip('the peak is read from /proc, which only Linux has')
-    result = subprocess.run(
-        [sys.executable, '-c', code + PEAK],
-        env={**os.environ, 'PYTHONPATH': str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == 0, result.stderr
-    peak = float(result.stdout.split('peak ')[1])
+    run_ranks(measure, 1, code, str(tmp_path / 'peak'))
+    peak = int((tmp_path / 'peak').read_text()) / 1024
     print(f'peak of the process: {peak:.0f} MB')
     assert peak < LIMIT_MB

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = sorted(
     str(path.relative_to(ROOT))
@@ -74,8 +72,7 @@ def test_formats_on_offer_are_those_of_the_library():
     assert action.choices == EXPORT_FORMATS
 
 
-@pytest.mark.parametrize('words', [('--no-such',), ('configs/none.py',)])
-def test_wrong_words_are_told_without_a_traceback(words):
-    done = start(str(ROOT / 'tools/train.py'), *words)
-    assert done.returncode in (1, 2)
+def test_a_wrong_option_is_told_without_a_traceback():
+    done = start(str(ROOT / 'tools/train.py'), '--no-such')
+    assert done.returncode == 2
     assert 'Traceback' not in done.stderr

@@ -1,9 +1,6 @@
 """The converters as users run them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -74,20 +71,10 @@ def test_export_there_and_back(tmp_path, run, arch):
 
 def test_export_errors_are_sentences(tmp_path, run):
     (tmp_path / 'bad.pt').write_text('Not found')
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / 'tools/model_converters/export_clip.py'),
-            str(tmp_path / 'bad.pt'),
-            str(tmp_path / 'out'),
-        ],
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-        capture_output=True,
-        text=True,
-        check=False,
+    error = run(
+        'export_clip.py', tmp_path / 'bad.pt', tmp_path / 'out', fails=True
     )
-    assert done.returncode and "b'Not found'" in done.stderr
-    assert 'Traceback' not in done.stderr
+    assert "b'Not found'" in error
     torch.save(
         dict(state_dict={}, args=CFG, path=Path('x')), tmp_path / 'objects.pt'
     )

@@ -99,7 +99,9 @@ def run(args: argparse.Namespace) -> Dict[str, Any]:
     dtype = DTYPES[args.precision]
     device = torch.device(args.device).type
     lower = dtype != torch.float32
-    with torch.no_grad(), torch.autocast(device, dtype, enabled=lower):
+    # torch 2.1 refuses float32, though it is not to cast
+    cast = torch.autocast(device, dtype if lower else None, enabled=lower)
+    with torch.no_grad(), cast:
         classifier = time_classifier(args)
         tower = MODELS.build(dict(type='HarmoCLIPBackbone', clip=args.clip))
         tower.eval().to(args.device)

@@ -18,13 +18,23 @@ from open_clip.loss import ClipLoss, SigLipLoss
 from open_clip.model import CLIP, CustomTextCLIP
 from speed_data import in_turn, seconds_of, write_photos
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.towers import CLIPSpec
 from harmoclip_mm.registry import DATASETS, MODELS
+
+try:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+except ImportError:  # torch < 2.3
+    plain_attention = partial(
+        torch.backends.cuda.sdp_kernel,
+        enable_flash=False,
+        enable_mem_efficient=False,
+    )
+else:
+    plain_attention = partial(sdpa_kernel, SDPBackend.MATH)
 
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 # What is divided by what, where both were timed.
@@ -144,7 +154,7 @@ class Case:
         if not self.images:
             return
         peak = peak_mb(self.step, device)
-        with sdpa_kernel(SDPBackend.MATH):
+        with plain_attention():
             with FlopCounterMode(display=False) as forward:
                 loss = self.run()
             with FlopCounterMode(display=False) as backward:
@@ -203,7 +213,8 @@ def loss_of(model: nn.Module, batch: dict, dtype: torch.dtype) -> Tensor:
     """Drops the gradients and computes the loss, a scalar."""
     model.zero_grad(set_to_none=True)
     device, lower = batch['inputs'].device.type, dtype != torch.float32
-    with torch.autocast(device, dtype, enabled=lower):
+    # torch 2.1 refuses float32, though it is not to cast
+    with torch.autocast(device, dtype if lower else None, enabled=lower):
         return sum(model(**batch, mode='loss').values())
 
 

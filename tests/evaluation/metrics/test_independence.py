@@ -6,7 +6,6 @@ import os
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement, InstanceData
@@ -80,12 +79,10 @@ def _metrics(batch_size, workers=0, collect_device='cpu'):
     return evaluator.evaluate(NUM_IMAGES)
 
 
-def _rank(rank, folder):
+def _rank(rank, file, folder):
     os.chdir(folder)  # mmengine exchanges results through ./.dist_test
     torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        'gloo', f'file://{folder}/file', rank=rank, world_size=2
-    )
+    torch.distributed.init_process_group('gloo', file, rank=rank, world_size=2)
     results = [
         _metrics(batch_size, collect_device=device)
         for batch_size in (1, 2, 7)
@@ -112,9 +109,9 @@ def test_batch_size_and_workers(reference, batch_size, workers):
 
 
 @pytest.mark.slow
-def test_two_processes(reference, tmp_path):
+def test_two_processes(reference, tmp_path, run_ranks):
     # 13 images on 2 ranks: the sampler pads, every last batch is uneven
-    mp.spawn(_rank, (str(tmp_path),), nprocs=2)
+    run_ranks(_rank, 2, str(tmp_path))
     for rank in range(2):
         results = json.loads((tmp_path / f'{rank}.json').read_text())
         assert len(results) == 6

@@ -575,7 +575,8 @@ def _encode(tok, text):
     return encoding.ids.tolist(), encoding.offsets
 
 
-@pytest.mark.parametrize('method', ['fork', 'spawn'])
+@pytest.mark.usefixtures('forkserver')
+@pytest.mark.parametrize('method', ['fork', 'forkserver'])
 def test_works_in_worker_processes(toys, method):
     clips = (VIT, with_tokenizer(VIT, *toys['gemma']))
     work = [
