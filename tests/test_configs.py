@@ -88,8 +88,15 @@ def config(request, data) -> Config:
 
 @pytest.fixture(scope='module')
 def runner(config) -> Runner:
-    """The Runner of a config, with its model; tests of a config share it."""
-    return Runner.from_cfg(config)
+    """The Runner of a config, with its model; tests of a config share it.
+
+    Weights of the large ones are not drawn: only their shapes count.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if isinstance(config.clip, str):
+            for name in ('kaiming_uniform_', 'normal_', 'trunc_normal_'):
+                patch.setattr(torch.nn.init, name, lambda x, *_, **__: x)
+        return Runner.from_cfg(config)
 
 
 def own_text(config: Config) -> str:

@@ -53,7 +53,8 @@ class DrawPredictionsHook(Hook):
         flag = _color_type(runner.test_dataloader.dataset)
         for sample in outputs:
             content = read_image(sample.img_path, self.backend_args)
-            image = mmcv.imfrombytes(content, flag=flag, channel_order='rgb')
+            # mmcv gives RGB on request for flag='color' alone
+            image = mmcv.imfrombytes(content, flag=flag)[..., ::-1]
             name = osp.basename(sample.img_path)
             self._written[name] += 1
             if self._written[name] > 1:

@@ -1,10 +1,19 @@
 """Fixtures of the project's tests; commands are modules on pytest's path."""
 
 import importlib
+import os
+import subprocess
 import sys
 
 import pytest
 from mmengine.registry import DefaultScope, init_default_scope
+
+from shapes.children import PROJECT, REPOSITORY
+
+SHORT_RUN = (
+    *('--epochs', '1', '--batch-size', '8'),
+    *('--train', '16', '--val', '2', '--test', '30'),
+)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -43,3 +52,32 @@ def few_shapes(tmp_path_factory, run_tool):
         '--train', 4, '--val', 2, '--test', 2,
     )  # fmt: skip
     return folder
+
+
+@pytest.fixture(scope='session')
+def short_run():
+    """Options of a quickstart of two steps."""
+    return SHORT_RUN
+
+
+@pytest.fixture(scope='session')
+def finished(tmp_path_factory):
+    """Work folder and output of such a quickstart, started from elsewhere;
+    nobody changes it."""
+    folder = tmp_path_factory.mktemp('elsewhere')
+    paths = [str(REPOSITORY), os.environ.get('PYTHONPATH', '')]
+    result = subprocess.run(
+        [sys.executable, str(PROJECT / 'quickstart.py'), *SHORT_RUN],
+        cwd=folder,
+        env={
+            **os.environ,
+            'PYTHONPATH': os.pathsep.join(filter(None, paths)),
+            'OMP_NUM_THREADS': '1',
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=900,
+    )
+    assert result.returncode == 0, result.stdout
+    return folder / 'work_dirs' / 'quickstart', result.stdout

@@ -10,14 +10,12 @@ TOOL = 'detect'
 
 
 @pytest.mark.slow
-def test_two_backbones_from_nothing_and_again(run_tool, tmp_path, capsys):
+def test_two_backbones_and_again(run_tool, finished, tmp_path, capsys):
     """A few steps of everything; what was done is not done again."""
     arguments = (
-        '--work-dir', tmp_path / 'detect', '--quickstart', tmp_path / 'quick',
+        '--work-dir', tmp_path / 'detect', '--quickstart', finished[0],
         '--out', tmp_path / 'figures.json', '--iters', 2,
         '--cfg-options', 'default_hooks.logger.interval=1',
-        '--quickstart-options', '--train', 64, '--val', 2, '--test', 6,
-        '--epochs', 1, '--batch-size', 32,
     )  # fmt: skip
     run_tool(TOOL, *arguments)
     report = json.loads((tmp_path / 'figures.json').read_text())
@@ -37,6 +35,16 @@ def test_two_backbones_from_nothing_and_again(run_tool, tmp_path, capsys):
     assert out.count('done before') == 2
     again = json.loads((tmp_path / 'figures.json').read_text())
     assert again == report
+
+
+@pytest.mark.slow
+def test_a_quickstart_is_run_if_need_be(run_tool, tmp_path):
+    """With the options for it, which this one refuses."""
+    with pytest.raises(UsageError, match='less than one batch of 8'):
+        run_tool(
+            TOOL, '--quickstart', tmp_path / 'quick', '--work-dir', tmp_path,
+            '--quickstart-options', '--train', 7, '--batch-size', 8,
+        )  # fmt: skip
 
 
 def test_a_quickstart_without_checkpoints_is_named(run_tool, tmp_path):

@@ -1,8 +1,7 @@
 """``quickstart.py``, run for real on a few images."""
 
 import json
-import os
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,13 +18,8 @@ from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import load_vocabulary
-from shapes.children import PROJECT, REPOSITORY
 from shapes.scenes import VOCABULARY
 
-SHORT = (
-    *('--epochs', '1', '--batch-size', '8'),
-    *('--train', '16', '--val', '2', '--test', '30'),
-)
 FIGURES = {
     'box_top1',
     'box_top1_base',
@@ -34,28 +28,6 @@ FIGURES = {
     'retrieval_t2i_r1',
     'train_seconds',
 }
-
-
-@pytest.fixture(scope='module')
-def finished(tmp_path_factory):
-    """Work folder and output of a short run, started from elsewhere."""
-    folder = tmp_path_factory.mktemp('elsewhere')
-    paths = [str(REPOSITORY), os.environ.get('PYTHONPATH', '')]
-    result = subprocess.run(
-        [sys.executable, str(PROJECT / 'quickstart.py'), *SHORT],
-        cwd=folder,
-        env={
-            **os.environ,
-            'PYTHONPATH': os.pathsep.join(filter(None, paths)),
-            'OMP_NUM_THREADS': '1',
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=900,
-    )
-    assert result.returncode == 0, result.stdout
-    return folder / 'work_dirs' / 'quickstart', result.stdout
 
 
 def _report(folder):
@@ -150,12 +122,13 @@ def quickstart(monkeypatch):
 
 @pytest.mark.slow
 def test_data_are_drawn_once_for_the_same_settings(
-    finished, quickstart, capsys
+    finished, short_run, quickstart, capsys, tmp_path
 ):
-    folder = finished[0]
+    folder = tmp_path / 'quickstart'
+    shutil.copytree(finished[0] / 'shapes', folder / 'shapes')
     image = folder / 'shapes' / 'test' / '000000.jpg'
     before = image.stat().st_mtime_ns
-    again = ['--work-dir', folder, *SHORT]
+    again = ['--work-dir', folder, *short_run]
     quickstart(*again).draw_data()
     assert 'drawn before' in capsys.readouterr().out
     assert image.stat().st_mtime_ns == before

@@ -16,16 +16,17 @@ from harmoclip_mm.datasets.transforms import LoadCheckedImage
 from harmoclip_mm.engine import DrawPredictionsHook
 from harmoclip_mm.visualization import RegionTextVisualizer
 
+RED = (220, 60, 10)
 TURNED = 6  # EXIF: the camera was held upright
 
 
 @pytest.fixture
 def photo(tmp_path):
-    """40 x 20 px as stored, left half white; turned by its EXIF data."""
+    """40 x 20 px as stored, left half red; turned by its EXIF data."""
     path = tmp_path / 'photos' / 'a.jpg'
     path.parent.mkdir()
     pixels = np.zeros((20, 40, 3), np.uint8)
-    pixels[:, :20] = 255
+    pixels[:, :20] = RED
     exif = Image.Exif()
     exif[0x0112] = TURNED
     Image.fromarray(pixels).save(path, exif=exif, quality=95)
@@ -53,9 +54,11 @@ def draw(photo, loader, out, times=1):
 def test_photos_are_drawn_as_they_are_loaded(photo, tmp_path):
     (stored,) = draw(photo, LoadCheckedImage(), tmp_path / 'a').values()
     assert stored.shape[:2] == (20, 40)
-    assert stored[10, 5].mean() > 250 > 5 > stored[10, 35].mean()
+    assert stored[10, 5, ::-1] == pytest.approx(RED, abs=12)  # B, G, R
+    assert stored[10, 35].mean() < 5
     (turned,) = draw(photo, LoadImageFromFile(), tmp_path / 'b').values()
     assert turned.shape[:2] == (40, 20)
+    assert turned[5, 10, ::-1] == pytest.approx(RED, abs=12)
 
 
 def test_equal_names_are_kept_apart(photo, tmp_path):
