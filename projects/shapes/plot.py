@@ -162,6 +162,7 @@ def draw_differences(records: Sequence[Record], path: Path) -> None:
             axes.plot(
                 found.values, [place] * len(seeds), '|', color='grey', ms=7
             )
+            # none of few starts
             axes.plot([found.low, found.high], [place] * 2, 'k-', lw=1.6)
             axes.plot(found.mean, place, 'o', color=COLOURS[method], ms=6)
         axes.axvline(0, color='black', lw=0.8, ls=':')

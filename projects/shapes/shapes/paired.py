@@ -8,6 +8,8 @@ import numpy as np
 __all__ = ['Difference', 'compare']
 
 RESAMPLES = 10000
+# A bootstrap of fewer starts is little more than their range.
+ENOUGH = 5
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Difference:
         values (tuple[float]): The differences, in the order of the starts.
         mean (float): Their mean.
         low, high (float): Its 95 % interval, by the bootstrap over the
-            starts; NaN for fewer than 3 of them.
+            starts; NaN for fewer than 5 of them.
         wins (int): Starts at which the first is ahead.
     """
 
@@ -29,12 +31,10 @@ class Difference:
     wins: int
 
     def __str__(self) -> str:
-        interval = (
-            f' [{self.low:+.1f}, {self.high:+.1f}]'
-            if len(self.values) > 2
-            else ''
-        )
-        return f'{self.mean:+.1f}{interval}'
+        if len(self.values) >= ENOUGH:
+            return f'{self.mean:+.1f} [{self.low:+.1f}, {self.high:+.1f}]'
+        each = ', '.join(f'{value:+.1f}' for value in self.values)
+        return f'{self.mean:+.1f} ({each})'
 
 
 def compare(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
@@ -48,7 +48,7 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
     """
     values = np.subtract(ours, theirs)
     low = high = float('nan')
-    if len(values) > 2:
+    if len(values) >= ENOUGH:
         rng = np.random.default_rng(0)
         draws = rng.integers(len(values), size=(RESAMPLES, len(values)))
         low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])

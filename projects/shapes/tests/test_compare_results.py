@@ -48,16 +48,18 @@ def test_on_or_above():
 
 
 def test_paired_differences():
-    ours, theirs = [3.0, 5.0, 4.0, 9.0], [1.0, 2.0, 5.0, 1.0]
+    ours, theirs = [3.0, 5.0, 4.0, 9.0, 3.0], [1.0, 2.0, 5.0, 1.0, 0.0]
     found = compare(ours, theirs)
-    assert found.values == (2.0, 3.0, -1.0, 8.0)
-    assert (found.mean, found.wins) == (3.0, 3)
-    # 256 equally likely resamples of four: their percentiles
-    draws = np.array(np.meshgrid(*[found.values] * 4)).reshape(4, -1)
+    assert found.values == (2.0, 3.0, -1.0, 8.0, 3.0)
+    assert (found.mean, found.wins) == (3.0, 4)
+    # 3125 equally likely resamples of five: their percentiles
+    draws = np.array(np.meshgrid(*[found.values] * 5)).reshape(5, -1)
     low, high = np.percentile(draws.mean(axis=0), [2.5, 97.5])
     assert found.low == pytest.approx(low, abs=0.26)
     assert found.high == pytest.approx(high, abs=0.26)
-    assert str(compare([2.0, 1.0], [1.0, 1.0])) == '+0.5'
+    assert str(found) == f'+3.0 [{found.low:+.1f}, {found.high:+.1f}]'
+    few = compare([2.0, 1.0], [1.0, 1.0])
+    assert str(few) == '+0.5 (+1.0, +0.0)' and np.isnan(few.low)
 
 
 def test_mistakes_by_kind():
@@ -132,8 +134,8 @@ def test_tables(records):
     assert rows['HarmoCLIP'][-1] == '0.50'  # the fastest
     (pair,) = tables.paired_table(records).rows
     assert pair[:5] == [
-        'FineCLIP', '+10.0 [+10.0, +10.0]', '3 of 3',
-        '-1.0 [-1.0, -1.0]', '0 of 3',
+        'FineCLIP', '+10.0 (+10.0, +10.0, +10.0)', '3 of 3',
+        '-1.0 (-1.0, -1.0, -1.0)', '0 of 3',
     ]  # fmt: skip
     assert pair[-1] == '0 of 3'  # FineCLIP keeps more R@1
     assert 'a CLIP' in tables.check_start(records)
@@ -149,7 +151,7 @@ def test_tables_of_variants_compare_row_by_row(records):
     assert len(table.rows) == 2 and '3 starts, val' in table.title
     assert table.rows[0][3:] == ['', '']
     assert table.rows[1][3].startswith('+0.7') and '2 of 3' in table.rows[1][3]
-    assert table.rows[1][4] == '+2.0 [+2.0, +2.0]'
+    assert table.rows[1][4] == '+2.0 (+2.0, +2.0, +2.0)'
     text = table.markdown()
     assert text.count('\n') == 6
 
