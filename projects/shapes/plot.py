@@ -91,7 +91,8 @@ def parse_args() -> argparse.Namespace:
 
 def draw_curves(records: Sequence[Record], path: Path) -> None:
     """Novel boxes at levels of R@1: mean and deviation over the starts."""
-    figure, axes = plt.subplots(figsize=(6.0, 4.2), layout='constrained')
+    figure, axes = plt.subplots(figsize=(7.0, 4.2), layout='constrained')
+    farthest = 0.0
     for method, name in METHOD_NAMES.items():
         found = by_seed(records, method)
         if not found:
@@ -104,6 +105,7 @@ def draw_curves(records: Sequence[Record], path: Path) -> None:
             ends.append((points[-1][0] - start, points[-1][1]))
         # where every start has a blend
         reached = np.isfinite(rows).all(axis=0)
+        farthest = max(farthest, LEVELS[reached][-1])
         values = np.array(rows)[:, reached]
         mean, spread = (
             values.mean(axis=0),
@@ -117,12 +119,12 @@ def draw_curves(records: Sequence[Record], path: Path) -> None:
         )  # fmt: skip
         axes.plot(*np.mean(ends, axis=0), 'o', ms=5, **style)
     axes.axvline(0, color='black', lw=0.8, ls=':')
-    axes.set_xlim(LEVELS[0], LEVELS[-1])
+    axes.set_xlim(LEVELS[0], min(farthest + 0.5, LEVELS[-1]))
     axes.set_xlabel('least mean R@1, points from the start')
     axes.set_ylabel('Top-1 of novel boxes, percent')
     axes.set_title('What blends of trained weights and start reach')
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc='outside right upper', frameon=False)
     figure.savefig(path, metadata={'Date': None})
     plt.close(figure)
 
@@ -188,7 +190,7 @@ def draw_mistakes(records: Sequence[Record], path: Path) -> None:
             total = np.sum([point['mistakes'] for point in points], axis=0)
             rows[name] = 100 * total / total.sum()
     figure, axes = plt.subplots(
-        figsize=(6.4, 0.9 + 0.36 * len(rows)), layout='constrained'
+        figsize=(6.4, 1.1 + 0.36 * len(rows)), layout='constrained'
     )
     table = np.array(list(rows.values()))
     axes.imshow(table, cmap='Blues', vmin=0, vmax=100, aspect='auto')
@@ -197,7 +199,9 @@ def draw_mistakes(records: Sequence[Record], path: Path) -> None:
             column, row, f'{value:.1f}', ha='center', va='center',
             color='white' if value > 55 else 'black',
         )  # fmt: skip
-    axes.set_xticks(range(len(KINDS)), KINDS, fontsize=8)
+    axes.set_xticks(
+        range(len(KINDS)), [kind.replace(', ', ',\n') for kind in KINDS]
+    )
     axes.set_yticks(range(len(rows)), list(rows))
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
