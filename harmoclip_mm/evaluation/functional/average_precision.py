@@ -88,9 +88,15 @@ class Detections(NamedTuple):
             rows = order[
                 slice(*np.searchsorted(kinds, [kind, kind + 1], side='left'))
             ]
+            # most thresholds are as the one before where boxes are given
+            both = np.stack([self.right[rows], self.counted[rows]])
+            changed = (both[..., 1:] != both[..., :-1]).any(axis=(0, 1))
+            first = np.flatnonzero([True, *changed])
+            copies = np.diff([*first, both.shape[-1]])
+            right, counted = both[..., first].transpose(0, 2, 1)  # (T', D')
             own = weights[:, None, self.images[rows]]  # (K, 1, D')
-            hits = np.cumsum(own * self.right[rows].T, axis=-1)
-            found = np.cumsum(own * self.counted[rows].T, axis=-1)
+            hits = np.cumsum(own * right, axis=-1)
+            found = np.cumsum(own * counted, axis=-1)
             precision = hits / np.maximum(found, 1)
             best = np.maximum.accumulate(precision[..., ::-1], axis=-1)
             recall = hits / np.maximum(total, 1)[:, None, None]
@@ -98,8 +104,9 @@ class Detections(NamedTuple):
             near = (100 * recall + 0.5).astype(int)
             steps = near + (_RECALLS[near] <= recall)
             new = np.diff(steps, axis=-1, prepend=0)
-            area = (best[..., ::-1] * new).sum(axis=-1).mean(axis=1)
-            sums = sums + np.where(total > 0, area / len(_RECALLS), 0)
+            area = (best[..., ::-1] * new).sum(axis=-1) / len(_RECALLS)
+            area = np.average(area, axis=1, weights=copies)
+            sums = sums + np.where(total > 0, area, 0)
             counts = counts + (total > 0)
         with np.errstate(invalid='ignore'):
             return 100 * sums / counts
