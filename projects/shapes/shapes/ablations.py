@@ -63,8 +63,8 @@ def _wrong_links(prob: float) -> List[Variant]:
 WRONG_LINKS = [dict(type='MislinkRegions', prob=0.2)]
 FEW_LINKS = [dict(type='KeepRegionsOfSome', share=0.1)]
 ALL = Variant(text='GC + GR + 0.5 LRC (default)')
-# Title of each table: its rows, variants of HarmoCLIP; in pairs, the second
-# against the first, or all against the default.
+# Title of each table: its rows, variants of HarmoCLIP, in pairs, the second
+# against the first...
 PAIRS: Dict[str, List[Variant]] = {
     'Does LRC earn its place, at equal total weight?': [
         *_equal_weight('', 'all links right'),
@@ -72,6 +72,7 @@ PAIRS: Dict[str, List[Variant]] = {
         *_equal_weight('-few', '10 % of the captions linked', FEW_LINKS),
     ],
 }
+# ... and all against the first.
 IDEAS: Dict[str, List[Variant]] = {
     'What scores of links buy': [
         ALL,

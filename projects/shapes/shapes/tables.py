@@ -170,7 +170,11 @@ def paired_table(
 def ablation_table(
     records: Sequence[Record], title: str, variants: Sequence[Variant]
 ) -> Optional[TextTable]:
-    """Variants of HarmoCLIP on the val images.
+    """Variants of HarmoCLIP.
+
+    A row of ``PAIRS`` is compared with the row before it, on the test images,
+    since it answers a question; a row of ``IDEAS`` with the first row, on the
+    val images, since choices are made by it.
 
     Args:
         records (Sequence[dict]): Of one recipe and kind of start.
@@ -178,44 +182,37 @@ def ablation_table(
         variants (Sequence[Variant]): Its rows.
 
     Returns:
-        TextTable or None: On the starts that all rows with a record have;
-        differences are those to the row before in tables of pairs, else to
-        the first row. None without a record beyond the default.
+        TextTable or None: Each row on the starts that it shares with the row
+        it is compared with. None without a record beyond the default.
     """
+    pairs = title in PAIRS
+    split, against = ('test', 'row above') if pairs else ('val', 'first row')
     found = [by_seed(records, OURS, each.name) for each in variants]
     if sum(map(bool, found)) < 2:
         return None
-    seeds = sorted(set.intersection(*(set(f) for f in found if f)))
     rows = []
     for number, (variant, each) in enumerate(zip(variants, found)):
-        if not each:
+        # the partner of a pair; the first row, which is its own, without one
+        base = found[number ^ 1] if pairs else found[0]
+        seeds = sorted(each.keys() & base.keys())
+        if not seeds:
             continue
-        points = [each[seed]['val']['1'] for seed in seeds]
-        other = number - 1 if title in PAIRS else 0
-        first = number % 2 == 0 if title in PAIRS else number == 0
-        cells = ['', '']
-        if not first and found[other]:
-            base = [found[other][seed]['val']['1'] for seed in seeds]
-            novel = compare(
-                [novel_boxes(p) for p in points],
-                [novel_boxes(p) for p in base],
-            )
-            change = compare(
-                [recall(p) for p in points], [recall(p) for p in base]
-            )
-            cells = [f'{novel}, {novel.wins} of {len(seeds)}', str(change)]
-        rows.append(
-            [
-                variant.text,
-                mean_and_deviation(list(map(novel_boxes, points))),
-                mean_and_deviation(list(map(recall, points))),
-                *cells,
+        values = {
+            figure: [
+                [figure(of[seed][split]['1']) for seed in seeds]
+                for of in (each, base)
             ]
-        )
-    starts = 'start' if len(seeds) == 1 else 'starts'
-    against = 'the row above' if title in PAIRS else 'the first row'
-    header = ['', 'novel', 'mean R@1', f'novel, less {against}', 'R@1']
-    return TextTable(f'{title} ({len(seeds)} {starts}, val)', header, rows)
+            for figure in (novel_boxes, recall)
+        }
+        cells = ['', '', '']
+        if number % 2 if pairs else number:
+            novel, change = (compare(*both) for both in values.values())
+            wins = f'{novel.wins} of {len(seeds)}'
+            cells = [str(novel), wins, str(change)]
+        means = [mean_and_deviation(ours) for ours, _ in values.values()]
+        rows.append([variant.text, str(len(seeds)), *means, *cells])
+    header = ['', 'starts', 'novel', 'mean R@1', f'novel, less the {against}']
+    return TextTable(f'{title} ({split})', [*header, 'ahead', 'R@1'], rows)
 
 
 def all_tables(records: Sequence[Record]) -> List[TextTable]:

@@ -145,13 +145,22 @@ def test_tables(records):
 def test_tables_of_variants_compare_row_by_row(records):
     title, variants = next(iter(ablations.PAIRS.items()))
     assert tables.ablation_table(records, title, variants) is None
+    ideas = 'Ideas to make novel boxes better'
+    more = [*records, record('harmoclip', 1, 66, 38.0, 'hard')]
+    rows = tables.ablation_table(more, ideas, ablations.IDEAS[ideas]).rows
+    assert [row[1] for row in rows] == ['3', '1']
+    assert rows[1][4:] == ['+6.0 (+6.0)', '1 of 1', '-2.0 (-2.0)']
     for seed, novel in enumerate((48, 59, 71)):
         records.append(record('harmoclip', seed, novel, 38.0, 'gr-1.5'))
     table = tables.ablation_table(records, title, variants)
-    assert len(table.rows) == 2 and '3 starts, val' in table.title
-    assert table.rows[0][3:] == ['', '']
-    assert table.rows[1][3].startswith('+0.7') and '2 of 3' in table.rows[1][3]
-    assert table.rows[1][4] == '+2.0 (+2.0, +2.0, +2.0)'
+    assert len(table.rows) == 2 and table.title.endswith('(test)')
+    assert table.rows[0][1] == '3' and table.rows[0][4:] == ['', '', '']
+    novel, wins, change = table.rows[1][4:]
+    assert novel.startswith('+0.7') and wins == '2 of 3'
+    assert change == '+2.0 (+2.0, +2.0, +2.0)'
+    records.pop()  # a start that only one of the two has does not count
+    table = tables.ablation_table(records, title, variants)
+    assert [row[1] for row in table.rows] == ['2', '2']
     text = table.markdown()
     assert text.count('\n') == 6
 
