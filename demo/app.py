@@ -204,7 +204,7 @@ class Server(ThreadingHTTPServer):
             'Try a CLIP',
             model.checkpoint_info['path'],
             searched=len(answers.names),
-            template=answers.template,
+            prompt=answers.template,
         )
         super().__init__((host, port), Handler)
 

@@ -115,7 +115,7 @@ def examples():
         text = text.replace('--cfg-options\n', '--cfg-options ')
         for line in text.splitlines():
             words = WORD.findall(line)
-            if '= ' in line or not words:  # Python's
+            if '= ' in line or 'dict(' in line or not words:  # Python's
                 continue
             found = re.findall(r'(?:configs|projects)/[\w/.-]+\.py', line)
             yield page.name, tuple(found[:1]) or USUAL, words

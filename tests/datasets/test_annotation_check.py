@@ -129,7 +129,7 @@ def test_training_checks_its_validation(project, run_tool, tmp_path):
     text = project.config.read_text().replace(
         'test_dataloader', 'val_dataloader'
     )
-    project.config.write_text(text)
+    project.config.write_text(f'{text}\ntrain_dataloader = val_dataloader\n')
     with pytest.raises(UsageError, match='has "cat" where the data set'):
         run_tool('train.py', project.config, '--work-dir', tmp_path / 'work')
 
