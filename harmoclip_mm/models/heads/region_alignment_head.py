@@ -33,12 +33,16 @@ def phrase_fit(features: CLIPFeatures) -> Tensor:
         Tensor: Probability of each region's phrase among the distinct ones
         of all ranks, at the CLIP's scale, shape (R,), in [0, 1].
     """
+    crops, phrases = features.teacher_crops, features.phrases
+    if crops.dtype != torch.float64:
+        crops, phrases = crops.float(), phrases.float()
     keys, offset = gather_rows(features.phrase_keys)
-    concepts = pool_concepts(gather_rows(features.phrases).rows, keys)
-    logits = features.scale * features.teacher_crops @ concepts.t()
     place = keys.unique(return_inverse=True)[1]
-    own = place[offset : offset + len(logits)]
-    return logits.softmax(dim=1).gather(1, own[:, None])[:, 0]
+    own = place[offset : offset + len(crops)]
+    with torch.autocast(crops.device.type, enabled=False):
+        concepts = pool_concepts(gather_rows(phrases).rows, keys)
+        chances = (features.scale * crops @ concepts.t()).softmax(dim=1)
+    return chances.gather(1, own[:, None])[:, 0]
 
 
 @MODELS.register_module()
