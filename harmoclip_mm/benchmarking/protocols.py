@@ -4,7 +4,7 @@ A protocol is a config of ``configs/evaluation/`` with an entry ``benchmark``:
 its ``task`` in words, whether it is ``'local'`` or ``'global'``, the
 ``figures`` of a table by their headings, where its ``data`` come from,
 ``quick`` for the short suite, and what folders must hold, as patterns:
-``files`` in a folder of annotations, ``folders`` in that of the images.
+``files`` in a folder of annotations, ``subfolders`` in that of images.
 """
 
 import os

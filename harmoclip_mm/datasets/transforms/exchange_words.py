@@ -69,14 +69,7 @@ class ExchangeWords(PrintedTransform):
         ]
 
     def transform(self, results: dict) -> dict:
-        """Give the phrases of a sample negatives.
-
-        Args:
-            results (dict): A sample.
-
-        Returns:
-            dict: The sample.
-        """
+        """Give the phrases of a sample negatives."""
         for phrase in results['phrases'].values():
             if 'negatives' not in phrase:
                 texts = self.negatives(phrase['phrase'])

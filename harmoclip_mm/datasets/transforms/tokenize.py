@@ -117,13 +117,13 @@ class TokenizeRegionText(PrintedTransform):
             self._tokenize_negatives(results)
 
     def _tokenize_negatives(self, results: dict) -> None:
-        length, count = self.spec.context_length, len(results['phrases'])
-        ids = torch.zeros(count, self.negatives, length, dtype=torch.int64)
-        masks = torch.zeros(count, self.negatives, dtype=torch.bool)
-        for row, phrase in enumerate(results['phrases'].values()):
-            texts = phrase.get('negatives', [])[: self.negatives]
-            # what is missing is a text as well, so that all can be encoded
-            ids[row] = results['phrase_ids'][row]
-            ids[row, : len(texts)] = self.tokenizer.ids(texts)
-            masks[row, : len(texts)] = True
+        texts = [
+            phrase.get('negatives', [])[: self.negatives]
+            for phrase in results['phrases'].values()
+        ]
+        counts = torch.tensor([len(each) for each in texts], dtype=torch.int64)
+        masks = torch.arange(self.negatives) < counts[:, None]
+        # what is missing is a text as well, so that all can be encoded
+        ids = results['phrase_ids'][:, None].repeat(1, self.negatives, 1)
+        ids[masks] = self.tokenizer.ids([t for each in texts for t in each])
         results.update(negative_ids=ids, negative_masks=masks)

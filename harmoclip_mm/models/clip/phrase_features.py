@@ -121,11 +121,13 @@ def phrase_features(
         alone = text_encoder(
             ids, with_tokens=not spans_only, length=facts.phrase_length
         )
+    if needs & {'phrases', 'negatives'}:
+        embeddings = F.normalize(alone.pooled, dim=-1)
     if 'phrases' in needs:
-        found['phrases'] = F.normalize(alone.pooled, dim=-1)[place[labels]]
+        found['phrases'] = embeddings[place[labels]]
     if 'negatives' in needs:
         masks = gather('negative_masks')
-        negatives = F.normalize(alone.pooled, dim=-1)[place[num_phrases:]]
+        negatives = embeddings[place[num_phrases:]]
         found['negatives'] = negatives.unflatten(0, masks.shape)[labels]
         found['negative_masks'] = masks[labels]
     if 'lexemes' in needs:

@@ -37,11 +37,10 @@ def phrase_fit(features: CLIPFeatures) -> Tensor:
     if crops.dtype != torch.float64:
         crops, phrases = crops.float(), phrases.float()
     keys, offset = gather_rows(features.phrase_keys)
-    place = keys.unique(return_inverse=True)[1]
-    own = place[offset : offset + len(crops)]
     with torch.autocast(crops.device.type, enabled=False):
-        concepts = pool_concepts(gather_rows(phrases).rows, keys)
+        concepts, place = pool_concepts(gather_rows(phrases).rows, keys)
         chances = (features.scale * crops @ concepts.t()).softmax(dim=1)
+    own = place[offset : offset + len(crops)]
     return chances.gather(1, own[:, None])[:, 0]
 
 

@@ -1,5 +1,7 @@
 """KD: what a teacher sees in a region, over the concepts of the batch."""
 
+from typing import Tuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,7 +33,7 @@ def distillation_kl(student: Tensor, teacher: Tensor) -> Tensor:
     )
 
 
-def pool_concepts(phrases: Tensor, keys: Tensor) -> Tensor:
+def pool_concepts(phrases: Tensor, keys: Tensor) -> Tuple[Tensor, Tensor]:
     """Makes one embedding of all rows that say the same.
 
     Args:
@@ -39,12 +41,13 @@ def pool_concepts(phrases: Tensor, keys: Tensor) -> Tensor:
         keys (Tensor): Keys of the phrases, shape (N,), int64.
 
     Returns:
-        Tensor: L2-normalised means of equal keys, shape (K, D), in the order
-        of the keys. They do not depend on the order of the rows.
+        Tuple[Tensor, Tensor]: L2-normalised means of equal keys, shape
+        (K, D), in the order of the keys, which do not depend on the order of
+        the rows; and which of them each row says, shape (N,).
     """
     distinct, place = keys.unique(return_inverse=True)
     total = phrases.new_zeros((len(distinct), phrases.shape[1]))
-    return F.normalize(total.index_add(0, place, phrases), dim=1)
+    return F.normalize(total.index_add(0, place, phrases), dim=1), place
 
 
 @MODELS.register_module()
@@ -88,7 +91,7 @@ class ConceptDistillationLoss(nn.Module):
                 regions, teacher = regions.float(), teacher.float()
                 phrases, scale = phrases.float(), scale.float()
             rows = gather_rows(phrases).rows
-            concepts = pool_concepts(rows, gather_rows(phrase_keys).rows)
+            concepts, _ = pool_concepts(rows, gather_rows(phrase_keys).rows)
             with torch.no_grad():
                 target = scale * teacher @ concepts.t()
             local = distillation_kl(scale * regions @ concepts.t(), target)

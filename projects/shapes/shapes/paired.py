@@ -5,6 +5,8 @@ from typing import Sequence
 
 import numpy as np
 
+from harmoclip_mm.evaluation.functional import Units, bootstrap
+
 __all__ = ['Difference', 'compare']
 
 RESAMPLES = 10000
@@ -49,9 +51,9 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
     values = np.subtract(ours, theirs)
     low = high = float('nan')
     if len(values) >= ENOUGH:
-        rng = np.random.default_rng(0)
-        draws = rng.integers(len(values), size=(RESAMPLES, len(values)))
-        low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
+        # each start is what there an image is, and figures are percent
+        starts = Units(np.arange(len(values)), values / 100)
+        low, high = np.percentile(bootstrap(starts, RESAMPLES), [2.5, 97.5])
     return Difference(
         tuple(values.tolist()),
         float(values.mean()),

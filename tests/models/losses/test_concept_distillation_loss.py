@@ -36,7 +36,8 @@ def test_kl_by_hand():
 
 def test_concepts_are_means_of_equal_keys():
     rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    found = pool_concepts(rows, torch.tensor([9, 9, 4]))
+    found, place = pool_concepts(rows, torch.tensor([9, 9, 4]))
+    assert place.tolist() == [1, 1, 0]
     half = math.sqrt(0.5)
     expected = torch.tensor([[0.0, 1.0], [half, half]])  # keys 4 and 9
     torch.testing.assert_close(found, expected)
