@@ -5,8 +5,6 @@ from typing import Sequence
 
 import numpy as np
 
-from harmoclip_mm.evaluation.functional import Units, bootstrap
-
 __all__ = ['Difference', 'compare']
 
 RESAMPLES = 10000
@@ -48,6 +46,9 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
     Returns:
         Difference: Ours less theirs.
     """
+    # torch comes with it, and the help of compare.py answers without
+    from harmoclip_mm.evaluation.functional import Units, bootstrap
+
     values = np.subtract(ours, theirs)
     low = high = float('nan')
     if len(values) >= ENOUGH:
