@@ -44,7 +44,7 @@ class TextTable:
     def rich(self) -> Table:
         """The table for the terminal."""
         table = Table(title=self.title, box=box.SIMPLE_HEAD, padding=0)
-        table.add_column(self.header[0], overflow='fold')
+        table.add_column(self.header[0], overflow='fold', min_width=16)
         for name in self.header[1:]:
             table.add_column(name, justify='right')
         for row in self.rows:
