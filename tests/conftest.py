@@ -23,6 +23,7 @@ from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import load_vocabulary
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+processes.format_configs_once()
 
 
 @pytest.fixture(scope='module', autouse=True)

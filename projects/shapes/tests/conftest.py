@@ -18,6 +18,7 @@ SHORT_RUN = (
     *('--epochs', '1', '--batch-size', '8'),
     *('--train', '16', '--val', '2', '--test', '30'),
 )
+processes.format_configs_once()
 
 
 @pytest.fixture(scope='module', autouse=True)
