@@ -1,6 +1,6 @@
 """The whole road on real photos: COCO files, training, metrics.
 
-ViT-B/16 at full size with random weights, three iterations of two photos, so
+ViT-B/16 at full size with random weights, two iterations of two photos, so
 what is tested is that everything fits together, not what is learnt.
 """
 
@@ -65,7 +65,7 @@ def read_losses(log: str) -> list:
 
 
 def check_losses(losses: list) -> None:
-    assert len(losses) == 3
+    assert len(losses) == 2
     for each in losses:
         assert all(math.isfinite(value) for value in each.values())
         parts = each['loss_gc'] + each['loss_lrc'] + each['loss_gr']
@@ -77,7 +77,7 @@ def check_losses(losses: list) -> None:
 def test_two_processes_train_on_the_cpu(road):
     printed = road(
         'train.py', CONFIG, '--work-dir', 'two', '--cfg-options',
-        *DRY_RUN, 'train_dataloader.dataset.indices=12',
+        *DRY_RUN, 'train_dataloader.dataset.indices=8',
         'log_level=DEBUG',  # mmengine then keeps a log of every rank
         ranks=2,
     )  # fmt: skip
