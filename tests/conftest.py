@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from filelock import FileLock
@@ -22,6 +23,7 @@ from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import load_vocabulary
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+processes.format_configs_once()
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -92,14 +94,35 @@ def run_tool():
 
 
 @pytest.fixture(scope='session')
+def run_apart(tmp_path_factory):
+    """Run a tool in processes of their own, as its command line would or, if
+    they are several, as ``dist_train.sh``; returns what they printed."""
+
+    def run(path: str, *args, ranks=None, cwd='.', code=0, **env) -> str:
+        log = tmp_path_factory.mktemp('apart') / 'log.txt'
+        launcher = ('--launcher', 'pytorch') if ranks else ()
+        codes = processes.run_python(
+            [REPOSITORY / 'tools' / path, *args, *launcher],
+            log,
+            [
+                processes.tool_environment(**each, **env)
+                for each in (
+                    processes.rank_environments(ranks) if ranks else [{}]
+                )
+            ],
+            cwd,
+        )
+        printed = log.read_text()
+        assert set(codes) == {code}, printed
+        return printed
+
+    return run
+
+
+@pytest.fixture(scope='session')
 def forkserver():
-    """Context of processes that inherit nothing of this one, as with 'spawn',
-    from a server that has imported the package once for the session."""
-    context = torch.multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(
-        ['harmoclip_mm.models', 'harmoclip_mm.datasets']
-    )
-    return context
+    """Context of fresh processes that need not import the package."""
+    return processes.forkserver()
 
 
 @pytest.fixture(scope='session')

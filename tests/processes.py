@@ -1,10 +1,16 @@
 """What tests that start processes of their own share."""
 
+import multiprocessing
 import os
+import re
+import runpy
 import secrets
+import shutil
 import socket
+import subprocess
 import sys
-from typing import Dict, Optional
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
 
 # Variables of torchrun, which would make a single process one of several.
 RANK_VARIABLES = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'LOCAL_WORLD_SIZE')
@@ -48,3 +54,139 @@ def tool_environment(
     if threads is not None:
         env['OMP_NUM_THREADS'] = str(threads)
     return {**env, **more}
+
+
+def format_configs_once() -> None:
+    """Let this process format equal texts of configs once: mmengine does it
+    five times in a training, and again for each checkpoint, which takes most
+    of the time of a small one."""
+    from mmengine.config import config
+    from yapf.yapflib import yapf_api
+
+    # mmengine 0.10 imports it at its top
+    module = config if hasattr(config, 'FormatCode') else yapf_api
+    original, texts = module.FormatCode, {}
+
+    def format_code(text: str, **kwargs: Any) -> Any:
+        if text not in texts:
+            texts[text] = original(text, **kwargs)
+        return texts[text]
+
+    module.FormatCode = format_code
+
+
+def rank_environments(ranks: int) -> List[Dict[str, str]]:
+    """What torchrun tells each of several processes of one machine."""
+    shared = dict(
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=free_port(),
+        WORLD_SIZE=str(ranks),
+        LOCAL_WORLD_SIZE=str(ranks),
+    )
+    return [
+        dict(shared, RANK=str(rank), LOCAL_RANK=str(rank))
+        for rank in range(ranks)
+    ]
+
+
+def forkserver() -> Any:
+    """Context of processes that inherit nothing of this one, as with 'spawn',
+    from a server that has imported the package once for the session."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(
+        [
+            f'harmoclip_mm.{name}'
+            for name in ('apis', 'datasets', 'engine', 'evaluation', 'models')
+        ]
+    )
+    return context
+
+
+def finish(processes: Sequence[Any], seconds: float = 900) -> List[int]:
+    """Wait for processes that were started, and give their exit codes."""
+    for process in processes:
+        process.join(seconds)
+        if process.is_alive():
+            for each in processes:
+                each.kill()
+            raise TimeoutError(f'{process.name} takes over {seconds} s')
+    return [process.exitcode for process in processes]
+
+
+def write_output_to(path: Any, mode: str) -> None:
+    """Write whatever this process prints into a file."""
+    with open(path, mode) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout = sys.stderr = os.fdopen(1, 'w', 1)
+
+
+def run_python(
+    words: Sequence[Any],
+    log: Any,
+    environments: Sequence[Dict[str, str]],
+    cwd: Any = '.',
+) -> List[int]:
+    """Run Python with these arguments in processes of their own, which come
+    from the fork server, to save the 10 s of CPU of the imports.
+
+    Args:
+        words (Sequence): A script and its arguments, or ``-m`` and a module.
+        log (Path): File that gets what all print.
+        environments (Sequence[dict]): All variables of each process.
+        cwd (Path): Their folder. Defaults to this process's.
+
+    Returns:
+        list[int]: Exit code of each.
+    """
+    arguments = [str(each) for each in words], str(log), os.path.abspath(cwd)
+    processes = [
+        forkserver().Process(target=_run_python, args=(*arguments, each))
+        for each in environments
+    ]
+    for process in processes:
+        process.start()
+    return finish(processes)
+
+
+def _run_python(
+    words: List[str], log: str, cwd: str, environment: Dict[str, str]
+) -> None:
+    import torch
+
+    format_configs_once()
+    write_output_to(log, 'a')  # ranks share it
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    # as Python itself
+    paths = environment.get('PYTHONPATH', '').split(os.pathsep)
+    sys.path[:0] = [path for path in paths if path]
+    torch.set_num_threads(int(environment.get('OMP_NUM_THREADS', 1)))
+    sys.argv = words[words[0] == '-m' :]
+    if words[0] == '-m':
+        runpy.run_module(words[1], run_name='__main__', alter_sys=True)
+    else:
+        sys.path.insert(0, str(Path(words[0]).parent))
+        runpy.run_path(words[0], run_name='__main__')
+
+
+def open_in_chromium(url: str, profile: Any, *options: str) -> str:
+    """The document of a page after its scripts, which end with the console's
+    one message, ``the end``."""
+    import pytest
+
+    names = ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        pytest.skip(f'no Chromium on PATH ({", ".join(names)})')
+    result = subprocess.run(
+        [browser, '--headless', '--no-sandbox', '--disable-gpu',
+         '--disable-dev-shm-usage', '--enable-logging=stderr',
+         f'--user-data-dir={profile}', '--dump-dom', *options, url],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    # our own message shows that any other would be seen
+    messages = re.findall(r'CONSOLE.*', result.stderr)
+    assert len(messages) == 1 and 'the end' in messages[0], result.stderr
+    return result.stdout

@@ -1,19 +1,17 @@
 """The whole road on real photos: COCO files, training, metrics.
 
-ViT-B/16 at full size with random weights, three iterations of two photos, so
+ViT-B/16 at full size with random weights, two iterations of two photos, so
 what is tested is that everything fits together, not what is learnt.
 """
 
 import json
 import math
 import re
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import mmengine
 import pytest
-from processes import free_port, tool_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures('much_memory')]
 
@@ -32,31 +30,16 @@ DRY_RUN = (
 
 
 @pytest.fixture(scope='module')
-def road(coco_photos, tmp_path_factory):
+def road(coco_photos, tmp_path_factory, run_apart):
     """A work folder with the photos' phrases, and a function that runs a
-    tool there as a user would and gives what it printed."""
+    tool there and gives what it printed."""
     folder = tmp_path_factory.mktemp('road')
-    env = tool_environment(
-        threads=None,
-        PYTHONPATH=str(REPOSITORY),
+    run = partial(
+        run_apart,
+        cwd=folder,
         COCO_ROOT=str(coco_photos),
         COCO_PHRASES=str(folder / 'phrases.jsonl'),
     )
-
-    def run(tool: str, *args, **more) -> str:
-        start = [sys.executable] if tool.endswith('.py') else ['bash']
-        result = subprocess.run(
-            [*start, str(REPOSITORY / 'tools' / tool), *map(str, args)],
-            cwd=folder,
-            env={**env, **more},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=1200,
-        )
-        assert result.returncode == 0, result.stdout
-        return result.stdout
-
     run.folder = folder
     annotations = coco_photos / 'annotations'
     printed = run(
@@ -82,7 +65,7 @@ def read_losses(log: str) -> list:
 
 
 def check_losses(losses: list) -> None:
-    assert len(losses) == 3
+    assert len(losses) == 2
     for each in losses:
         assert all(math.isfinite(value) for value in each.values())
         parts = each['loss_gc'] + each['loss_lrc'] + each['loss_gr']
@@ -93,11 +76,10 @@ def check_losses(losses: list) -> None:
 
 def test_two_processes_train_on_the_cpu(road):
     printed = road(
-        'dist_train.sh', CONFIG, 2, '--work-dir', 'two', '--cfg-options',
-        *DRY_RUN, 'train_dataloader.dataset.indices=12',
+        'train.py', CONFIG, '--work-dir', 'two', '--cfg-options',
+        *DRY_RUN, 'train_dataloader.dataset.indices=8',
         'log_level=DEBUG',  # mmengine then keeps a log of every rank
-        PORT=free_port(),
-        OMP_NUM_THREADS='1',  # two processes, two cores
+        ranks=2,
     )  # fmt: skip
     logs = sorted((road.folder / 'two').rglob('*rank*.log'))
     assert len(logs) == 2, printed

@@ -1,8 +1,6 @@
 """One pass for several protocols: the figures of tools/test.py, and cost."""
 
 import json
-import subprocess
-import sys
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -10,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from processes import free_port, tool_environment
 
 import harmoclip_mm
 from harmoclip_mm.benchmarking import choose_protocols, results_file
@@ -200,30 +197,18 @@ def test_figures_are_made_of_what_is_drawn(
 
 
 @pytest.mark.slow
-def test_two_processes(roots, make_model, tmp_path):
+def test_two_processes(roots, make_model, run_apart, tmp_path):
     model = make_model()
     torch.save({'state_dict': model.state_dict()}, tmp_path / 'tiny.pth')
     names = [SQUASHED[0], *OTHERS]
     one = figures_of(
         harmoclip_mm.benchmark(model, names, limit=9, num_workers=0)
     )
-    done = subprocess.run(
-        [
-            *(sys.executable, '-m', 'torch.distributed.run'),
-            *('--nproc_per_node=2', f'--master_port={free_port()}'),
-            *('tools/benchmark.py', str(tmp_path / 'tiny.pth')),
-            *('--clip', model.spec.name, '--suite', ','.join(names)),
-            *('--limit', '9', '--num-workers', '0'),
-            *('--launcher', 'pytorch', '--out', str(tmp_path)),
-        ],
-        cwd=ROOT,
-        env=tool_environment(PYTHONPATH=str(ROOT), **roots),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stdout
+    run_apart(
+        'benchmark.py', tmp_path / 'tiny.pth', '--clip', model.spec.name,
+        '--suite', ','.join(names), '--limit', 9, '--num-workers', 0,
+        '--out', tmp_path, ranks=2, **roots,
+    )  # fmt: skip
     text = (tmp_path / 'results.jsonl').read_text()
     rows = [json.loads(line) for line in text.splitlines()]
     two = figures_of(rows)

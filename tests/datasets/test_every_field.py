@@ -145,12 +145,15 @@ WRONG = [
 
 
 def places_of(value, path=()):
-    """Every place in a file, as the keys that lead there."""
+    """Every place in a file, as the keys that lead there; of more than two
+    records of a list those of the first and the last."""
     if path:
         yield path
     pairs = value.items() if isinstance(value, dict) else ()
     if isinstance(value, list):
-        pairs = enumerate(value)
+        pairs = list(enumerate(value))
+        if all(isinstance(each, dict) for each in value):
+            pairs[1:-1] = ()
     for key, inner in pairs:
         yield from places_of(inner, (*path, key))
 

@@ -51,13 +51,6 @@ STEPS = dict(
     [
         # in mid-epoch, after a checkpoint of the second epoch
         pytest.param({}, [9], id='plain'),
-        # the last iteration of an epoch was saved, its end was not reached
-        pytest.param(
-            dict(default_hooks__checkpoint__interval=5),
-            [5, 11],
-            id='epoch ends',
-            marks=pytest.mark.slow,
-        ),
         pytest.param(
             AMP,
             [7, 13],
@@ -71,10 +64,12 @@ STEPS = dict(
             ],
         ),
         pytest.param(
-            ACCUMULATE, [9, 11], id='accumulation', marks=pytest.mark.slow
+            dict(TEACHER, **ACCUMULATE),
+            [9, 11],
+            id='teacher and accumulation',
+            marks=pytest.mark.slow,
         ),
         pytest.param(EPOCHS, [12], id='by epoch', marks=pytest.mark.slow),
-        pytest.param(TEACHER, [9], id='teacher', marks=pytest.mark.slow),
         pytest.param(INFINITE, [9], id='iterations', marks=pytest.mark.slow),
     ],
 )
@@ -123,14 +118,15 @@ def assert_same_training(straight, killed):
 @pytest.mark.slow
 @pytest.mark.parametrize('interval', [2, 5])
 def test_killed_with_workers_under_rates_by_epoch(tiny_data, interval):
-    """In mid-epoch, and where only the end of an epoch was not saved."""
+    """In mid-epoch, and after the last iteration of an epoch was saved, but
+    its end was not reached."""
     write_data(tiny_data)
     changes = dict(STEPS, default_hooks__checkpoint__interval=interval)
     straight = make_config(tiny_data.root, 'straight', **changes)
     assert train(straight) == 0, output(straight)
     killed = make_config(tiny_data.root, 'killed', **changes)
     assert killed.train_dataloader.num_workers == 2
-    for resume, kill_at in enumerate([5, 8, 14]):
+    for resume, kill_at in enumerate([5, 14]):
         code = train(killed, kill_at, resume=bool(resume))
         assert code == -signal.SIGKILL, output(killed)
     assert train(killed, resume=True) == 0, output(killed)

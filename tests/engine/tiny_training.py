@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Dict, Optional
 
@@ -21,7 +20,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS
-from processes import free_port
+from processes import finish, rank_environments, write_output_to
 
 from harmoclip_mm.engine import CheckpointGuard, build_runner, setup_resume
 from harmoclip_mm.errors import run_command
@@ -195,11 +194,8 @@ def make_config(root: Path, work_dir: str, **changes) -> Config:
 def _train(
     cfg: Config, kill_at: Optional[int], resume: bool, ranks: Dict[str, str]
 ) -> None:
-    log = f'log{ranks["RANK"]}.txt' if ranks else 'log.txt'
-    with open(f'{cfg.work_dir}/{log}', 'w') as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    sys.stdout = sys.stderr = os.fdopen(1, 'w', 1)
+    log = f'{cfg.work_dir}/log{ranks.get("RANK", "")}.txt'
+    write_output_to(log, 'w')
     os.environ.update(ranks)
     torch.set_num_threads(1)
     if kill_at is not None:
@@ -234,18 +230,7 @@ def train(
         ``log0.txt`` and so on.
     """
     os.makedirs(cfg.work_dir, exist_ok=True)
-    environments = [{}]
-    if ranks > 1:
-        shared = dict(
-            MASTER_ADDR='127.0.0.1',
-            MASTER_PORT=free_port(),
-            WORLD_SIZE=str(ranks),
-            LOCAL_WORLD_SIZE=str(ranks),
-        )
-        environments = [
-            dict(shared, RANK=str(rank), LOCAL_RANK=str(rank))
-            for rank in range(ranks)
-        ]
+    environments = rank_environments(ranks) if ranks > 1 else [{}]
     context = multiprocessing.get_context('fork')
     processes = [
         context.Process(target=_train, args=(cfg, kill_at, resume, each))
@@ -253,13 +238,7 @@ def train(
     ]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join(300)
-        if process.is_alive():
-            for each in processes:
-                each.kill()
-            raise TimeoutError(output(cfg))
-    (code,) = {process.exitcode for process in processes}
+    (code,) = set(finish(processes))
     return code
 
 

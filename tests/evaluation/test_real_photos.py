@@ -7,7 +7,6 @@ step from the file to the figure is the real one.
 import contextlib
 import io
 import json
-import subprocess
 from pathlib import Path
 
 import mmengine
@@ -16,7 +15,6 @@ import pytest
 import torch
 from figure_bounds import COSINE, SCORE, box_bounds, retrieval_bounds
 from mmengine.registry import init_default_scope
-from processes import free_port, tool_environment
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.errors import UsageError
@@ -196,21 +194,8 @@ def test_batch_size_and_workers(
     _check_same(_read(project, name), reference)
 
 
-def test_two_processes(project, reference):
-    config, weights, *rest = _command(project, 'two')
-    result = subprocess.run(
-        ['bash', str(REPOSITORY / 'tools' / 'dist_test.sh'),
-         *map(str, (config, weights, 2, *rest))],
-        cwd=project,
-        env=tool_environment(
-            PYTHONPATH=str(REPOSITORY), PORT=free_port()
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=500,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stdout
+def test_two_processes(project, reference, run_apart):
+    run_apart('test.py', *_command(project, 'two'), ranks=2)
     _check_same(_read(project, 'two'), reference)
 
 

@@ -108,9 +108,9 @@ def test_siglip_without_its_tokenizer(bench, tmp_path):
 def test_the_default_clip_at_full_size(bench):
     found = bench(
         *('training', '--batch-size', 1, '--crop-batch-size', 0),
-        *('--rounds', 1, '--regions', 1, 10, 100),
+        *('--rounds', 1, '--regions', 1),
     )
-    assert set(found['ratios']) == RATIOS
+    assert set(found['ratios']) == {'gc_over_open_clip'}
     cases = found['cases']
     # 197 tokens, 12 blocks; 77 tokens of text, 12 blocks; 196 patches
     forward = 197 * 12 * (24 * 768**2 + 4 * 197 * 768)

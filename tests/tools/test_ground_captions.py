@@ -1,12 +1,9 @@
 import io
 import json
-import subprocess
-import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
 
-import ground_captions
 import grounding
 import numpy as np
 import pytest
@@ -17,14 +14,14 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from odvg_formats.lines import Tally
 from PIL import Image
-from processes import free_port, tool_environment
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.datasets.odvg import parse_odvg_line
 from harmoclip_mm.errors import DataError, UsageError
 
-TOOL = Path(ground_captions.__file__)
+TOOL = 'dataset_converters/ground_captions.py'
+OPTIONS = '--box-thr=0', '--text-thr=0', '--chunk=2', '--batch-size=2'
 WORDS = 'a the red blue dog car on man with ball . ? in park'
 CAPTIONS = (
     ('0.png', 'A dog on the red car.'),
@@ -127,19 +124,15 @@ def captions(tmp_path):
 
 
 @pytest.fixture
-def ground(detectors, images, tmp_path, monkeypatch):
+def ground(detectors, images, tmp_path, run_tool):
     """Run the command in this process; its lines."""
 
     def run(captions, *words, name='dino', images=images):
         out = tmp_path / 'out' / f'{name}.jsonl'
-        words = [
-            *detectors[name], captions, '--images', images, '--out', out,
-            '--box-thr=0', '--text-thr=0', '--num-workers=0', '--chunk=2',
-            '--batch-size=2', *words,
-        ]  # fmt: skip
-        argv = ['ground_captions.py', *map(str, words)]
-        monkeypatch.setattr(sys, 'argv', argv)
-        ground_captions.main()
+        run_tool(
+            TOOL, *detectors[name], captions, '--images', images, '--out', out,
+            *OPTIONS, '--num-workers=0', *words,
+        )  # fmt: skip
         assert [each.name for each in out.parent.iterdir()] == [out.name]
         return [json.loads(line) for line in out.read_text().splitlines()]
 
@@ -234,23 +227,15 @@ def test_the_same_command_goes_on(ground, captions, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_two_processes_write_the_same_file(
-    ground, captions, detectors, images, tmp_path
+    ground, captions, detectors, images, tmp_path, run_apart
 ):
     lines, out = ground(captions), tmp_path / 'two.jsonl'
-    done = subprocess.run(
-        [
-            sys.executable, '-m', 'torch.distributed.run',
-            '--nproc_per_node=2', f'--master_port={free_port()}',
-            TOOL, *detectors['dino'], captions, '--images', images,
-            '--out', out, '--box-thr=0', '--text-thr=0', '--num-workers=1',
-            '--chunk=2', '--batch-size=2', '--launcher=pytorch',
-        ],
-        env=tool_environment(PYTHONPATH=str(TOOL.parents[2])),
-        capture_output=True, text=True, check=False,
+    printed = run_apart(
+        TOOL, *detectors['dino'], captions, '--images', images, '--out', out,
+        *OPTIONS, '--num-workers=1', ranks=2,
     )  # fmt: skip
-    assert not done.returncode, done.stderr
     assert [json.loads(each) for each in out.read_text().splitlines()] == lines
-    assert done.stdout.count('Wrote') == 1
+    assert printed.count('Wrote') == 1
 
 
 def test_captions_of_tars_and_of_coco(ground, images, tmp_path):

@@ -42,29 +42,24 @@ def read_losses(work_dir: Path) -> list:
 
 
 @pytest.mark.slow
-def test_two_machines_equal_one(tmp_path, made_coco):
+def test_two_machines_equal_one(tmp_path, made_coco, run_apart):
     """The global batch and its losses do not depend on where ranks are."""
-
-    def start(work_dir, processes, **more) -> subprocess.Popen:
-        return subprocess.Popen(
+    config = REPOSITORY / 'configs' / 'harmoclip_tiny_photos.py'
+    root = dict(COCO_ROOT=str(made_coco))
+    nodes = dict(NNODES='2', MASTER_ADDR='127.0.0.1', PORT=free_port())
+    jobs = [
+        subprocess.Popen(
             [
-                *('bash', str(SCRIPT)),
-                str(REPOSITORY / 'configs' / 'harmoclip_tiny_photos.py'),
-                *(str(processes), '--work-dir', work_dir),
-                *('--cfg-options', *OPTIONS),
+                *('bash', str(SCRIPT), str(config), '1'),
+                *('--work-dir', 'two', '--cfg-options', *OPTIONS),
             ],
             cwd=tmp_path,
-            env=environment(COCO_ROOT=str(made_coco), **more),
+            env=environment(**nodes, **root, NODE_RANK=rank),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-
-    nodes = dict(NNODES='2', MASTER_ADDR='127.0.0.1', PORT=free_port())
-    jobs = [
-        start('two', 1, NODE_RANK='0', **nodes),
-        start('two', 1, NODE_RANK='1', **nodes),
-        start('one', 2, PORT=free_port()),
+        for rank in '01'
     ]
     try:
         for job in jobs:
@@ -73,6 +68,10 @@ def test_two_machines_equal_one(tmp_path, made_coco):
     finally:
         for job in jobs:
             job.kill()
+    run_apart(
+        'train.py', config, '--work-dir', 'one', '--cfg-options', *OPTIONS,
+        ranks=2, cwd=tmp_path, **root,
+    )  # fmt: skip
     assert (tmp_path / 'two' / 'iter_2.pth').is_file()
     two, one = read_losses(tmp_path / 'two'), read_losses(tmp_path / 'one')
     assert len(one) == 2

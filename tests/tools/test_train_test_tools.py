@@ -14,9 +14,10 @@ import mmengine
 import pytest
 import torch
 from mmengine.config import Config
-from processes import free_port, tool_environment
+from processes import free_port, run_python, tool_environment
 
 REPO = Path(__file__).parents[2]
+PYTHONPATH = os.pathsep.join([str(REPO), str(Path(__file__).parent)])
 NUM_TEST = 11  # odd: the last batch of two processes is uneven
 
 CONFIG = """
@@ -50,21 +51,12 @@ auto_scale_lr = dict(base_batch_size=8)
 """
 
 
-def _environment():
-    paths = [str(REPO), str(Path(__file__).parent)]
-    if os.environ.get('PYTHONPATH'):
-        paths.append(os.environ['PYTHONPATH'])
-    return tool_environment(PYTHONPATH=os.pathsep.join(paths))
-
-
 def _run(cwd, command, *args, code=0, **env):
-    """Run a tool; returns what it printed."""
-    tool = str(REPO / 'tools' / command)
-    start = [sys.executable] if tool.endswith('.py') else ['bash']
+    """Run a script of the tools; returns what it printed."""
     result = subprocess.run(
-        [*start, tool, *map(str, args)],
+        ['bash', str(REPO / 'tools' / command), *map(str, args)],
         cwd=cwd,
-        env={**_environment(), **env},
+        env=tool_environment(PYTHONPATH=PYTHONPATH, **env),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -113,11 +105,12 @@ def trained(project):
 
 
 @pytest.fixture(scope='module')
-def tested(project, trained):
+def tested(project, trained, run_apart):
     """The evaluation of ``trained`` in one process."""
-    output = _run(
-        project, 'test.py', 'toy.py', trained, '--metrics-out', 'm/one.json',
+    output = run_apart(
+        'test.py', 'toy.py', trained, '--metrics-out', 'm/one.json',
         '--out', 'one.pkl', '--show-dir', 'drawn',
+        cwd=project, PYTHONPATH=PYTHONPATH,
     )  # fmt: skip
     return output, json.loads((project / 'm/one.json').read_text())
 
@@ -312,33 +305,44 @@ def test_two_processes_train_and_test_on_the_cpu(project, tested):
 
 @pytest.mark.slow
 def test_slurm_script_passes_its_arguments_on(project, tested):
-    # no cluster here: an ``srun`` that starts its tasks on this machine
+    # no cluster here: ``srun`` tells its words, whose task is started below
     srun = project / 'bin' / 'srun'
     srun.parent.mkdir()
-    srun.write_text(
-        '#!/usr/bin/env bash\n'
-        'echo "srun $*"\n'
-        'while [[ "$1" != */python* ]]; do shift; done\n'
-        'export SLURM_NTASKS=2 SLURM_NODELIST=localhost\n'
-        'for i in 0 1; do\n'
-        '    SLURM_PROCID=$i SLURM_LOCALID=$i "$@" & pids+=($!)\n'
-        'done\n'
-        'for pid in "${pids[@]}"; do wait "$pid" || exit 1; done\n'
-    )
+    srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > words.txt\n')
     srun.chmod(0o755)
     env = {
         'PATH': f'{srun.parent}{os.pathsep}{os.environ["PATH"]}',
         'GPUS': '2',
         'GPUS_PER_NODE': '2',
         'SRUN_ARGS': '--quotatype=auto --exclusive',
-        'MASTER_PORT': free_port(),
     }
-    output = _run(
+    _run(
         project, 'slurm_test.sh', 'part', 'job', 'toy.py',
         project / 'two' / 'iter_2.pth', '--metrics-out', 'slurm.json', **env,
     )  # fmt: skip
-    assert '-p part --job-name=job --gres=gpu:2 --ntasks=2' in output
-    assert '--kill-on-bad-exit=1 --quotatype=auto --exclusive' in output
+    words = (project / 'words.txt').read_text().splitlines()
+    place = words.index(sys.executable)
+    told = ' '.join(words[:place])
+    assert '-p part --job-name=job --gres=gpu:2 --ntasks=2' in told
+    assert '--kill-on-bad-exit=1 --quotatype=auto --exclusive' in told
+    assert words[place + 1] == '-u'
+    tasks = dict(
+        SLURM_NTASKS='2',
+        SLURM_NODELIST='localhost',
+        MASTER_PORT=free_port(),
+        PYTHONPATH=PYTHONPATH,
+    )
+    log = project / 'slurm.txt'
+    codes = run_python(
+        words[place + 2 :],
+        log,
+        [
+            tool_environment(SLURM_PROCID=i, SLURM_LOCALID=i, **tasks)
+            for i in '01'
+        ],
+        project,
+    )
+    assert codes == [0, 0], log.read_text()
     _, metrics = tested
     assert json.loads((project / 'slurm.json').read_text()) == metrics
 

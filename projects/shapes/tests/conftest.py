@@ -4,16 +4,21 @@ import importlib
 import os
 import subprocess
 import sys
+import time
 
+import processes
 import pytest
 from mmengine.registry import DefaultScope, init_default_scope
 
+from harmoclip_mm.errors import UsageError
+from shapes import children
 from shapes.children import PROJECT, REPOSITORY
 
 SHORT_RUN = (
     *('--epochs', '1', '--batch-size', '8'),
     *('--train', '16', '--val', '2', '--test', '30'),
 )
+processes.format_configs_once()
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -41,6 +46,25 @@ def run_tool():
             sys.argv = argv
 
     return run
+
+
+@pytest.fixture(scope='module')
+def quick_children():
+    """Let children be those of the fork server, for a file's tests; what
+    ``finished`` runs starts them as users do."""
+
+    def run_child(command, log, label, env, **_):
+        begin = time.monotonic()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        environment = {**os.environ, **env}
+        if any(processes.run_python(command[1:], log, [environment])):
+            raise UsageError(log.read_text())
+        return time.monotonic() - begin
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(children, 'run_child', run_child)
+        yield
 
 
 @pytest.fixture(scope='session')

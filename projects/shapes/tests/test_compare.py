@@ -217,7 +217,7 @@ def test_blends_by_hand(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def compared(tmp_path_factory):
+def compared(tmp_path_factory, quick_children):
     """Folder and runs of a comparison of two steps, in another world."""
     folder = tmp_path_factory.mktemp('compare')
     recipe = replace(

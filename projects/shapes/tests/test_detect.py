@@ -3,17 +3,39 @@
 import json
 
 import pytest
+import torch
 
+from harmoclip_mm.apis import load_config
 from harmoclip_mm.errors import UsageError
+from harmoclip_mm.registry import MODELS
+from shapes.plan import QUICKSTART_NAMES, config_of
 
+pytestmark = pytest.mark.usefixtures('quick_children')
 TOOL = 'detect'
 
 
+@pytest.fixture
+def quickstart(few_shapes, tmp_path, harmoclip_scope):
+    """What a quickstart leaves that this command reads, untrained."""
+    folder = tmp_path / 'quick'
+    folder.mkdir()
+    (folder / 'report.json').write_text('{}')
+    (folder / 'shapes').symlink_to(few_shapes)
+    for method in QUICKSTART_NAMES:
+        (folder / method).mkdir()
+        model = MODELS.build(load_config(str(config_of(method))).model)
+        model.init_weights()
+        path = folder / method / 'epoch_1.pth'
+        torch.save({'state_dict': model.state_dict()}, path)
+        (folder / method / 'last_checkpoint').write_text(str(path))
+    return folder
+
+
 @pytest.mark.slow
-def test_two_backbones_and_again(run_tool, finished, tmp_path, capsys):
+def test_two_backbones_and_again(run_tool, quickstart, tmp_path, capsys):
     """A few steps of everything; what was done is not done again."""
     arguments = (
-        '--work-dir', tmp_path / 'detect', '--quickstart', finished[0],
+        '--work-dir', tmp_path / 'detect', '--quickstart', quickstart,
         '--out', tmp_path / 'figures.json', '--iters', 2,
         '--cfg-options', 'default_hooks.logger.interval=1',
     )  # fmt: skip

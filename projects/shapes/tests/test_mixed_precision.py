@@ -38,7 +38,8 @@ def fit(model, dataset):
 
 
 @pytest.mark.slow
-def test_within_two_tenths_of_a_point(tmp_path, monkeypatch, harmoclip_scope):
+@pytest.mark.usefixtures('harmoclip_scope', 'quick_children')
+def test_within_two_tenths_of_a_point(tmp_path, monkeypatch):
     root = tmp_path / 'shapes'
     children = Children(root, Console())
     children.draw({'train': 300, 'val': 1, 'test': 1000})
