@@ -233,10 +233,12 @@ class HarmoCLIPBackbone(BaseModule):
         return maps, found.dense
 
     def train(self, mode: bool = True) -> 'HarmoCLIPBackbone':
-        """Sets the mode; frozen blocks stay in evaluation mode."""
+        """Sets the mode; what is frozen stays in evaluation mode, so that
+        its statistics of batches do not change either."""
         super().train(mode)
-        for block in list(self.family.blocks)[: max(self.frozen_stages, 0)]:
-            block.eval()
+        for module in self.visual.modules():
+            if module.training and _is_frozen(module):
+                module.eval()
         return self
 
     def get_layer_depth(
@@ -415,6 +417,12 @@ class HarmoCLIPBackbone(BaseModule):
                 f'blocks of {self.spec.name}, 0 to {depth - 1}.'
             )
         return [index % depth for index in indices]
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    """Whether a module has parameters and none of them is trained."""
+    weights = [weight.requires_grad for weight in module.parameters()]
+    return bool(weights) and not any(weights)
 
 
 def build_visual(

@@ -334,6 +334,24 @@ def test_freezing_and_layer_depth(name):
     assert all(p.requires_grad for p in build(name).parameters())
 
 
+@pytest.mark.parametrize('name', ['fastvit', 'resnet'])
+@pytest.mark.parametrize('stages', [0, 1, 4])
+def test_statistics_of_what_is_frozen_do_not_drift(name, stages):
+    """Those of the stem, and of blocks."""
+    tower = build(name, frozen_stages=stages).train()
+    before = {key: value.clone() for key, value in tower.named_buffers()}
+    tower.encode(torch.randn(2, 3, 64, 64))
+    for key, value in tower.named_buffers():
+        frozen = tower.get_layer_depth(key)[0] <= stages
+        assert torch.equal(value, before[key]) == frozen, key
+    # and what another one froze
+    tower.requires_grad_(False).train()
+    before = {key: value.clone() for key, value in tower.named_buffers()}
+    tower.encode(torch.randn(2, 3, 64, 64))
+    for key, value in tower.named_buffers():
+        assert torch.equal(value, before[key]), key
+
+
 @pytest.mark.parametrize('name', TRANSFORMERS)
 @pytest.mark.parametrize('size', [(40, 56), (37, 64)])
 def test_windows_equal_masked_attention(name, size):
