@@ -10,7 +10,9 @@ from mmdet.datasets import CocoDataset
 from PIL import Image
 
 import harmoclip_mm
+from harmoclip_mm.benchmarking.results_file import hash_of_weights
 from harmoclip_mm.errors import UsageError
+from harmoclip_mm.registry import MODELS
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs/evaluation'
 pytestmark = pytest.mark.usefixtures('few_templates')
@@ -156,6 +158,23 @@ def test_several_checkpoints_and_none(
     assert 'retrieval_flickr30k' in page and '<th scope="row">none' in page
     said = capsys.readouterr().out
     assert 'a.pt' in said and 'skipped' in said
+
+
+def test_equal_weights_are_not_one_model(make_model):
+    """What is made of them is: another map, activation or normalisation."""
+    model, hashes = make_model(layers=1), []
+    clip = model.spec.model_cfg
+    for settings in (
+        dict(clip=clip),
+        dict(clip=dict(clip, quick_gelu=False)),
+        dict(clip=dict(clip, preprocess_cfg=dict(mean=[0.5] * 3))),
+        dict(clip=clip, backbone=dict(dense_mode='token')),
+        dict(clip=clip, backbone=dict(window_size=2)),
+    ):
+        other = MODELS.build(dict(type='HarmoCLIP', **settings))
+        other.load_state_dict(model.state_dict())
+        hashes.append(hash_of_weights(other))
+    assert len(set(hashes)) == len(hashes)
 
 
 def test_words_that_are_wrong(roots, make_model, tmp_path, run_tool):
