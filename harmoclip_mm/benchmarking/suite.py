@@ -45,7 +45,7 @@ from .results_file import Results, hash_of_weights, software_versions
 from .running import Test, run_together
 from .shared_images import group_by_images
 
-Source = Union[str, HarmoCLIP]
+Source = Union[str, os.PathLike, HarmoCLIP]
 
 
 def benchmark(
@@ -109,6 +109,8 @@ def benchmark(
         missing = _say_plan(console, protocols)
         tests: Dict[str, Test] = {}
         for source in model if several else [model]:
+            if isinstance(source, os.PathLike):
+                source = os.fspath(source)
             loaded = _load(source, clip, device, protocols[0])
             was_training = loaded.training
             rows += _measure_one(
