@@ -28,6 +28,7 @@ from harmoclip_mm.datasets.transforms import CLIPResize, LoadCheckedImage
 from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.models import HarmoCLIP
 from harmoclip_mm.models.layers import cosine_logits
+from harmoclip_mm.pixels import rgb_of
 
 from .clip import load_clip
 from .region_boxes import (
@@ -164,7 +165,7 @@ class CLIPInferencer(BaseInferencer):
         if isinstance(image, str):
             return LoadCheckedImage()(dict(img_path=image))
         if isinstance(image, Image.Image):
-            image = np.asarray(image.convert('RGB'))[..., ::-1]
+            image = np.asarray(rgb_of(image))[..., ::-1]
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise DataError(
                 f'an image of {image.dtype} {image.shape} is none: arrays '

@@ -10,6 +10,7 @@ from mmengine.model import BaseModel, ModuleDict
 from PIL import Image
 from torch import Tensor, nn
 
+from harmoclip_mm.pixels import rgb_of
 from harmoclip_mm.registry import MODELS
 
 from ..checkpoints import init_from_checkpoint, pretrained_cfg
@@ -449,11 +450,15 @@ class HarmoCLIP(BaseModel):
 
         Returns:
             Tensor: Resized and normalised, shape (3, H, W), on the CPU.
+
+        Raises:
+            DataError: If its pixels are not those of 8 bits.
         """
         if not isinstance(image, Image.Image):
             with Image.open(image) as opened:
-                image = opened.convert('RGB')
-        return self.spec.image_transform(self.backbone.img_size)(image)
+                image = rgb_of(opened)
+        transform = self.spec.image_transform(self.backbone.img_size)
+        return transform(rgb_of(image))
 
     def encode_image(self, img: Tensor) -> Tensor:
         """Embeds images.
