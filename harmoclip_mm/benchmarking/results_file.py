@@ -142,18 +142,22 @@ def hash_of_weights(model: HarmoCLIP) -> str:
     return digest.hexdigest()
 
 
-def hash_of_data(files: Sequence[str], images: Iterable[str]) -> str:
-    """SHA-256 of annotations, and of names and sizes of images.
+def hash_of_data(
+    files: Sequence[str], images: Iterable[str], settings: str
+) -> str:
+    """SHA-256 of annotations, of names and sizes of images, and of what a
+    protocol makes of them.
 
     Args:
         files (Sequence[str]): Files of annotations, or folders of them.
         images (Iterable[str]): Image files and tars, of which name and size
             count, and images in tars, of which the name does.
+        settings (str): What the config of the protocol says.
 
     Returns:
         str: The hash, in hexadecimal digits.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(settings.encode())
     for place in files:
         inside = sorted(Path(place).glob('*.json*'))
         for path in [place] if osp.isfile(place) else inside:
