@@ -1,5 +1,6 @@
 """What a run says, skips, keeps and does not do twice."""
 
+import copy
 import json
 import tarfile
 from collections import Counter
@@ -158,6 +159,20 @@ def test_several_checkpoints_and_none(
     assert 'retrieval_flickr30k' in page and '<th scope="row">none' in page
     said = capsys.readouterr().out
     assert 'a.pt' in said and 'skipped' in said
+
+
+def test_models_of_one_name_are_told_apart(roots, make_model, tmp_path):
+    model = make_model(layers=1)
+    trained = copy.deepcopy(model)
+    trained.backbone.visual.proj.data.mul_(-1)
+    rows = harmoclip_mm.benchmark(
+        [model, trained], SUITE[:1], limit=2, num_workers=0, out=tmp_path
+    )
+    assert rows[0]['checkpoint'] == rows[1]['checkpoint']
+    page = (tmp_path / 'report.md').read_text()
+    for each in rows:
+        name = f'{each["checkpoint"]} {each["checkpoint_hash"][:8]}'
+        assert page.count(f'`{name}`') == 2  # what it is, and its figures
 
 
 def test_equal_weights_are_not_one_model(make_model):
