@@ -166,6 +166,11 @@ class CLIPInferencer(BaseInferencer):
             return LoadCheckedImage()(dict(img_path=image))
         if isinstance(image, Image.Image):
             image = np.asarray(rgb_of(image))[..., ::-1]
+        if not isinstance(image, np.ndarray):
+            raise DataError(
+                f'a {type(image).__name__} is no image: give paths, arrays or '
+                "Pillow's images, several as a list"
+            )
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise DataError(
                 f'an image of {image.dtype} {image.shape} is none: arrays '

@@ -196,10 +196,10 @@ def boxes_of(source: Any, images: Sequence[Any]) -> List[Any]:
     Raises:
         DataError: If an image has no boxes there, or two have the same.
     """
-    if isinstance(source, int):
+    if isinstance(source, (int, np.integer)):
         if source < 1:
             raise DataError(f'a grid of {source} cells a side has no boxes')
-        return [source] * len(images)
+        return [int(source)] * len(images)
     if isinstance(source, (str, os.PathLike)):
         source = os.fspath(source)
         names = [each for each in images if isinstance(each, str)]

@@ -118,6 +118,7 @@ def test_a_grid_by_hand():
         [30, 20, 60, 40],
     ]
     assert len(grid_of((40, 60), 3).bboxes) == 14
+    assert boxes_of(np.int64(2), ['a.jpg']) == boxes_of(2, ['a.jpg']) == [2]
 
 
 @pytest.mark.parametrize(

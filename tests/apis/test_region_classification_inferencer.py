@@ -164,6 +164,13 @@ def test_what_cannot_be_used_is_named(classify, pictures, tmp_path):
     broken.write_bytes(b'no picture')
     with pytest.raises(DataError, match=r'broken\.jpg'):
         classify(str(broken), BOXES, TEXTS)
+    for wrong in (None, torch.zeros(3, 5, 5), (x for x in 'ab')):
+        with pytest.raises(
+            DataError, match=f'{type(wrong).__name__} is no im'
+        ):
+            classify(wrong, BOXES, TEXTS)
+    with pytest.raises(UsageError, match="'Dog' and 'dog' have one prompt"):
+        classify(str(pictures / '0.png'), BOXES, ['Dog', 'dog'])
     with pytest.raises(DataError, match='uint8'):
         classify(np.zeros((5, 5)), BOXES, TEXTS)
     with pytest.raises(DataError, match=r'0\.png: box 1 .* outside .*64 x 48'):
