@@ -82,8 +82,9 @@ class HarmoCLIPBackbone(BaseModule):
             embedding's and is trained apart (FG-CLIP 2, arXiv 2510.10921).
             Defaults to None: both share the CLIP's.
         out_indices (int | Sequence[int]): Blocks (of convolutional towers
-            stages) whose maps ``forward`` returns; the last one is the plain
-            output of the block, before the final norm. Defaults to -1.
+            stages) whose maps ``forward`` returns, in this order; the last
+            one is the plain output of the block, before the final norm.
+            Defaults to -1.
         window_size (int): Patches per side of the attention's windows, which
             change no weight; 0 means full attention. Defaults to 0.
         global_indices (int | Sequence[int], optional): Blocks whose
@@ -295,7 +296,7 @@ class HarmoCLIPBackbone(BaseModule):
         ends = plain_dense or plain_pooled or last in out_indices
         embedded = family.embed(img)
         before = x = embedded.tokens
-        maps: List[Tensor] = []
+        maps: Dict[int, Tensor] = {}
         pooled = dense = None
         depth = last if with_pooled or with_dense else max(out_indices)
         for index in range(depth + 1):
@@ -303,7 +304,7 @@ class HarmoCLIPBackbone(BaseModule):
                 break
             before, x = x, self._run(index, x, embedded)
             if index in out_indices:
-                maps.append(self._grid_of(self._locations(x), embedded))
+                maps[index] = self._grid_of(self._locations(x), embedded)
         if opened:
             cls_token, patches = run_block(
                 self._open_block,
@@ -327,7 +328,8 @@ class HarmoCLIPBackbone(BaseModule):
                 dense = family.to_joint(self._locations(x), self.dense_pool)
         if dense is not None:
             dense = self._grid_of(dense, embedded)
-        return tuple(maps), VisionFeatures(pooled, dense)
+        asked = tuple(maps[index] for index in out_indices)
+        return asked, VisionFeatures(pooled, dense)
 
     def _run(self, index: int, x: Tensor, embedded: Embedded) -> Tensor:
         """Output of a block for its input x."""

@@ -442,6 +442,18 @@ def test_maps_and_dense_map_of_one_pass(name, mode, out_indices):
     assert dense.shape == (2, 24, 4, 6)
 
 
+@pytest.mark.parametrize('name', ['vit', 'resnet'])
+def test_maps_come_in_the_order_that_is_asked_for(name):
+    """Those of a transformer look alike: a neck would not notice."""
+    img = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        first, second, third = build(name, out_indices=(0, 1, 2))(img)
+        tower = build(name, out_indices=(2, 0, 1, 0))
+        for maps in (tower(img), tower.forward_with_dense(img)[0]):
+            assert len(maps) == 4
+            assert all(map(torch.equal, maps, (third, first, second, first)))
+
+
 @pytest.mark.parametrize('name', ['vit', 'convnext'])
 def test_detectors_take_it_as_backbone(name):
     """mmdet's own neck runs on its maps, by config alone."""
