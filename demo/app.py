@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 try:
     from harmoclip_mm.errors import DataError, UsageError, run_command
+    from harmoclip_mm.pixels import rgb_of
 except ImportError as error:
     raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
@@ -78,7 +79,7 @@ def open_picture(file: Any) -> Image.Image:
         with Image.open(file, formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f'more than {MAX_PIXELS} px')
-            return ImageOps.exif_transpose(picture).convert('RGB')
+            return rgb_of(ImageOps.exif_transpose(picture))
     except (*PILLOW_ERRORS, Image.DecompressionBombError) as error:
         raise DataError(f'not a picture that can be read: {error}') from error
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: Tuple[Tuple[str, ...], ...] = (
     (
         *('version', 'compat', 'errors', 'files', 'registry', 'structures'),
-        *('coco_file', 'command_line'),
+        *('coco_file', 'command_line', 'pixels'),
         'unpickling',
     ),
     ('text',),

@@ -26,7 +26,7 @@ _FILE_SUFFIXES = ('.pt', '.bin', '.pth', '.safetensors')
 
 
 def load_clip(
-    checkpoint: str,
+    checkpoint: Union[str, os.PathLike],
     arch: Union[str, Mapping, None] = None,
     device: Union[str, torch.device, None] = None,
     backbone: Optional[Dict[str, Any]] = None,
@@ -40,9 +40,10 @@ def load_clip(
     guessed: weights of ViT-B-16 are as well those of ViT-B-16-quickgelu.
 
     Args:
-        checkpoint (str): A file or folder of OpenAI (``.pt``), open_clip,
-            Hugging Face, EVA-CLIP, CLIPSelf, FineCLIP, mmpretrain or of our
-            own, an ``hf-hub:OWNER/NAME`` or an ``http(s)://`` address.
+        checkpoint (str | Path): A file or folder of OpenAI (``.pt``),
+            open_clip, Hugging Face, EVA-CLIP, CLIPSelf, FineCLIP, mmpretrain
+            or of our own, an ``hf-hub:OWNER/NAME`` or an ``http(s)://``
+            address.
         arch (str | Mapping, optional): The CLIP: a name of open_clip's list
             (``'ViT-B-16-quickgelu'``), a dict in the schema of its model
             files, or a folder with an ``open_clip_config.json``. Defaults to

@@ -1,5 +1,6 @@
 """What the inferencers of a CLIP share."""
 
+import os
 import os.path as osp
 from collections import Counter
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
@@ -27,11 +28,18 @@ from harmoclip_mm.datasets.transforms import CLIPResize, LoadCheckedImage
 from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.models import HarmoCLIP
 from harmoclip_mm.models.layers import cosine_logits
+from harmoclip_mm.pixels import rgb_of
 
 from .clip import load_clip
-from .region_boxes import ImageBoxes, boxes_of, grid_of, read_box_file
+from .region_boxes import (
+    ImageBoxes,
+    boxes_of,
+    check_inside,
+    grid_of,
+    read_box_file,
+)
 
-ImageLike = Union[str, np.ndarray, Image.Image]
+ImageLike = Union[str, os.PathLike, np.ndarray, Image.Image]
 
 
 class CLIPInferencer(BaseInferencer):
@@ -42,7 +50,7 @@ class CLIPInferencer(BaseInferencer):
     boxes of COCO are not.
 
     Args:
-        model (str | HarmoCLIP): A checkpoint of any format, see
+        model (str | Path | HarmoCLIP): A checkpoint of any format, see
             :func:`load_clip`, or a model.
         arch (str, optional): The CLIP, where the checkpoint does not tell.
         device (str, optional): Device. Defaults to a GPU if there is one.
@@ -58,7 +66,7 @@ class CLIPInferencer(BaseInferencer):
 
     def __init__(
         self,
-        model: Union[str, HarmoCLIP],
+        model: Union[str, os.PathLike, HarmoCLIP],
         arch: Optional[str] = None,
         device: Optional[str] = None,
         img_size: Union[int, Tuple[int, int], None] = None,
@@ -85,7 +93,7 @@ class CLIPInferencer(BaseInferencer):
     ) -> HarmoCLIP:
         model, arch, trust_pickle = self._source
         del self._source
-        if isinstance(model, str):
+        if isinstance(model, (str, os.PathLike)):
             model = load_clip(model, arch, trust_pickle=trust_pickle)
         return model.to(device).eval()
 
@@ -100,6 +108,7 @@ class CLIPInferencer(BaseInferencer):
 
     def _inputs_to_list(self, inputs: Any) -> List[ImageLike]:
         """Images of a folder in the order of their names, and one as one."""
+        inputs = _as_text(inputs)
         if isinstance(inputs, str):
             backend = get_file_backend(inputs)
             if hasattr(backend, 'isdir') and isdir(inputs):
@@ -114,7 +123,7 @@ class CLIPInferencer(BaseInferencer):
                     raise UsageError('the folder of images holds none')
         if not isinstance(inputs, (list, tuple)):
             inputs = [inputs]
-        return list(inputs)
+        return [_as_text(each) for each in inputs]
 
     def pair(
         self, inputs: Any, boxes: Any
@@ -132,6 +141,7 @@ class CLIPInferencer(BaseInferencer):
         Raises:
             DataError: If an image has no boxes there.
         """
+        inputs, boxes = _as_text(inputs), _as_text(boxes)
         is_file = isinstance(boxes, str) and not osp.isdir(boxes)
         if is_file and isinstance(inputs, str) and osp.isdir(inputs):
             found = read_box_file(boxes)
@@ -155,7 +165,12 @@ class CLIPInferencer(BaseInferencer):
         if isinstance(image, str):
             return LoadCheckedImage()(dict(img_path=image))
         if isinstance(image, Image.Image):
-            image = np.asarray(image.convert('RGB'))[..., ::-1]
+            image = np.asarray(rgb_of(image))[..., ::-1]
+        if not isinstance(image, np.ndarray):
+            raise DataError(
+                f'a {type(image).__name__} is no image: give paths, arrays or '
+                "Pillow's images, several as a list"
+            )
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise DataError(
                 f'an image of {image.dtype} {image.shape} is none: arrays '
@@ -177,11 +192,17 @@ class CLIPInferencer(BaseInferencer):
         Returns:
             Tuple[np.ndarray, ImageBoxes, dict]: The image as read, its boxes
             in its pixels, and the sample for the model.
+
+        Raises:
+            DataError: If the image cannot be used, or a box is outside.
         """
         results = self.read_image(image)
         img, shape = results['img'], results['img_shape']
         if isinstance(boxes, int):
             boxes = grid_of(shape, boxes)
+        check_inside(
+            boxes, shape, image if isinstance(image, str) else 'an image'
+        )
         results['gt_bboxes'] = HorizontalBoxes(boxes.bboxes.copy())
         return img, boxes, self.pipeline(results)
 
@@ -211,6 +232,11 @@ class CLIPInferencer(BaseInferencer):
             range(0, len(items), size), what, disable=not self.show_progress
         ):
             yield items[start : start + size]
+
+
+def _as_text(place: Any) -> Any:
+    """A path of pathlib as a string; all else as it is."""
+    return os.fspath(place) if isinstance(place, os.PathLike) else place
 
 
 class TextScoringInferencer(CLIPInferencer):

@@ -54,7 +54,10 @@ def as_boxes(boxes: Any, where: str) -> ImageBoxes:
             raise DataError(f'{where}: the predictions have no "bboxes"')
         boxes, scores = boxes['bboxes'], boxes.get('scores')
     try:
-        found = _numbers(boxes).reshape(-1, 4)
+        found = _numbers(boxes)
+        if found.size and found.shape[-1] != 4:
+            raise ValueError(f'not rows of {found.shape[-1]} numbers')
+        found = found.reshape(-1, 4)
         scores = None if scores is None else _numbers(scores).reshape(-1)
     except (TypeError, ValueError) as error:
         raise DataError(
@@ -79,6 +82,27 @@ def _numbers(values: Any) -> np.ndarray:
     if hasattr(values, 'detach'):
         values = values.detach().cpu()
     return np.asarray(values, dtype=np.float32)
+
+
+def check_inside(boxes: ImageBoxes, shape: Sequence[int], where: str) -> None:
+    """Refuse boxes that have no pixel of their image.
+
+    Args:
+        boxes (ImageBoxes): The boxes.
+        shape (Sequence[int]): Height and width of the image in pixels.
+        where (str): What they are of, for messages.
+
+    Raises:
+        DataError: If one lies outside.
+    """
+    height, width = shape[:2]
+    for row, (x1, y1, x2, y2) in enumerate(boxes.bboxes):
+        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+            raise DataError(
+                f'{where}: box {row} ({x1:g}, {y1:g}, {x2:g}, {y2:g}) lies '
+                f'outside the image of {width} x {height} px; boxes are x1, '
+                'y1, x2, y2 in pixels of the image as it is stored'
+            )
 
 
 def grid_of(shape: Sequence[int], splits: int) -> ImageBoxes:
@@ -170,21 +194,27 @@ def boxes_of(source: Any, images: Sequence[Any]) -> List[Any]:
         List[ImageBoxes | int]: Boxes of each; the number, for a grid.
 
     Raises:
-        DataError: If an image has no boxes there.
+        DataError: If an image has no boxes there, or two have the same.
     """
-    if isinstance(source, int):
+    if isinstance(source, (int, np.integer)):
         if source < 1:
             raise DataError(f'a grid of {source} cells a side has no boxes')
-        return [source] * len(images)
+        return [int(source)] * len(images)
     if isinstance(source, (str, os.PathLike)):
         source = os.fspath(source)
         names = [each for each in images if isinstance(each, str)]
         if len(names) < len(images):
             raise DataError(f'{source} goes by names, but an image has none')
         if osp.isdir(source):
-            return [_predictions_of(each, source) for each in images]
+            keys = [f'{osp.splitext(osp.basename(n))[0]}.json' for n in names]
+            _check_apart(keys, names, source)
+            return [
+                _predictions_of(*each, source) for each in zip(keys, names)
+            ]
         found = read_box_file(source)
-        return [_by_name(each, found, source) for each in images]
+        keys = [_name_in(found, each, source) for each in names]
+        _check_apart(keys, names, source)
+        return [found[key] for key in keys]
     if isinstance(source, Mapping) and 'predictions' in source:
         source = source['predictions']
     if isinstance(source, (Mapping, DetDataSample, ImageBoxes)) or (
@@ -206,16 +236,28 @@ def _first(source: Sequence) -> Any:
     return source[0] if len(source) else [0]
 
 
-def _by_name(path: str, found: Dict[str, ImageBoxes], source: str) -> Any:
+def _name_in(found: Mapping[str, Any], path: str, source: str) -> str:
+    """What a file of boxes calls an image: the longest end of its path."""
     parts = path.replace('\\', '/').split('/')
     for start in range(len(parts)):
         name = '/'.join(parts[start:])
         if name in found:
-            return found[name]
+            return name
     raise DataError(f'{source} has no boxes of image {path}')
 
 
-def _predictions_of(path: str, folder: str) -> ImageBoxes:
-    name = osp.splitext(osp.basename(path))[0] + '.json'
+def _check_apart(keys: List[str], paths: List[str], source: str) -> None:
+    """Refuse boxes that two images would share."""
+    owners: Dict[str, str] = {}
+    for key, path in zip(keys, paths):
+        owner = owners.setdefault(key, path)
+        if osp.abspath(owner) != osp.abspath(path):
+            raise DataError(
+                f'{source}: boxes of {key} would be those of {owner} and of '
+                f'{path}: give the boxes themselves, an array for each image'
+            )
+
+
+def _predictions_of(name: str, path: str, folder: str) -> ImageBoxes:
     file = osp.join(folder, name)
     return as_boxes(read_json(file, f'it should have boxes of {path}'), file)

@@ -96,7 +96,7 @@ class RegionIndex:
         """
         if osp.exists(folder):
             raise UsageError(f'{folder} exists: delete it, or name another')
-        part = folder.rstrip('/') + PART
+        part = os.fspath(folder).rstrip('/') + PART
         shutil.rmtree(part, ignore_errors=True)
         os.makedirs(part)
         number = 0

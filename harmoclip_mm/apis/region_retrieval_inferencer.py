@@ -102,7 +102,8 @@ class RegionRetrievalInferencer(CLIPInferencer):
                 for (number, boxes, _), each in zip(loaded, rows):
                     yield number, boxes.bboxes, each.cpu().float().numpy()
         if len(bad) == len(items):
-            raise DataError(f'no image can be used, the first: {bad[0]}')
+            first = f', the first: {bad[0]}' if bad else ': there is none'
+            raise DataError(f'no image can be used{first}')
 
     def __call__(
         self,
@@ -135,7 +136,7 @@ class RegionRetrievalInferencer(CLIPInferencer):
         texts = [inputs] if isinstance(inputs, str) else list(inputs)
         if not texts or topk < 1:
             raise UsageError('give at least one text, and topk of 1 or more')
-        if isinstance(index, str):
+        if not isinstance(index, RegionIndex):
             index = RegionIndex(index)
         self._check(index)
         with torch.no_grad():
@@ -193,7 +194,8 @@ class RegionRetrievalInferencer(CLIPInferencer):
         """
         tiles = [_tile(self.read_image(h['img_path'])['img'], h) for h in hits]
         columns = max(1, min(5, len(tiles)))
-        tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+        blank = np.full((_TILE, _TILE, 3), 255, np.uint8)
+        tiles += [blank] * (-len(tiles) % columns)
         lines = [
             np.concatenate(tiles[n : n + columns], 1)
             for n in range(0, len(tiles), columns)

@@ -7,6 +7,7 @@ its ``task`` in words, whether it is ``'local'`` or ``'global'``, the
 ``files`` in a folder of annotations, ``subfolders`` in that of images.
 """
 
+import json
 import os
 import os.path as osp
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from harmoclip_mm.datasets.shards import expand_braces
 from harmoclip_mm.errors import UsageError
 
 SUITES = ('quick', 'full')
+_PLACES = ('ann_file', 'clip', 'data_prefix', 'data_root', 'proposal_file')
 # Metrics whose figures are shares of 1; all others are in percent.
 _SHARES = ('coco/', 'lvis/', 'ov_coco/', 'refexp/')
 
@@ -35,6 +37,7 @@ class Protocol:
         path (str): The file.
         annotations (Tuple[str]): Files, or folders of files, that it reads.
         folders (Tuple[str]): Folders of images, or tars with braces.
+        settings (str): Its model, data set and metrics, without paths.
         task (str): What is measured, in words.
         kind (str): ``'local'`` or ``'global'``.
         figures (Dict[str, str]): Headings and keys of the figures of its
@@ -53,6 +56,7 @@ class Protocol:
     path: str
     annotations: Sequence[str]
     folders: Sequence[str]
+    settings: str
     task: str
     kind: str
     figures: Mapping[str, str]
@@ -74,7 +78,10 @@ class Protocol:
         folders: List[str] = []
         _find_data(cfg.test_dataloader.dataset, annotations, folders)
         places = (tuple(dict.fromkeys(x)) for x in (annotations, folders))
-        return cls(path.stem, str(path), *places, **entry)
+        loader, metrics = cfg.test_dataloader, cfg.test_evaluator
+        parts = _without_paths([cfg.model, loader.dataset, metrics])
+        settings = json.dumps(parts, sort_keys=True, default=str)
+        return cls(path.stem, str(path), *places, settings, **entry)
 
     def config(self, clip: Any) -> Config:
         """Its config for a CLIP: a name, a folder or a dict."""
@@ -130,7 +137,7 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
         List[Protocol]: The protocols, by name.
 
     Raises:
-        UsageError: If there is no such protocol.
+        UsageError: If there is no such protocol, or two of one name.
     """
     names = suite.split(',') if isinstance(suite, str) else list(suite)
     names = [each.strip() for each in names] or ['']
@@ -150,6 +157,12 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
                 + (f'; is it {near[0]}?' if near and near[0] != name else '.')
                 + f' Suites are {", ".join(SUITES)}; names are those of the '
                 f'files of {_folder()} without _proposals'
+            )
+        first = files.setdefault(path.stem, path)  # rows go by names
+        if first.resolve() != path.resolve():
+            raise UsageError(
+                f'{path} has the name of the protocol {first}, from which its '
+                'figures could not be told: name the file differently'
             )
         chosen.append(protocol)
     return chosen
@@ -176,6 +189,17 @@ def _folder() -> Path:
         f'configs/evaluation is neither beside {package} nor in its .mim: '
         'install the package by pip install -e from a clone'
     )
+
+
+def _without_paths(part: Any) -> Any:
+    """A part of a config but for where its data lie and which CLIP it has."""
+    if isinstance(part, Mapping):
+        return {
+            k: _without_paths(v) for k, v in part.items() if k not in _PLACES
+        }
+    if isinstance(part, (list, tuple)):
+        return [_without_paths(each) for each in part]
+    return part
 
 
 def _find_data(part: Any, annotations: List[str], folders: List[str]) -> None:

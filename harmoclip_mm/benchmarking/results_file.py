@@ -12,11 +12,11 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.evaluation.functional import bootstrap
 from harmoclip_mm.files import replacing
+from harmoclip_mm.models import HarmoCLIP
 
 # What makes two measurements the same one.
 _KEY = ('protocol', 'checkpoint_hash', 'data_hash', 'limit', 'amp')
@@ -119,16 +119,22 @@ class Results:
         return osp.join(self.folder, 'bootstrap', name)
 
 
-def hash_of_weights(model: nn.Module) -> str:
-    """SHA-256 of what a model's figures depend on, whatever its file's format.
+def hash_of_weights(model: HarmoCLIP) -> str:
+    """SHA-256 of what a model's figures depend on, whatever its file's format:
+    its weights, its CLIP, and how its dense map is made of them.
 
     Args:
-        model (nn.Module): The model.
+        model (HarmoCLIP): The model.
 
     Returns:
         str: The hash, in hexadecimal digits.
     """
-    digest = hashlib.sha256()
+    spec, tower = model.spec, model.backbone
+    settings = [spec.model_cfg, spec.preprocess_cfg, tower.img_size]
+    settings += [tower.dense_mode, tower.window_size]
+    settings += [sorted(tower.global_indices) if tower.window_size else None]
+    text = json.dumps(settings, sort_keys=True, default=dict)
+    digest = hashlib.sha256(text.encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
         flat = value.detach().cpu().contiguous().reshape(-1)
@@ -136,18 +142,22 @@ def hash_of_weights(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def hash_of_data(files: Sequence[str], images: Iterable[str]) -> str:
-    """SHA-256 of annotations, and of names and sizes of images.
+def hash_of_data(
+    files: Sequence[str], images: Iterable[str], settings: str
+) -> str:
+    """SHA-256 of annotations, of names and sizes of images, and of what a
+    protocol makes of them.
 
     Args:
         files (Sequence[str]): Files of annotations, or folders of them.
         images (Iterable[str]): Image files and tars, of which name and size
             count, and images in tars, of which the name does.
+        settings (str): What the config of the protocol says.
 
     Returns:
         str: The hash, in hexadecimal digits.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(settings.encode())
     for place in files:
         inside = sorted(Path(place).glob('*.json*'))
         for path in [place] if osp.isfile(place) else inside:

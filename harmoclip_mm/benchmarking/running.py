@@ -100,7 +100,9 @@ class Test:
         if get_rank() == 0:  # may read gigabytes
             tars = [x for x in protocol.image_roots if x.endswith('.tar')]
             self.data_hash = hash_of_data(
-                protocol.annotations, [*self.images, *tars]
+                protocol.annotations,
+                [*self.images, *tars],
+                protocol.settings,
             )
 
     def prepared_for(self, clip: Any) -> 'Test':

@@ -3,6 +3,7 @@
 import os
 import os.path as osp
 import time
+from collections import Counter
 from contextlib import contextmanager
 from datetime import datetime
 from typing import (
@@ -45,7 +46,7 @@ from .results_file import Results, hash_of_weights, software_versions
 from .running import Test, run_together
 from .shared_images import group_by_images
 
-Source = Union[str, HarmoCLIP]
+Source = Union[str, os.PathLike, HarmoCLIP]
 
 
 def benchmark(
@@ -109,6 +110,8 @@ def benchmark(
         missing = _say_plan(console, protocols)
         tests: Dict[str, Test] = {}
         for source in model if several else [model]:
+            if isinstance(source, os.PathLike):
+                source = os.fspath(source)
             loaded = _load(source, clip, device, protocols[0])
             was_training = loaded.training
             rows += _measure_one(
@@ -121,9 +124,9 @@ def benchmark(
             )
             loaded.train(was_training)
             if out is not None and get_rank() == 0:
-                shown = [*rows, *_earlier(rows, results)]
+                shown = _told_apart([*rows, *_earlier(rows, results)])
                 write_report(out, shown, results, protocols)
-    show_results(console, rows, protocols)
+    show_results(console, _told_apart(rows), protocols)
     return rows
 
 
@@ -154,6 +157,21 @@ def _earlier(
         ):
             found.append(row)
     return found
+
+
+def _told_apart(rows: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
+    """Rows in which checkpoints of one name, as a file that was trained on or
+    models in memory, are followed by a part of their hash."""
+    pairs = {(row['checkpoint'], row['checkpoint_hash']) for row in rows}
+    counts = Counter(name for name, _ in pairs)
+    return [
+        dict(
+            row, checkpoint=f'{row["checkpoint"]} {row["checkpoint_hash"][:8]}'
+        )
+        if counts[row['checkpoint']] > 1
+        else dict(row)
+        for row in rows
+    ]
 
 
 def _say_plan(

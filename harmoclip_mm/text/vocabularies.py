@@ -70,8 +70,9 @@ class Vocabulary:
 
     Raises:
         ValueError: No classes, a name that is not a string or is blank,
-            duplicate names, a number of prompts that differs from the number
-            of classes, or a group that names something that is not a class.
+            duplicate names or, without prompts, names that make one prompt, a
+            number of prompts that differs from the number of classes, or a
+            group that names something that is not a class.
     """
 
     classes: Tuple[str, ...]
@@ -96,6 +97,12 @@ class Vocabulary:
             raise ValueError(
                 f'Duplicate class names: {twice[:5]}. Classes '
                 'with equal text cannot be told apart.'
+            )
+        equal = None if prompts else find_equal_words(classes)
+        if equal:
+            raise ValueError(
+                f'The classes {equal[0]!r} and {equal[1]!r} have one prompt, '
+                f'{class_to_prompt(equal[0])!r}: rename one, or give prompts.'
             )
         if prompts and len(prompts) != len(classes):
             raise ValueError(

@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -342,7 +343,7 @@ def test_what_else_is_refused(tmp_path):
     assert 'visual.trunk.head.bias' in torch.load(path + '.pt')
 
 
-def test_the_tokenizer_goes_with_the_folder(tmp_path):
+def test_the_tokenizer_goes_with_the_folder(tmp_path, monkeypatch):
     """That of Hugging Face, from a folder or the cache."""
     import tokenizers
     import transformers
@@ -362,6 +363,10 @@ def test_the_tokenizer_goes_with_the_folder(tmp_path):
         assert found('a u').input_ids == toy('a u').input_ids
     ids = get_tokenizer(f'local-dir:{tmp_path / "open_clip"}')(['a'])
     assert ids.shape == (1, 16)
+    monkeypatch.chdir(tmp_path)
+    model = load_clip(Path('open_clip'))
+    monkeypatch.chdir('/')  # where a notebook may go before the first text
+    assert torch.equal(model.text_encoder.tokenizer.ids(['a']), ids)
 
 
 def test_the_names_at_the_top():

@@ -92,6 +92,22 @@ def test_the_predictions_of_a_detector_of_mmdet(tmp_path):
         boxes_of(str(tmp_path), ['x/two.jpg'])
 
 
+@pytest.mark.parametrize('kind', ['file', 'folder'])
+def test_no_two_images_have_the_boxes_of_one(tmp_path, kind):
+    source = tmp_path / 'boxes.jsonl'
+    if kind == 'file':
+        line = dict(filename='one.jpg', height=40, width=50)
+        regions = [dict(bbox=BOXES[0], phrase='a dog')]
+        line['grounding'] = dict(caption='a dog', regions=regions)
+        source.write_text(json.dumps(line))
+    else:
+        source.mkdir()
+        (source / 'one.json').write_text(json.dumps(dict(bboxes=BOXES)))
+    assert len(boxes_of(source, ['a/one.jpg', './a/one.jpg'])) == 2
+    with pytest.raises(DataError, match=r'a/one\.jpg and of b/one\.jpg'):
+        boxes_of(source, ['a/one.jpg', 'b/one.jpg'])
+
+
 def test_a_grid_by_hand():
     found = grid_of((40, 60, 3), 2).bboxes.tolist()
     assert found == [
@@ -102,6 +118,7 @@ def test_a_grid_by_hand():
         [30, 20, 60, 40],
     ]
     assert len(grid_of((40, 60), 3).bboxes) == 14
+    assert boxes_of(np.int64(2), ['a.jpg']) == boxes_of(2, ['a.jpg']) == [2]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +127,7 @@ def test_a_grid_by_hand():
         ([[5, 5, 5, 9]], r'a\.jpg: box 0 .* is empty'),
         ([[0, 0, 1, float('nan')]], 'is empty'),
         ([[1, 2, 3]], 'x1, y1, x2, y2'),
+        (np.full((4, 5), 9), r'x1, y1, x2, y2 .*rows of 5'),
         (dict(labels=[1]), 'have no "bboxes"'),
         (dict(bboxes=BOXES, scores=[1]), '1 scores for 2 boxes'),
         ([BOXES, BOXES], 'boxes of 2 images for 1'),

@@ -4,6 +4,7 @@ import functools
 import http.server
 import json
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,7 +81,8 @@ def test_forms_of_an_image_and_sizes_of_a_batch_change_nothing(
     alone = classify(paths, boxes, TEXTS)['predictions']
     images = [Image.open(path) for path in paths]
     arrays = [np.asarray(image)[..., ::-1] for image in images]
-    for inputs in (paths, str(pictures), images, arrays):
+    as_paths = [Path(path) for path in paths]
+    for inputs in (paths, str(pictures), pictures, as_paths, images, arrays):
         found = classify(inputs, boxes, TEXTS, batch_size=2)['predictions']
         assert [each['bboxes'] for each in found] == [
             each['bboxes'] for each in alone
@@ -162,8 +164,17 @@ def test_what_cannot_be_used_is_named(classify, pictures, tmp_path):
     broken.write_bytes(b'no picture')
     with pytest.raises(DataError, match=r'broken\.jpg'):
         classify(str(broken), BOXES, TEXTS)
+    for wrong in (None, torch.zeros(3, 5, 5), (x for x in 'ab')):
+        with pytest.raises(
+            DataError, match=f'{type(wrong).__name__} is no im'
+        ):
+            classify(wrong, BOXES, TEXTS)
+    with pytest.raises(UsageError, match="'Dog' and 'dog' have one prompt"):
+        classify(str(pictures / '0.png'), BOXES, ['Dog', 'dog'])
     with pytest.raises(DataError, match='uint8'):
         classify(np.zeros((5, 5)), BOXES, TEXTS)
+    with pytest.raises(DataError, match=r'0\.png: box 1 .* outside .*64 x 48'):
+        classify(str(pictures / '0.png'), [BOXES[0], [70, 1, 80, 9]], TEXTS)
     with pytest.raises(UsageError, match='holds none'):
         (tmp_path / 'empty').mkdir()
         classify(str(tmp_path / 'empty'), 2, TEXTS)

@@ -94,6 +94,17 @@ def test_broken_pictures_are_counted(retrieve, pictures, tmp_path):
     assert not (tmp_path / 'other').exists()
 
 
+def test_without_images_or_regions(retrieve, pictures, tmp_path):
+    with pytest.raises(DataError, match='there is none'):
+        retrieve.build_index([], tmp_path / 'none')
+    boxes = [np.zeros((0, 4))]
+    image, folder = pictures / '0.png', tmp_path / 'index'
+    assert not len(retrieve.build_index(image, folder, boxes).features)
+    found = retrieve('dog', folder, return_vis=True, out_dir=tmp_path)
+    assert found['predictions'] == [[]]
+    assert len(found['visualization']) == 1  # the text above nothing
+
+
 def test_what_does_not_fit_is_an_error(
     retrieve, tiny_siglip, pictures, tmp_path
 ):

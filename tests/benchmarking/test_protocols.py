@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from harmoclip_mm.benchmarking import choose_protocols
+from harmoclip_mm.errors import UsageError
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs/evaluation'
 
@@ -53,6 +56,33 @@ def test_what_a_protocol_reads(tmp_path, monkeypatch):
         )
         assert found == names[each.name]
         assert all(key in each.data for key in roots if key in each.data)
+
+
+def test_settings_are_of_the_protocol_and_of_no_place(tmp_path, monkeypatch):
+    """Copies that ask something else are others, those elsewhere are not."""
+
+    def settings(root):
+        for key in ('COCO', 'LVIS', 'IMAGENET', 'FLICKR30K', 'DCI', 'DOCCI'):
+            monkeypatch.setenv(f'{key}_ROOT', str(root))
+        return {each.name: each.settings for each in choose_protocols('full')}
+
+    found = settings(tmp_path / 'a')
+    assert settings(tmp_path / 'b') == found
+    assert not any(str(tmp_path) in text for text in found.values())
+    name, change = 'box-cls_fgclip_coco', "templates='simple'"
+    config = tmp_path / 'own.py'
+    config.write_text(
+        f'_base_ = {str(FOLDER / f"{name}.py")!r}\n'
+        'model = dict(predictors=dict(boxes=dict(classifier=dict('
+        f'{change}))))\n'
+    )
+    (own,) = choose_protocols([str(config)])
+    assert own.settings not in found.values()
+    for other in (tmp_path / f'{name}.py', tmp_path / 'folder/own.py'):
+        other.parent.mkdir(exist_ok=True)
+        other.write_text(config.read_text())
+        with pytest.raises(UsageError, match='name the file differently'):
+            choose_protocols([str(config), str(other)])
 
 
 def test_a_folder_without_its_files_is_missing(tmp_path, monkeypatch):

@@ -1,14 +1,17 @@
 """Tables beside published figures, and the pages made of them."""
 
+import io
 import re
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from harmoclip_mm.benchmarking import Results, choose_protocols
 from harmoclip_mm.benchmarking.report import (
     make_tables,
     read_published,
+    show_results,
     write_report,
 )
 from harmoclip_mm.benchmarking.report.tables import pareto_points
@@ -95,6 +98,21 @@ def test_a_part_of_the_data_has_nothing_published_beside(measured):
     rows = [dict(each, limit=5) for each in measured.rows]
     for table in make_tables(rows, choose_protocols(NAMES)):
         assert not table.published and table.limit == 5
+
+
+def test_a_column_for_each_checkpoint_whatever_its_name():
+    rows = [row('a', NAMES[0], box_cls__top1=share) for share in (12, 34)]
+    console = Console(file=io.StringIO(), width=200)
+    show_results(console, rows, choose_protocols(NAMES[:1]))
+    lines = console.file.getvalue().splitlines()
+    (head,) = (x for x in lines if 'published' in x)
+    (line,) = (x for x in lines if 'Top-1' in x)
+    heads, cells = (
+        [cell.strip() for cell in re.split('[┃│]', each)]
+        for each in (head, line)
+    )
+    assert cells[3:5] == ['12.00', '34.00'] and heads[3:5] == ['a', 'a']
+    assert 'published' in heads[5]
 
 
 def test_pareto(measured):

@@ -1,5 +1,6 @@
 """What a run says, skips, keeps and does not do twice."""
 
+import copy
 import json
 import tarfile
 from collections import Counter
@@ -10,7 +11,9 @@ from mmdet.datasets import CocoDataset
 from PIL import Image
 
 import harmoclip_mm
+from harmoclip_mm.benchmarking.results_file import hash_of_weights
 from harmoclip_mm.errors import UsageError
+from harmoclip_mm.registry import MODELS
 
 FOLDER = Path(__file__).resolve().parents[2] / 'configs/evaluation'
 pytestmark = pytest.mark.usefixtures('few_templates')
@@ -156,6 +159,37 @@ def test_several_checkpoints_and_none(
     assert 'retrieval_flickr30k' in page and '<th scope="row">none' in page
     said = capsys.readouterr().out
     assert 'a.pt' in said and 'skipped' in said
+
+
+def test_models_of_one_name_are_told_apart(roots, make_model, tmp_path):
+    model = make_model(layers=1)
+    trained = copy.deepcopy(model)
+    trained.backbone.visual.proj.data.mul_(-1)
+    rows = harmoclip_mm.benchmark(
+        [model, trained], SUITE[:1], limit=2, num_workers=0, out=tmp_path
+    )
+    assert rows[0]['checkpoint'] == rows[1]['checkpoint']
+    page = (tmp_path / 'report.md').read_text()
+    for each in rows:
+        name = f'{each["checkpoint"]} {each["checkpoint_hash"][:8]}'
+        assert page.count(f'`{name}`') == 2  # what it is, and its figures
+
+
+def test_equal_weights_are_not_one_model(make_model):
+    """What is made of them is: another map, activation or normalisation."""
+    model, hashes = make_model(layers=1), []
+    clip = model.spec.model_cfg
+    for settings in (
+        dict(clip=clip),
+        dict(clip=dict(clip, quick_gelu=False)),
+        dict(clip=dict(clip, preprocess_cfg=dict(mean=[0.5] * 3))),
+        dict(clip=clip, backbone=dict(dense_mode='token')),
+        dict(clip=clip, backbone=dict(window_size=2)),
+    ):
+        other = MODELS.build(dict(type='HarmoCLIP', **settings))
+        other.load_state_dict(model.state_dict())
+        hashes.append(hash_of_weights(other))
+    assert len(set(hashes)) == len(hashes)
 
 
 def test_words_that_are_wrong(roots, make_model, tmp_path, run_tool):

@@ -131,6 +131,7 @@ def test_from_files(tmp_path):
     [
         ({'classes': []}, 'vocabulary is empty'),
         ({'classes': ['a', 'b', 'a']}, r"Duplicate class names: \['a'\]"),
+        ({'classes': ['Hot_dog', 'b', 'hot dog']}, "one prompt, 'hot dog'"),
         ({'classes': 'cat'}, 'classes must be a list of strings, got str'),
         ({'classes': ['a', 1]}, r'classes\[1\] must be a non-empty string'),
         ({'classes': ['a', ' ']}, r'classes\[1\]'),

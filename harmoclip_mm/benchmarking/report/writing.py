@@ -33,7 +33,11 @@ def show_results(
         protocols (Sequence[Protocol]): What they are of.
     """
     tables = make_tables(rows, protocols)
-    names = list(dict.fromkeys(row['checkpoint'] for row in rows))
+    names = [  # all protocols have a row of each
+        row['checkpoint']
+        for row in rows
+        if row['protocol'] == rows[0]['protocol']
+    ]
     published = [line.source for each in tables for line in each.published]
     sources = list(dict.fromkeys(published))
     shown = Table('protocol', 'figure', title='percent')

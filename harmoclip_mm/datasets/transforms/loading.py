@@ -8,10 +8,11 @@ from typing import Any, Dict, List, Optional, Tuple
 import mmcv
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.errors import DataError
+from harmoclip_mm.pixels import rgb_of
 from harmoclip_mm.registry import TRANSFORMS
 
 from ..shards import read_image
@@ -26,8 +27,8 @@ class BadImageError(DataError):
 class LoadCheckedImage(LoadImageFromFile):
     """mmcv's loader by Pillow, whose errors name the path and the remedy.
 
-    Images are decoded as those that CLIPs were trained on: by Pillow, and
-    not turned by their EXIF data.
+    Images are decoded as those that CLIPs were trained on: by Pillow, see
+    :func:`rgb_of`, and not turned by their EXIF data.
 
     It also refuses an image whose size is not the one its boxes were
     annotated for. Of one that is cut off, some versions of OpenCV decode the
@@ -88,6 +89,8 @@ class LoadCheckedImage(LoadImageFromFile):
             ) from error
         try:
             img, shape = self._decode(content)
+        except DataError as error:
+            raise BadImageError(f'{path}: {error}') from error
         except Exception as error:  # each decoder has its own exceptions
             unknown = isinstance(error, UnidentifiedImageError)
             reason = 'unknown format' if unknown else error
@@ -96,10 +99,6 @@ class LoadCheckedImage(LoadImageFromFile):
                 f'{len(content)} bytes). Fetch the file again, or delete its '
                 'lines from the annotations'
             ) from error
-        # Of Pillow's pixels mmcv gives a view from the last channel to the
-        # first, which takes Pillow's resizing three times as long.
-        if not img.flags.c_contiguous:
-            img = mmcv.rgb2bgr(img[..., ::-1])  # faster than NumPy
         results['img'] = img
         results['img_shape'] = img.shape[:2]
         results['ori_shape'] = shape
@@ -112,16 +111,16 @@ class LoadCheckedImage(LoadImageFromFile):
 
     def _decode(self, content: bytes) -> Tuple[np.ndarray, Tuple[int, int]]:
         """Pixels, and height and width of the image as it is stored."""
+        if not self.color_type.startswith('color'):
+            img = mmcv.imfrombytes(content, self.color_type, backend='pillow')
+            return img, img.shape[:2]
+        image = Image.open(io.BytesIO(content))
+        if self.color_type == 'color':
+            image = ImageOps.exif_transpose(image)
+        shape = image.size[::-1]
         if self.least_size is not None:
-            image = Image.open(io.BytesIO(content))
-            width, height = image.size
             image.draft(None, self.least_size[::-1])  # of JPEGs alone
-            if image.size != (width, height):
-                if image.mode != 'RGB':
-                    image = image.convert('RGB')
-                return mmcv.rgb2bgr(np.asarray(image)), (height, width)
-        img = mmcv.imfrombytes(content, self.color_type, backend='pillow')
-        return img, img.shape[:2]
+        return mmcv.rgb2bgr(np.asarray(rgb_of(image))), shape
 
     @staticmethod
     def check_size(results: dict) -> None:

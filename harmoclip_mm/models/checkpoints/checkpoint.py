@@ -1,10 +1,11 @@
 """From a path to weights by open_clip's names, and what is known of them."""
 
 import ast
+import os
 import os.path as osp
 import re
 import reprlib
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -90,14 +91,14 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(
-    path: str, trust_pickle: bool = False, prefix: str = ''
+    path: Union[str, os.PathLike], trust_pickle: bool = False, prefix: str = ''
 ) -> Checkpoint:
     """Reads a checkpoint.
 
     Args:
-        path (str): A file of ``torch.save``, ``safetensors`` or TorchScript,
-            an index of shards, a folder that holds one of them, an
-            ``hf-hub:OWNER/NAME`` or an ``http(s)://`` address.
+        path (str | Path): A file of ``torch.save``, ``safetensors`` or
+            TorchScript, an index of shards, a folder that holds one of them,
+            an ``hf-hub:OWNER/NAME`` or an ``http(s)://`` address.
         trust_pickle (bool): Whether to run the code of a file that holds
             more than weights. Defaults to False.
         prefix (str): Take the weights below it, and it off their names.
@@ -106,7 +107,7 @@ def read_checkpoint(
     Raises:
         CheckpointError: If it cannot be read; says what to do.
     """
-    path = osp.expanduser(fetch(path))
+    path = osp.expanduser(fetch(os.fspath(path)))
     if osp.isdir(path):
         names = [n for n in WEIGHT_FILES if osp.isfile(osp.join(path, n))]
         if not names:

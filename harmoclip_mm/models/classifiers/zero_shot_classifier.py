@@ -80,8 +80,8 @@ class ZeroShotClassifier(nn.Module):
         self.mode = mode
         self.lower = lower
         self.chunk_size = chunk_size
-        self._weight: Optional[Tensor] = None
-        self._made_of: Any = None
+        # What they were made of, and the embeddings.
+        self._kept: Optional[Tuple[Any, Tensor]] = None
 
     def train(self, mode: bool = True) -> 'ZeroShotClassifier':
         """Forgets the embeddings: after training they are others.
@@ -90,7 +90,7 @@ class ZeroShotClassifier(nn.Module):
         written through ``.data``, as mmengine's moving averages are before a
         validation.
         """
-        self._weight = self._made_of = None
+        self._kept = None
         return super().train(mode)
 
     def class_embeddings(
@@ -113,10 +113,10 @@ class ZeroShotClassifier(nn.Module):
             return self._build(classes, text_encoder)
         # In a tuple the tower is no submodule of this module.
         made_of = (classes, text_encoder, _state_of(text_encoder))
-        if self._weight is None or self._made_of != made_of:
-            self._weight = self._build(classes, text_encoder)
-            self._made_of = made_of
-        return self._weight
+        kept = self._kept  # read once: threads may ask for other classes
+        if kept is None or kept[0] != made_of:
+            kept = self._kept = made_of, self._build(classes, text_encoder)
+        return kept[1]
 
     def words(self, classes: Sequence[str]) -> List[str]:
         """What stands for classes in the templates.
@@ -229,8 +229,10 @@ class ZeroShotClassifier(nn.Module):
 def _state_of(tower: nn.Module) -> Tuple[Any, ...]:
     """Changes whenever the tower's weights do: each change in place raises
     the version of a tensor, and one put in place of another is another
-    object. Inference tensors have no version."""
-    return tuple(
+    object. Inference tensors have no version. Autocast, which rounds what
+    they make, shows in the type of a product."""
+    one = next(tower.parameters()).new_ones(1, 1)
+    return (one @ one).dtype, *(
         (
             id(weight),
             weight.device,

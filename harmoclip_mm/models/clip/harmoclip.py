@@ -10,6 +10,7 @@ from mmengine.model import BaseModel, ModuleDict
 from PIL import Image
 from torch import Tensor, nn
 
+from harmoclip_mm.pixels import rgb_of
 from harmoclip_mm.registry import MODELS
 
 from ..checkpoints import init_from_checkpoint, pretrained_cfg
@@ -449,11 +450,15 @@ class HarmoCLIP(BaseModel):
 
         Returns:
             Tensor: Resized and normalised, shape (3, H, W), on the CPU.
+
+        Raises:
+            DataError: If its pixels are not those of 8 bits.
         """
         if not isinstance(image, Image.Image):
             with Image.open(image) as opened:
-                image = opened.convert('RGB')
-        return self.spec.image_transform(self.backbone.img_size)(image)
+                image = rgb_of(opened)
+        transform = self.spec.image_transform(self.backbone.img_size)
+        return transform(rgb_of(image))
 
     def encode_image(self, img: Tensor) -> Tensor:
         """Embeds images.
@@ -507,14 +512,24 @@ class HarmoCLIP(BaseModel):
         Args:
             img (Tensor): Normalised images, shape (B, 3, H, W).
             bboxes (Sequence[Tensor]): Boxes of each image, xyxy in pixels
-                of ``img``, shapes (N_i, 4).
+                of ``img``, shapes (N_i, 4); arrays and lists are taken too.
             masks (Sequence[Tensor], optional): Their masks, bool or uint8 of
                 0 and 1, shapes (N_i, H, W). Only a ``MaskFeatureExtractor``
                 uses them. Defaults to none.
 
         Returns:
             List[Tensor]: L2-normalised embeddings, shapes (N_i, D).
+
+        Raises:
+            ValueError: If there are not as many lists of boxes as images, or
+                boxes are not of four numbers.
         """
+        if len(bboxes) != len(img):
+            raise ValueError(
+                f'Boxes of {len(bboxes)} images for {len(img)} images: give '
+                'a tensor (N, 4) for each.'
+            )
+        bboxes = [torch.as_tensor(each, device=img.device) for each in bboxes]
         regions = RegionBatch.from_boxes(bboxes, masks)
         rows = _extract(self.region_extractor, regions, img, self.backbone)
         return list(regions.split(rows))

@@ -82,8 +82,9 @@ class HarmoCLIPBackbone(BaseModule):
             embedding's and is trained apart (FG-CLIP 2, arXiv 2510.10921).
             Defaults to None: both share the CLIP's.
         out_indices (int | Sequence[int]): Blocks (of convolutional towers
-            stages) whose maps ``forward`` returns; the last one is the plain
-            output of the block, before the final norm. Defaults to -1.
+            stages) whose maps ``forward`` returns, in this order; the last
+            one is the plain output of the block, before the final norm.
+            Defaults to -1.
         window_size (int): Patches per side of the attention's windows, which
             change no weight; 0 means full attention. Defaults to 0.
         global_indices (int | Sequence[int], optional): Blocks whose
@@ -233,10 +234,12 @@ class HarmoCLIPBackbone(BaseModule):
         return maps, found.dense
 
     def train(self, mode: bool = True) -> 'HarmoCLIPBackbone':
-        """Sets the mode; frozen blocks stay in evaluation mode."""
+        """Sets the mode; what is frozen stays in evaluation mode, so that
+        its statistics of batches do not change either."""
         super().train(mode)
-        for block in list(self.family.blocks)[: max(self.frozen_stages, 0)]:
-            block.eval()
+        for module in self.visual.modules():
+            if module.training and _is_frozen(module):
+                module.eval()
         return self
 
     def get_layer_depth(
@@ -293,7 +296,7 @@ class HarmoCLIPBackbone(BaseModule):
         ends = plain_dense or plain_pooled or last in out_indices
         embedded = family.embed(img)
         before = x = embedded.tokens
-        maps: List[Tensor] = []
+        maps: Dict[int, Tensor] = {}
         pooled = dense = None
         depth = last if with_pooled or with_dense else max(out_indices)
         for index in range(depth + 1):
@@ -301,7 +304,7 @@ class HarmoCLIPBackbone(BaseModule):
                 break
             before, x = x, self._run(index, x, embedded)
             if index in out_indices:
-                maps.append(self._grid_of(self._locations(x), embedded))
+                maps[index] = self._grid_of(self._locations(x), embedded)
         if opened:
             cls_token, patches = run_block(
                 self._open_block,
@@ -325,7 +328,8 @@ class HarmoCLIPBackbone(BaseModule):
                 dense = family.to_joint(self._locations(x), self.dense_pool)
         if dense is not None:
             dense = self._grid_of(dense, embedded)
-        return tuple(maps), VisionFeatures(pooled, dense)
+        asked = tuple(maps[index] for index in out_indices)
+        return asked, VisionFeatures(pooled, dense)
 
     def _run(self, index: int, x: Tensor, embedded: Embedded) -> Tensor:
         """Output of a block for its input x."""
@@ -415,6 +419,12 @@ class HarmoCLIPBackbone(BaseModule):
                 f'blocks of {self.spec.name}, 0 to {depth - 1}.'
             )
         return [index % depth for index in indices]
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    """Whether a module has parameters and none of them is trained."""
+    weights = [weight.requires_grad for weight in module.parameters()]
+    return bool(weights) and not any(weights)
 
 
 def build_visual(

@@ -173,8 +173,11 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
         text = json.dumps(clip, sort_keys=True, default=dict)
         return _from_dict(text)
     name = os.fspath(clip)
-    if name.startswith('hf-hub:') or os.path.isdir(name):
-        return _from_folder(name)  # each time: its file may change
+    # a folder each time: its file may change
+    if name.startswith('hf-hub:'):
+        return _from_folder(name)
+    if os.path.isdir(name):  # whose tokenizer is read later, from elsewhere
+        return _from_folder(os.path.abspath(name))
     return _from_name(name)
 
 

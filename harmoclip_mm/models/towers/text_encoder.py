@@ -110,7 +110,8 @@ class CLIPTextEncoder(BaseModule):
 
     def train(self, mode: bool = True) -> 'CLIPTextEncoder':
         """A frozen tower stays in evaluation mode."""
-        return super().train(mode and not self.frozen)
+        trained = any(weight.requires_grad for weight in self.parameters())
+        return super().train(mode and trained)
 
     def get_layer_depth(
         self, param_name: str, prefix: str = ''

@@ -44,8 +44,15 @@ class RegionBatch(NamedTuple):
                 (N_i, H_i, W_i). Defaults to none.
 
         Raises:
-            ValueError: If an image has not as many masks as boxes.
+            ValueError: If boxes are not of four numbers, or an image has not
+                as many masks as boxes.
         """
+        for each in boxes:
+            if len(each) and tuple(each.shape[1:]) != (4,):
+                raise ValueError(
+                    f'Boxes of an image are of shape (N, 4), x1, y1, x2, y2 '
+                    f'in pixels, not {tuple(each.shape)}.'
+                )
         counts = [len(each) for each in boxes]
         if masks is not None and [len(each) for each in masks] != counts:
             raise ValueError(

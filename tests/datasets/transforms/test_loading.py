@@ -30,6 +30,46 @@ def test_it_loads_what_opencv_does(harmoclip_scope, tiny_data):
     assert as_float.dtype == np.float32
 
 
+@pytest.mark.parametrize('color_type', ['color', 'color_ignore_orientation'])
+@pytest.mark.parametrize('reduced', [False, True])
+@pytest.mark.parametrize(
+    'mode', ['1', 'L', 'LA', 'P', 'RGBA', 'I', 'I;16', 'F', 'CMYK', 'YCbCr']
+)
+def test_an_image_of_any_mode(tmp_path, mode, reduced, color_type):
+    """As open_clip sees it, which leaves transparency out."""
+    if reduced and color_type == 'color':
+        pytest.skip('refused')
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 4), np.uint8)
+    image = Image.fromarray(pixels, 'RGBA')
+    if mode == 'I;16':
+        image = Image.fromarray(pixels[..., 0].astype(np.uint16))
+    elif mode == 'LA':
+        image = Image.fromarray(pixels[..., :2], 'LA')
+    elif mode != 'RGBA':
+        image = image.convert('RGB').convert(mode)
+    suffix = {'CMYK': 'jpg', 'YCbCr': 'jpg', 'I': 'tif', 'F': 'tif'}
+    path = str(tmp_path / f'a.{suffix.get(mode, "png")}')
+    image.save(path)
+    load = LoadCheckedImage(color_type=color_type, reduced=reduced)
+    load.least_size = (40, 48) if reduced else None
+    expected = np.asarray(Image.open(path).convert('RGB'))[..., ::-1]
+    assert expected.std() > 30
+    assert np.array_equal(load({'img_path': path})['img'], expected)
+
+
+@pytest.mark.parametrize(
+    'dtype, factor',
+    [('uint16', 257), ('int32', 300), ('int32', -1), ('float32', 1 / 255)],
+)
+def test_pixels_that_are_not_of_8_bits_are_refused(tmp_path, dtype, factor):
+    """Pillow makes them white or black."""
+    pixels = np.arange(256).reshape(16, 16) * factor
+    path = str(tmp_path / 'a.tif')
+    Image.fromarray(pixels.astype(dtype)).save(path)
+    with pytest.raises(BadImageError, match=r'a\.tif: its pixels .* 8 bits'):
+        LoadCheckedImage()({'img_path': path})
+
+
 @pytest.mark.parametrize('suffix', ['jpg', 'png'])
 @pytest.mark.parametrize('share', [0.05, 0.5, 0.99])
 def test_an_image_that_is_cut_off_is_refused(tiny_data, suffix, share):

@@ -131,6 +131,36 @@ def test_other_weights_have_other_embeddings(text_encoder, change, mode):
         assert not torch.allclose(found, before, atol=0.1)
 
 
+@torch.no_grad()
+def test_threads_may_ask_for_other_classes_meanwhile(text_encoder):
+    """Here, while names are compared."""
+    classifier = ZeroShotClassifier('none').eval()
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            classifier.class_embeddings(['cat'], text_encoder)
+            return str.__eq__(self, other)
+
+    expected = classifier.class_embeddings(['dog'], text_encoder)
+    found = classifier.class_embeddings([Name('dog')], text_encoder)
+    assert torch.equal(found, expected)
+
+
+def test_what_autocast_rounds_is_not_kept_for_later(text_encoder):
+    classifier = ZeroShotClassifier('none').eval()
+    with torch.no_grad():
+        with torch.autocast('cpu', torch.bfloat16):
+            rounded = classifier.class_embeddings(CLASSES, text_encoder)
+        found = classifier.class_embeddings(CLASSES, text_encoder)
+        fresh = ZeroShotClassifier('none').class_embeddings(
+            CLASSES, text_encoder
+        )
+    assert torch.equal(found, fresh) and not torch.equal(found, rounded)
+
+
 def test_another_tower_or_type_has_other_embeddings(text_encoder):
     classifier = ZeroShotClassifier('simple').eval()
     other = make_tower(seed=1)

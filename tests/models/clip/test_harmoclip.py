@@ -307,6 +307,25 @@ def test_api_shapes_and_norms(tiny_model, img):
     torch.testing.assert_close(texts.norm(dim=1), torch.ones(2))
 
 
+def test_boxes_of_the_api(tiny_model, img):
+    """RoIAlign reads whatever lies behind images that there are not."""
+    model, boxes = tiny_model.eval(), [[[0, 0, 20, 20]], [], [[8, 8, 30, 9]]]
+    tensors = [torch.tensor(each).reshape(-1, 4).float() for each in boxes]
+    arrays = [each.numpy() for each in tensors]
+    with torch.no_grad():
+        expected = model.encode_regions(img, tensors)
+        for given in (boxes, arrays):
+            found = model.encode_regions(img, given)
+            assert all(map(torch.equal, found, expected))
+        assert [len(each) for each in expected] == [1, 0, 1]
+        for number in (1, 2, 4):
+            with pytest.raises(ValueError, match=f'{number} images for 3'):
+                model.encode_regions(img, (tensors * 2)[:number])
+        for wrong in (torch.rand(4, 5), torch.rand(4), torch.rand(1, 2, 4)):
+            with pytest.raises(ValueError, match=r'\(N, 4\)'):
+                model.encode_regions(img, [wrong, *tensors[1:]])
+
+
 def test_bad_input(tiny_model, tiny_cfg, img):
     with pytest.raises(RuntimeError, match="'train'"):
         tiny_model(img, mode='train')

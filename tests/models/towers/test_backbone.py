@@ -334,6 +334,24 @@ def test_freezing_and_layer_depth(name):
     assert all(p.requires_grad for p in build(name).parameters())
 
 
+@pytest.mark.parametrize('name', ['fastvit', 'resnet'])
+@pytest.mark.parametrize('stages', [0, 1, 4])
+def test_statistics_of_what_is_frozen_do_not_drift(name, stages):
+    """Those of the stem, and of blocks."""
+    tower = build(name, frozen_stages=stages).train()
+    before = {key: value.clone() for key, value in tower.named_buffers()}
+    tower.encode(torch.randn(2, 3, 64, 64))
+    for key, value in tower.named_buffers():
+        frozen = tower.get_layer_depth(key)[0] <= stages
+        assert torch.equal(value, before[key]) == frozen, key
+    # and what another one froze
+    tower.requires_grad_(False).train()
+    before = {key: value.clone() for key, value in tower.named_buffers()}
+    tower.encode(torch.randn(2, 3, 64, 64))
+    for key, value in tower.named_buffers():
+        assert torch.equal(value, before[key]), key
+
+
 @pytest.mark.parametrize('name', TRANSFORMERS)
 @pytest.mark.parametrize('size', [(40, 56), (37, 64)])
 def test_windows_equal_masked_attention(name, size):
@@ -422,6 +440,18 @@ def test_maps_and_dense_map_of_one_pass(name, mode, out_indices):
         assert torch.equal(one, other)
     assert all(each.is_contiguous() for each in (*maps, dense))
     assert dense.shape == (2, 24, 4, 6)
+
+
+@pytest.mark.parametrize('name', ['vit', 'resnet'])
+def test_maps_come_in_the_order_that_is_asked_for(name):
+    """Those of a transformer look alike: a neck would not notice."""
+    img = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        first, second, third = build(name, out_indices=(0, 1, 2))(img)
+        tower = build(name, out_indices=(2, 0, 1, 0))
+        for maps in (tower(img), tower.forward_with_dense(img)[0]):
+            assert len(maps) == 4
+            assert all(map(torch.equal, maps, (third, first, second, first)))
 
 
 @pytest.mark.parametrize('name', ['vit', 'convnext'])

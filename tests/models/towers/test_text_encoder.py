@@ -228,6 +228,9 @@ def test_frozen_tower_stays_in_eval_mode(clips):
     tower = build(clips['siglip'], frozen=True).train()
     assert not tower.training and not tower.text.training
     assert not any(p.requires_grad for p in tower.parameters())
+    # whoever froze it: dropout is no part of a tower that is left as it was
+    tower = build(clips['roberta']).requires_grad_(False).train()
+    assert not any(each.training for each in tower.modules())
 
 
 @pytest.mark.parametrize('name', ['gelu', 'siglip', 'roberta', 'mt5'])

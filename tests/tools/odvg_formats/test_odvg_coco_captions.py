@@ -191,6 +191,15 @@ def test_every_box_trains_when_unlinked_boxes_are_named(link, tiny):
     assert len(boxes) == 3  # each once
 
 
+def test_categories_that_are_named_are_words(link, tmp_path):
+    names = ('person', 'bow_(weapon)', 'Cabinet/shelf')
+    boxes = [(3, 11, [0, 0, 9, 9], 0), (3, 12, [0, 0, 9, 9], 0)]
+    paths = make_coco(tmp_path, [(1, 3, 'a dog')], boxes, names)
+    lines, _ = link(paths, '--name-unlinked-boxes')
+    named = [region['phrase'] for region in regions_of(lines)[0]]
+    assert named == ['bow (weapon)', 'cabinet or shelf']
+
+
 def test_boxes_of_images_without_captions_are_not_written(link, tmp_path):
     boxes = [(3, 11, [0, 0, 9, 9], 0), (7, 12, [0, 0, 9, 9], 0)]
     paths = make_coco(tmp_path, [(1, 3, 'a dog')], boxes)

@@ -86,11 +86,12 @@ def test_an_export_whose_paths_begin_a_folder_too_high(
     image('set/train/images/a.jpg', 200, 100)
     (tmp_path / 'set/train/labels').mkdir()
     (tmp_path / 'set/train/labels/a.txt').write_text('0 0.5 0.5 0.5 0.5\n')
-    text = "train: ../train/images\nnames: ['cat']\n"
+    text = "train: ../train/images\nnames: ['Traffic_light']\n"
     (tmp_path / 'set/data.yaml').write_text(text)
     lines, _ = convert('yolo', tmp_path / 'set' / 'data.yaml')
     assert lines[0]['filename'] == 'train/images/a.jpg'
-    assert len(lines[0]['detection']['instances']) == 1
+    (instance,) = lines[0]['detection']['instances']
+    assert instance['category'] == 'traffic light'
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Dict, Iterator, List
 
 from harmoclip_mm.errors import DataError
-from harmoclip_mm.text import PhraseFinder, link_caption, normalise_phrase
+from harmoclip_mm.text import (
+    PhraseFinder,
+    class_to_prompt,
+    link_caption,
+    normalise_phrase,
+)
 from harmoclip_mm.text.phrase_finder import UNSPACED
 from harmoclip_mm.text.phrase_linking import SINGULARS
 
@@ -140,7 +145,8 @@ def _add_unlinked(line: Line, boxes: Dict[str, list], linked: set) -> None:
     for name, found in boxes.items():
         rest = [box for i, box in enumerate(found) if (name, i) not in linked]
         if rest:
-            region = {'bbox': rest, 'phrase': name, 'tokens_positive': []}
+            words = class_to_prompt(name)
+            region = {'bbox': rest, 'phrase': words, 'tokens_positive': []}
             line.regions.append(region)
 
 

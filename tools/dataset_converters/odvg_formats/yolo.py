@@ -4,8 +4,9 @@ SOURCE is a folder with data.yaml (path, train, val, test, names), or its
 data.yaml, or without one a folder with classes.txt, images/ and labels/. A
 line of labels/NAME.txt is "class cx cy w h" in shares of the image's sides,
 maybe with a confidence, or "class x1 y1 x2 y2 x3 y3 ...", a polygon, whose box
-is taken. Class names become the phrases. File names are written relative to
-the folder that "path" of data.yaml or SOURCE is.
+is taken. Class names become the phrases, in words ("traffic_light" is "traffic
+light"). File names are written relative to the folder that "path" of data.yaml
+or SOURCE is.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Dict, Iterator, List, Tuple
 
 from harmoclip_mm.errors import DataError
+from harmoclip_mm.text import class_to_prompt
 
 from .lines import Line, Tally
 from .reading import image_size, read_lines, require
@@ -45,7 +47,8 @@ def list_parts(args) -> List[Tuple[Path, Path, Dict[int, str]]]:
                 f'{source} has neither data.yaml nor classes.txt: the classes '
                 'have no names'
             )
-        names = dict(enumerate(name for _, name in read_lines(listed[0])))
+        listed = [class_to_prompt(name) for _, name in read_lines(listed[0])]
+        names = dict(enumerate(listed))
     for folder in folders:
         require(folder, f'it should hold the images of {args.split}')
     return [(args.images or root, folder, names) for folder in folders]
@@ -64,7 +67,9 @@ def _read_yaml(file: Path, split: str) -> Tuple[Path, List[Path], dict]:
             f'{file} needs "names" and "{split}" (--split); {error} is missing'
         ) from error
     names = dict(names if isinstance(names, dict) else enumerate(names))
-    names = {int(label): str(name) for label, name in names.items()}
+    names = {
+        int(label): class_to_prompt(str(name)) for label, name in names.items()
+    }
     root = Path(os.path.normpath(file.parent / (content.get('path') or '.')))
     root = root if root.is_dir() else file.parent
     folders = []
