@@ -7,6 +7,7 @@ from .addresses import SCHEMES, is_remote
 from .blending import blend_state_dicts
 from .checkpoint import OWN, Checkpoint, read_checkpoint
 from .exporting import export
+from .fitting import traits
 from .loading import (
     HEADS,
     TEACHER,
@@ -36,4 +37,5 @@ __all__ = [
     'load_weights_only',
     'pretrained_cfg',
     'read_checkpoint',
+    'traits',
 ]

@@ -16,13 +16,15 @@ from harmoclip_mm.errors import CheckpointError, DataError
 from harmoclip_mm.files import replacing
 from harmoclip_mm.text import Vocabulary
 
+from ..checkpoints import traits
 from .zero_shot_classifier import ZeroShotClassifier
 
 _FORMAT = 1
 
 
 def tower_fingerprint(tower: nn.Module) -> str:
-    """SHA-256 of the weights that a CLIP's tower has in a checkpoint.
+    """SHA-256 of a CLIP's tower: its weights in a checkpoint, and what they
+    do not show, as the activation.
 
     Weights are read as float32 in the order of their names. A vision tower's
     position embeddings are left out, since loading resizes them to the input
@@ -31,11 +33,11 @@ def tower_fingerprint(tower: nn.Module) -> str:
     Returns:
         str: 64 hexadecimal digits.
     """
-    weights = tower.state_dict()
+    own = getattr(tower, 'visual', getattr(tower, 'text', tower))
+    weights = own.state_dict()
     if hasattr(tower, 'visual'):
-        weights = tower.visual.state_dict()
         weights.pop(tower.family.pos_embed, None)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(sorted(traits(own).items())).encode())
     for name, weight in sorted(weights.items()):
         if not weight.is_floating_point():  # counters of batches
             continue

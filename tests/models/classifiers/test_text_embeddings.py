@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from harmoclip_mm.errors import CheckpointError
-from harmoclip_mm.models import HarmoCLIPBackbone
+from harmoclip_mm.models import CLIPTextEncoder, HarmoCLIPBackbone
 from harmoclip_mm.models.classifiers import (
     TextEmbeddings,
     encode_vocabulary,
@@ -32,7 +32,10 @@ def encode(model, names=('dog', 'red_car'), **kwargs):
 
 def test_fingerprint_by_hand():
     layer = nn.Linear(2, 1)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(
+        b"[('activation', []), ('causal', False), ('eps', []), ('heads', []), "
+        b"('norm_after_pool', False), ('pool', None)]"
+    )
     for name, shape in (('bias', '(1,)'), ('weight', '(1, 2)')):
         digest.update(f'{name} {shape}\n'.encode())
         digest.update(getattr(layer, name).detach().numpy().tobytes())
@@ -60,6 +63,13 @@ def test_fingerprint_ignores_the_input_size_alone(name):
         tower.load_state_dict(saved)
         assert tower_fingerprint(tower) != before, key
         weight.flatten()[0] -= 1
+
+
+@pytest.mark.parametrize('kind', [HarmoCLIPBackbone, CLIPTextEncoder])
+def test_fingerprint_knows_twins_of_equal_weights_apart(kind):
+    tower, twin = kind(tiny_clips.VIT), kind(tiny_clips.VIT_QUICKGELU)
+    twin.load_state_dict(tower.state_dict())
+    assert tower_fingerprint(twin) != tower_fingerprint(tower)
 
 
 def test_fingerprint_of_a_text_tower_knows_its_positions(tiny_model):
