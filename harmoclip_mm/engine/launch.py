@@ -9,6 +9,7 @@ leaves it alone, and tell the wrapper to use no device.
 import datetime
 import os
 import subprocess
+import time
 
 import torch
 from mmengine.config import Config
@@ -61,6 +62,9 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
 def close_launcher() -> None:
     """Leave the process group, if there is one, at the end of a run."""
     if torch_dist.is_initialized():
+        # torch 2.1 holds the GIL while it waits for gloo's threads to end, of
+        # which one may want it, to free what the last collective was of.
+        time.sleep(0.1)
         torch_dist.destroy_process_group()
 
 

@@ -11,6 +11,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement, InstanceData
 from torch.utils.data import DataLoader, Dataset
 
+from harmoclip_mm.engine import close_launcher
 from harmoclip_mm.evaluation import (
     BoxClassificationMetric,
     ImageTextRetrievalMetric,
@@ -90,7 +91,7 @@ def _rank(rank, file, folder):
     ]
     with open(f'{rank}.json', 'w') as f:
         json.dump(results, f)
-    torch.distributed.destroy_process_group()
+    close_launcher()
 
 
 @pytest.fixture(scope='module')

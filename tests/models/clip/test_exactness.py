@@ -14,6 +14,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 
+from harmoclip_mm.engine import close_launcher
 from harmoclip_mm.registry import MODELS
 
 STEPS = 5
@@ -202,7 +203,7 @@ def worker(rank, file, backend, cases, samples, folder):
         if rank == 0:
             torch.save(result, f'{folder}/{method} {world}.pth')
         dist.barrier()
-        dist.destroy_process_group()
+        close_launcher()
 
 
 @pytest.fixture(scope='module', params=['gloo', 'nccl'])

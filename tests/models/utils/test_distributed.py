@@ -5,6 +5,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from harmoclip_mm.engine import close_launcher
 from harmoclip_mm.models.losses import (
     ConceptDistillationLoss,
     ContrastiveLoss,
@@ -110,7 +111,7 @@ def worker(rank, file, splits, folder):
         grads.append(grad / len(splits))
     result = torch.stack(losses).detach(), torch.stack(grads)
     torch.save(result, f'{folder}/{rank}.pth')
-    dist.destroy_process_group()
+    close_launcher()
 
 
 @pytest.mark.parametrize('splits', [(4, 3), (7, 0), (2, 0, 5)])
