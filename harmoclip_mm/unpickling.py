@@ -9,6 +9,7 @@ from 2.6 on can be told these names, is stricter and goes first.
 import codecs
 import io
 import pickle
+from collections import Counter
 from functools import lru_cache
 from typing import Any, Dict
 
@@ -43,7 +44,9 @@ def load(file: Any, **kwargs) -> Any:
 def _found() -> Dict[str, Any]:
     """What names in a file stand for."""
     return {
-        '_codecs.encode': codecs.encode,  # torch's own list had none at first
+        # torch's own list had neither at first
+        '_codecs.encode': codecs.encode,
+        'collections.Counter': Counter,  # milestones of MultiStepLR
         **torch._weights_only_unpickler._get_allowed_globals(),
         'torch.storage._load_from_bytes': _storage_from_bytes,
         **beside_weights(),
