@@ -16,6 +16,14 @@ from typing import Any, Dict
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler import OneCycleParamScheduler
+
+# Methods that what a Runner saves is pickled with: of log buffers, and of the
+# one schedule that keeps a function.
+_METHODS = {
+    HistoryBuffer: ('current', 'max', 'mean', 'min'),
+    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+}
 
 
 class Unpickler(pickle.Unpickler):
@@ -60,8 +68,11 @@ def beside_weights() -> Dict[str, Any]:
     core = np.core if np.__version__.startswith('1.') else np._core
     found = {
         'mmengine.logging.history_buffer.HistoryBuffer': HistoryBuffer,
-        'builtins.getattr': _history_method,
-        '__builtin__.getattr': _history_method,  # in pickles of protocol 2
+        'mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler': (
+            OneCycleParamScheduler
+        ),
+        'builtins.getattr': _known_method,
+        '__builtin__.getattr': _known_method,  # in pickles of protocol 2
         'numpy.ndarray': np.ndarray,
         'numpy.dtype': np.dtype,
     }
@@ -84,9 +95,9 @@ def _storage_from_bytes(data: bytes) -> Any:
     return torch.load(io.BytesIO(data), weights_only=True)
 
 
-def _history_method(buffer: Any, name: str) -> Any:
-    """``getattr`` for what mmengine's log buffers pickle, and no more."""
-    ours = buffer is HistoryBuffer or isinstance(buffer, HistoryBuffer)
-    if ours and name in ('current', 'max', 'mean', 'min'):
-        return getattr(buffer, name)
+def _known_method(owner: Any, name: str) -> Any:
+    """``getattr`` for ``_METHODS``, and no more."""
+    kind = owner if isinstance(owner, type) else type(owner)
+    if name in _METHODS.get(kind, ()):
+        return getattr(owner, name)
     raise pickle.UnpicklingError('GLOBAL builtins.getattr is no plain data')

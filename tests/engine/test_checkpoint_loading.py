@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.optim import scheduler
 from torch import nn
 
+from harmoclip_mm import unpickling
 from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import (
@@ -23,6 +25,32 @@ class _Attack:
 
     def __reduce__(self):
         return os.mkdir, (str(self.path),)
+
+
+SCHEDULES = dict(
+    ConstantLR={},
+    CosineAnnealingLR=dict(T_max=5),
+    CosineRestartLR=dict(periods=[2, 3], restart_weights=[1, 0.5], eta_min=0),
+    ExponentialLR=dict(gamma=0.9),
+    LinearLR={},
+    MultiStepLR=dict(milestones=[1, 3, 3]),
+    OneCycleLR=dict(eta_max=0.2, total_steps=5),
+    PolyLR={},
+    ReduceOnPlateauLR=dict(monitor='loss'),
+    StepLR=dict(step_size=2),
+)
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_schedules_are_read_by_names_of_our_own(tmp_path, name):
+    """As before torch 2.6, where none can be added to torch's list."""
+    optimizer = torch.optim.SGD(nn.Linear(2, 1).parameters(), lr=0.1)
+    state = getattr(scheduler, name)(optimizer, **SCHEDULES[name]).state_dict()
+    torch.save(state, tmp_path / 'state.pth')
+    found = torch.load(
+        tmp_path / 'state.pth', weights_only=False, pickle_module=unpickling
+    )
+    assert found == state
 
 
 def test_a_checkpoint_of_the_runner(tmp_path, road):
