@@ -16,11 +16,14 @@ def rgb_of(image: Image.Image) -> Image.Image:
         image (Image): An image of any mode.
 
     Returns:
-        Image: The same in mode RGB.
+        Image: The same in mode RGB; itself where it has that mode.
 
     Raises:
         DataError: If its numbers are not those of 8 bits.
     """
+    if image.mode == 'RGB':  # which `convert` would copy
+        image.load()
+        return image
     if image.mode[0] in 'IF':
         low, high = image.getextrema()
         is_share = image.mode == 'F' and high <= 1

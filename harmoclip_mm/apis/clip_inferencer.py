@@ -200,9 +200,9 @@ class CLIPInferencer(BaseInferencer):
         img, shape = results['img'], results['img_shape']
         if isinstance(boxes, int):
             boxes = grid_of(shape, boxes)
-        check_inside(
-            boxes, shape, image if isinstance(image, str) else 'an image'
-        )
+        else:
+            where = image if isinstance(image, str) else 'an image'
+            check_inside(boxes, shape, where)
         results['gt_bboxes'] = HorizontalBoxes(boxes.bboxes.copy())
         return img, boxes, self.pipeline(results)
 

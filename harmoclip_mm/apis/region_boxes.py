@@ -96,13 +96,16 @@ def check_inside(boxes: ImageBoxes, shape: Sequence[int], where: str) -> None:
         DataError: If one lies outside.
     """
     height, width = shape[:2]
-    for row, (x1, y1, x2, y2) in enumerate(boxes.bboxes):
-        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-            raise DataError(
-                f'{where}: box {row} ({x1:g}, {y1:g}, {x2:g}, {y2:g}) lies '
-                f'outside the image of {width} x {height} px; boxes are x1, '
-                'y1, x2, y2 in pixels of the image as it is stored'
-            )
+    x1, y1, x2, y2 = boxes.bboxes.T
+    outside = (x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0)
+    if outside.any():
+        row = int(outside.argmax())
+        box = ', '.join(f'{value:g}' for value in boxes.bboxes[row])
+        raise DataError(
+            f'{where}: box {row} ({box}) lies outside the image of {width} x '
+            f'{height} px; boxes are x1, y1, x2, y2 in pixels of the image as '
+            'it is stored'
+        )
 
 
 def grid_of(shape: Sequence[int], splits: int) -> ImageBoxes:

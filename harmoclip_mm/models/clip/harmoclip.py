@@ -454,11 +454,12 @@ class HarmoCLIP(BaseModel):
         Raises:
             DataError: If its pixels are not those of 8 bits.
         """
-        if not isinstance(image, Image.Image):
+        if isinstance(image, Image.Image):
+            image = rgb_of(image)
+        else:
             with Image.open(image) as opened:
                 image = rgb_of(opened)
-        transform = self.spec.image_transform(self.backbone.img_size)
-        return transform(rgb_of(image))
+        return self.spec.image_transform(self.backbone.img_size)(image)
 
     def encode_image(self, img: Tensor) -> Tensor:
         """Embeds images.

@@ -47,8 +47,8 @@ def list_parts(args) -> List[Tuple[Path, Path, Dict[int, str]]]:
                 f'{source} has neither data.yaml nor classes.txt: the classes '
                 'have no names'
             )
-        listed = [class_to_prompt(name) for _, name in read_lines(listed[0])]
-        names = dict(enumerate(listed))
+        names = dict(enumerate(name for _, name in read_lines(listed[0])))
+    names = {label: class_to_prompt(name) for label, name in names.items()}
     for folder in folders:
         require(folder, f'it should hold the images of {args.split}')
     return [(args.images or root, folder, names) for folder in folders]
@@ -67,9 +67,7 @@ def _read_yaml(file: Path, split: str) -> Tuple[Path, List[Path], dict]:
             f'{file} needs "names" and "{split}" (--split); {error} is missing'
         ) from error
     names = dict(names if isinstance(names, dict) else enumerate(names))
-    names = {
-        int(label): class_to_prompt(str(name)) for label, name in names.items()
-    }
+    names = {int(label): str(name) for label, name in names.items()}
     root = Path(os.path.normpath(file.parent / (content.get('path') or '.')))
     root = root if root.is_dir() else file.parent
     folders = []
