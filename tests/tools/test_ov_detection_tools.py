@@ -14,7 +14,7 @@ from harmoclip_mm.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/ov_detection/fvit_tiny_1xb8-600i_photos.py'
-STEPS = 30
+STEPS = 40
 
 
 @pytest.fixture(scope='module')
@@ -48,7 +48,7 @@ def scalars(folder: Path) -> list:
 def test_the_loss_falls_and_the_clip_stays(trained):
     losses = [each['loss'] for each in scalars(trained) if 'loss' in each]
     assert len(losses) == STEPS
-    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5])
+    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
     before = torch.load(trained / 'clip.pth', weights_only=True)
     after = torch.load(
         (trained / 'last_checkpoint').read_text().strip(), weights_only=False
