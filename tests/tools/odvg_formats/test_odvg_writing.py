@@ -72,14 +72,18 @@ def test_goes_on_behind_the_last_whole_file(made):
     assert list(tally.first.values()) == [str(made.args.source / 'a')]
 
 
-@pytest.mark.parametrize('what', ['source', 'arguments', 'key'])
-def test_begins_anew_where_something_changed(made, what):
+@pytest.mark.parametrize('what', ['source', 'arguments', 'beside', 'key'])
+def test_begins_anew_where_something_changed(made, what, tmp_path):
+    made.args.captions = tmp_path / 'captions.json'
+    made.args.captions.write_text('{}')
     interrupt(made)
     out = made.args.out
     if what == 'source':
         (made.args.source / 'a').write_text('other')
     elif what == 'arguments':
         made.args.split = 'val'
+    elif what == 'beside':
+        made.args.captions.write_text('{"of": "others"}')
     else:
         (out.with_name('x.jsonl.chunks') / 'key').write_text('other')
     convert(made.module, made.args)

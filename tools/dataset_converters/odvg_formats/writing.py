@@ -155,7 +155,9 @@ def join(folder: Path, out: Path, tally: Tally, source: Any) -> Tally:
 def fingerprint(args: Namespace, parts: Sequence[Any]) -> str:
     """Differs if the arguments or the source do."""
     seen = [sorted((k, str(v)) for k, v in vars(args).items() if k != 'out')]
-    for part in parts:
+    # such as the captions beside the source; not what is written
+    given = [value for key, value in vars(args).items() if key != 'out']
+    for part in (*parts, *given):
         seen.append(str(part))
         if isinstance(part, Path) and part.is_file():
             seen.append((part.stat().st_size, part.stat().st_mtime_ns))
