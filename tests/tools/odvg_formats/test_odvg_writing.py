@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from odvg_formats import NAMES
 from odvg_formats.lines import Line, Tally
-from odvg_formats.writing import convert
+from odvg_formats.writing import convert, join
 from to_odvg import parse_args
 
 from harmoclip_mm.errors import DataError
@@ -70,6 +70,15 @@ def test_goes_on_behind_the_last_whole_file(made):
     assert tally.written['lines'] == tally.written['images'] == 3
     assert tally.dropped['boxes outside of the image or below 1 px'] == 3
     assert list(tally.first.values()) == [str(made.args.source / 'a')]
+
+
+def test_without_a_part_there_is_no_shorter_file(made):
+    interrupt(made)
+    out = made.args.out
+    folder = out.with_name('x.jsonl.chunks')
+    with pytest.raises(FileNotFoundError, match=r'00000001\.json'):
+        join(folder, out, Tally(), made.args.source, 3)
+    assert not out.exists() and (folder / '00000000.json').exists()
 
 
 @pytest.mark.parametrize('what', ['source', 'arguments', 'beside', 'key'])
