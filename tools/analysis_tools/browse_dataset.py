@@ -10,7 +10,7 @@ sizes, frequent phrases, what looks wrong, and samples.
 
 import argparse
 from pathlib import Path
-from typing import Any, List, Mapping, Optional, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 try:
     from harmoclip_mm.errors import UsageError, run_command
@@ -101,24 +101,27 @@ def dataset_of(config: Config, split: str):
     return build_dataset(loader['dataset'])
 
 
-def load_image(info: Mapping[str, Any]) -> np.ndarray:
-    """The image of a sample as it is stored, RGB uint8 (H, W, 3)."""
-    import mmcv
+def image_loader(dataset) -> Callable[[Mapping[str, Any]], np.ndarray]:
+    """What gives the image of a sample as its boxes are of it, RGB uint8
+    (H, W, 3), or refuses it, as the data set does."""
+    from harmoclip_mm.datasets.transforms import LoadCheckedImage
+    from harmoclip_mm.datasets.wrappers import leaf_datasets
 
-    from harmoclip_mm.datasets.shards import read_image
-
-    return mmcv.imfrombytes(
-        read_image(info['img_path']),
-        flag='color_ignore_orientation',
-        channel_order='rgb',
-        backend='pillow',
+    options = {}
+    for step in next(leaf_datasets(dataset)).pipeline.transforms[:1]:
+        for name in ('color_type', 'backend_args'):
+            if hasattr(step, name):
+                options[name] = getattr(step, name)
+    loader = LoadCheckedImage(**options)
+    return lambda info: np.ascontiguousarray(
+        loader(dict(info))['img'][..., ::-1]
     )
 
 
 def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
     """Draw a sample as its annotations have it."""
     info = dataset.get_data_info(index)
-    image = load_image(info)
+    image = image_loader(dataset)(info)
     phrases = info.get('phrases', {}).values()
     instances = info.get('instances', [])
     return visualizer.draw_region_text(
@@ -186,7 +189,7 @@ def write_report(dataset, args: argparse.Namespace) -> None:
         out_file,
         figures,
         [dataset.get_data_info(i) for i in spread(total, args.number)],
-        load_image,
+        image_loader(dataset),
         f'{args.split}_dataloader of {args.config}',
         total,
         classes,
