@@ -1,7 +1,7 @@
 """mmdet's DetInferencer for detectors whose classes can be replaced."""
 
 import os.path as osp
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from harmoclip_mm.compat import import_stack
 
@@ -10,6 +10,7 @@ import_stack()
 import numpy as np  # noqa: E402
 from mmdet.apis import DetInferencer  # noqa: E402
 from mmengine.config import Config  # noqa: E402
+from mmengine.dataset import pseudo_collate  # noqa: E402
 from mmengine.visualization import Visualizer  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -110,6 +111,11 @@ class OpenVocabularyInferencer(DetInferencer):
             for each in inputs
         ]
         return super().visualize(inputs, *args, **kwargs)
+
+    def _init_collate(self, cfg: Config) -> Callable:
+        """The default of all data loaders: mmengine looks for it in mmdet's
+        scope, and warns that mmdet has no functions."""
+        return pseudo_collate
 
     def _init_visualizer(self, cfg: Config) -> Visualizer:
         """Draw as the package does; words with `$` are no formulas there.

@@ -30,7 +30,7 @@ def labels_of(file: Path) -> dict:
 
 
 def test_a_picture_with_words_of_the_command_line(
-    pictures, tiny_detector, run_tool, tmp_path
+    pictures, tiny_detector, run_tool, tmp_path, capfd
 ):
     picture = min(pictures.glob('*.jpg'))
     run_tool(
@@ -42,6 +42,7 @@ def test_a_picture_with_words_of_the_command_line(
     assert drawn.shape == original.shape and (drawn != original).any()
     found = labels_of(tmp_path / 'preds' / f'{picture.stem}.json')
     assert found['bboxes'] and set(found['labels']) <= {0, 1, 2}
+    assert 'WARNING' not in ''.join(capfd.readouterr())
 
 
 def test_a_folder_in_batches(pictures, tiny_detector, run_tool, tmp_path):
