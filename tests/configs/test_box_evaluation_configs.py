@@ -1,6 +1,5 @@
 """The box protocols run by tools/test.py on real photos, at tiny width."""
 
-import importlib.util
 import json
 import pickle
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from optional_packages import needs_lvis
 
 from harmoclip_mm.apis import export_clip, load_config
 from harmoclip_mm.errors import UsageError
@@ -19,9 +19,6 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 BOXES = sorted((CONFIGS / 'evaluation').glob('box-*.py'))
 # 64 x 64 cells take a while in a CPU's attention; the last block has none
 ONE_BLOCK = dict(layers=1)
-needs_lvis = pytest.mark.skipif(
-    importlib.util.find_spec('lvis') is None, reason='pip install lvis'
-)
 
 
 def check_box_accuracy(metrics, samples):

@@ -115,13 +115,35 @@ def load_image(info: Mapping[str, Any]) -> np.ndarray:
     )
 
 
-def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
-    """Draw a sample as its annotations have it."""
+def draw(
+    dataset, index: int, mode: str, visualizer
+) -> Tuple[Optional[np.ndarray], str]:
+    """Picture and file name of a sample, as its annotations have it or as the
+    model gets it; no picture for a bad image."""
+    from harmoclip_mm.datasets.transforms import BadImageError
+
     info = dataset.get_data_info(index)
-    image = load_image(info)
+    name = f'{index:06d}_{Path(info["img_path"]).stem}.png'
+    try:
+        if mode == 'pipeline':
+            packed = dataset[index]
+        else:
+            image = load_image(info)
+    except (BadImageError, OSError) as error:
+        print(f'left out: {error}')
+        return None, name
+    if mode == 'pipeline':
+        image = packed['inputs'].numpy().transpose(1, 2, 0)[..., ::-1]
+        visualizer.add_datasample(
+            str(index),
+            np.ascontiguousarray(image),
+            packed['data_samples'],
+            draw_pred=False,
+        )
+        return visualizer.get_image(), name
     phrases = info.get('phrases', {}).values()
     instances = info.get('instances', [])
-    return visualizer.draw_region_text(
+    picture = visualizer.draw_region_text(
         image,
         [instance['bbox'] for instance in instances],
         [instance['bbox_label'] for instance in instances],
@@ -129,36 +151,7 @@ def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
         '\n'.join(captions_of(info)),
         [each['tokens_positive'] for each in phrases],
     )
-
-
-def picture_of_sample(dataset, index: int, visualizer) -> np.ndarray:
-    """Draw a sample as the model gets it."""
-    packed = dataset[index]
-    image = packed['inputs'].numpy().transpose(1, 2, 0)[..., ::-1]
-    visualizer.add_datasample(
-        str(index),
-        np.ascontiguousarray(image),
-        packed['data_samples'],
-        draw_pred=False,
-    )
-    return visualizer.get_image()
-
-
-def draw(
-    dataset, index: int, mode: str, visualizer
-) -> Tuple[Optional[np.ndarray], str]:
-    """Picture and file name of a sample; no picture for a bad image."""
-    from harmoclip_mm.datasets.transforms import BadImageError
-
-    path = Path(dataset.get_data_info(index)['img_path'])
-    name = f'{index:06d}_{path.stem}.png'
-    try:
-        if mode == 'pipeline':
-            return picture_of_sample(dataset, index, visualizer), name
-        return picture_of_annotation(dataset, index, visualizer), name
-    except (BadImageError, OSError) as error:
-        print(f'left out: {error}')
-        return None, name
+    return picture, name
 
 
 def spread(total: int, number: int) -> List[int]:
