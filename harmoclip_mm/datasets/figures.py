@@ -59,6 +59,12 @@ class ModelInput:
         return np.full(2, factors.min()) if self.keeps_ratio else factors
 
 
+def _cuts(text: str, at: int) -> bool:
+    """Whether a place is within a word; of scripts without spaces none is."""
+    pair = text[at - 1 : at + 1] if at else ''
+    return len(pair) == 2 and pair.isascii() and pair.isalnum()
+
+
 class DatasetFigures:
     """Figures of a data set, gathered sample by sample.
 
@@ -76,6 +82,7 @@ class DatasetFigures:
         phrase_words (Counter): Regions by the number of words of theirs.
         phrases (Counter): Regions by the normal form of their phrase.
         linked (int): Regions whose phrase is a span of the caption.
+        cut_words (int): Those of them whose spans begin or end in a word.
         sides (List[float]): Of each box the geometric mean of its sides, in
             px of the input, or of the image without ``model_input``.
         below_cell (int): Boxes of less than a cell of the dense map.
@@ -93,7 +100,7 @@ class DatasetFigures:
         self.model_input, self._classes = model_input, classes
         self.samples = self.captions = self.cut_captions = 0
         self.linked = self.below_cell = self.whole = self.reaching = 0
-        self.crowds = 0
+        self.crowds = self.cut_words = 0
         self.boxes_each: List[int] = []
         self.sides: List[float] = []
         self.caption_words: Counter = Counter()
@@ -120,7 +127,11 @@ class DatasetFigures:
             if names:
                 self._add_phrase(names[label])
             self.crowds += instance.get('ignore_flag', 0)
-            self.linked += bool(spans and spans[label])
+            own = spans[label] if spans else ()
+            self.linked += bool(own)
+            self.cut_words += any(
+                _cuts(sample['text'], at) for span in own for at in span
+            )
         if instances:
             self._add_boxes(sample, [each['bbox'] for each in instances])
 
@@ -207,6 +218,14 @@ class DatasetFigures:
                 'phrases are texts of their own.',
             )
         tell(
+            self.cut_words,
+            self.linked,
+            0.01,
+            '{share} of the linked regions ({number}) have spans that begin '
+            'or end within a word: they are [start, end) in characters, not '
+            'in bytes.',
+        )
+        tell(
             self.boxes_each.count(0),
             self.samples,
             0.2,
@@ -224,6 +243,6 @@ class DatasetFigures:
             self.boxes,
             0.05,
             '{share} of the boxes reach out of their images: is it xywh where '
-            'xyxy is expected?',
+            'xyxy is expected, or xyxy in a file of COCO, which has xywh?',
         )
         return told

@@ -70,7 +70,10 @@ def open_index(
         begin, index = time.perf_counter(), build()
         for place in places:
             try:
-                _save(place, state, index)
+                # Another machine may have made it meanwhile and read from
+                # it: on NFS a file that is replaced kills its readers.
+                if _map(place, state, dtype) is None:
+                    _save(place, state, index)
                 index = _map(place, state, dtype)  # shared memory
                 where = f'kept in {place}'
                 break

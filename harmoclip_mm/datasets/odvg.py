@@ -42,7 +42,10 @@ def parse_odvg_line(line: bytes, where: str, tally: Counter) -> dict:
         DataError: For a line that is not so, naming file and line.
     """
     try:
-        return _parse(json.loads(line), tally)
+        record = json.loads(line)
+        if b'\\u' in line:  # json takes half of a pair, tokenizers do not
+            json.dumps(record, ensure_ascii=False).encode()
+        return _parse(record, tally)
     except json.JSONDecodeError as error:
         raise DataError(
             f'{where}: not valid JSON ({error}). Each line must be one JSON '

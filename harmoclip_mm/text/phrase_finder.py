@@ -255,6 +255,7 @@ class PhraseFinder:
                     word for word in synonyms if word_key(word) not in taken
                 ]
                 for name, synonyms in words['synonyms'].items()
+                if name not in taken  # LVIS has "traffic_light"
             },
             **dict.fromkeys(own, ()),
         }

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """Open-vocabulary detection on shapes: HarmoCLIP's backbone against CLIP's.
 
-A detector is trained on each of the two frozen backbones of quickstart.py, on
-the 68 base combinations of colour and shape, and tested on all 80. What was
-finished with the same settings is not done again; a killed training goes on
-from its last checkpoint.
+For each seed, a detector is trained on each of the two frozen backbones of
+quickstart.py, on the 68 base combinations of colour and shape, and tested on
+all 80. What was finished with the same settings is not done again; a killed
+training goes on from its last checkpoint.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import os
 import time
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 try:
     from harmoclip_mm.errors import UsageError, run_command
@@ -23,12 +23,12 @@ except ImportError as error:
 
 from mmengine.logging import MMLogger
 from rich.console import Console
-from rich.table import Table
 
 from harmoclip_mm.apis import load_config
 from shapes.children import PROJECT, Children, format_seconds
 from shapes.plan import QUICKSTART_NAMES as METHOD_NAMES
 from shapes.plan import config_of
+from shapes.tables import TextTable, mean_and_deviation
 
 CONFIG = config_of('fvit')
 FIGURES = {
@@ -54,8 +54,9 @@ def parse_args() -> argparse.Namespace:
         '--quickstart',
         type=Path,
         default=Path('work_dirs/quickstart'),
-        help='folder of data and backbones; quickstart.py fills it if there '
-        'is no finished run in it (default: %(default)s)',
+        help='folder of data and backbones of seed 0, of other seeds with '
+        '_seedN at its end; quickstart.py fills it if there is no finished '
+        'run in it (default: %(default)s)',
     )
     parser.add_argument(
         '--backbones',
@@ -63,23 +64,24 @@ def parse_args() -> argparse.Namespace:
         nargs=2,
         metavar=('CLIP', 'HARMOCLIP'),
         help='checkpoints to take instead of those of the quickstart, whose '
-        'data are needed all the same',
+        'data are needed all the same; for one seed',
     )
     parser.add_argument(
         '--out',
         type=Path,
-        default=Path('work_dirs/detect_shapes/figures.json'),
-        help='file for the figures (default: %(default)s)',
+        default=Path('work_dirs/detect_shapes/figures.jsonl'),
+        help='file for the figures, a line a seed (default: %(default)s)',
     )
     parser.add_argument(
         '--iters', type=int, help='steps of training (default: the config)'
     )
     parser.add_argument(
-        '--seed',
+        '--seeds',
         type=int,
-        default=0,
-        help='seed of the detectors, and of the backbones if they are still '
-        'to be trained (default: %(default)s)',
+        nargs='+',
+        default=[0],
+        metavar='N',
+        help='seeds of data, backbones and detectors (default: 0)',
     )
     parser.add_argument(
         '--cfg-options',
@@ -97,38 +99,80 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.iters is not None and args.iters < 1:
         parser.error('--iters must be at least 1')
-    if args.seed < 0:
-        parser.error('--seed must not be negative')
+    if min(args.seeds) < 0:
+        parser.error('--seeds must not be negative')
+    if args.backbones and len(args.seeds) > 1:
+        parser.error('--backbones are those of one seed')
     return args
 
 
+def ap50_table(reports: Sequence[Dict[str, Any]]) -> TextTable:
+    """The detectors on both backbones.
+
+    Args:
+        reports (Sequence[dict]): One a seed.
+
+    Returns:
+        TextTable: Mean and standard deviation over the seeds, in percent, and
+        the quotient of the means.
+    """
+    rows = []
+    for method, name in METHOD_NAMES.items():
+        found = [each[method] for each in reports]
+        cells = [
+            mean_and_deviation([100 * each[key] for each in found])
+            for key in FIGURES
+        ]
+        base, novel = (
+            sum(each[key] for each in found)
+            for key in ('base_ap50', 'novel_ap50')
+        )
+        share = f'{novel / base:.2f}' if base > 0 else '-'
+        rows.append([name, *cells, share])
+    seeds = ', '.join(str(each['seed']) for each in reports)
+    return TextTable(
+        f'AP50 of detection on shapes, percent (seed {seeds})',
+        ['frozen backbone', 'base', 'novel', 'all', 'novel / base'],
+        rows,
+    )
+
+
 class DetectShapes:
-    """The comparison, step by step.
+    """The comparison of one seed, step by step.
 
     Args:
         args (argparse.Namespace): The command line.
+        seed (int): Seed of data, backbones and detectors.
         console (Console): Where to print.
     """
 
-    def __init__(self, args: argparse.Namespace, console: Console) -> None:
+    def __init__(
+        self, args: argparse.Namespace, seed: int, console: Console
+    ) -> None:
         self.args = args
+        self.seed = seed
         self.console = console
-        self.children = Children(args.quickstart / 'shapes', console)
+        end = f'_seed{seed}' if seed else ''
+        self.quickstart = args.quickstart.with_name(args.quickstart.name + end)
+        self.folder = args.work_dir / f'seed{seed}'
+        self.children = Children(self.quickstart / 'shapes', console)
         self.steps = args.iters or load_config(str(CONFIG)).max_iters
 
-    def run(self) -> None:
-        """Backbones, detectors, figures."""
-        begin = time.monotonic()
+    def run(self) -> Dict[str, Any]:
+        """Backbones and detectors.
+
+        Returns:
+            dict: The figures of both, and what they were measured with.
+        """
         backbones = self.find_backbones()
         figures = {
             method: self.train_and_test(method, backbones[method])
             for method in METHOD_NAMES
         }
-        self.print_table(figures)
-        report = {
+        return {
             **figures,
             'steps': self.steps,
-            'seed': self.args.seed,
+            'seed': self.seed,
             'cfg_options': self.args.cfg_options,
             'backbones': {
                 method: backbones[method].name for method in METHOD_NAMES
@@ -136,12 +180,6 @@ class DetectShapes:
             'threads': self.children.threads,
             'date': datetime.now(timezone.utc).date().isoformat(),
         }
-        self.args.out.parent.mkdir(parents=True, exist_ok=True)
-        self.args.out.write_text(json.dumps(report, indent=2) + '\n')
-        print(
-            f'Figures: {self.args.out}\n'
-            f'Took {format_seconds(time.monotonic() - begin)}.'
-        )
 
     def find_backbones(self) -> Dict[str, Path]:
         """The CLIPs of a finished quickstart, which is run if need be.
@@ -157,13 +195,13 @@ class DetectShapes:
                 if not path.is_file():
                     raise UsageError(f'checkpoint {path} does not exist')
             return dict(zip(METHOD_NAMES, self.args.backbones))
-        folder = self.args.quickstart
+        folder = self.quickstart
         if not (folder / 'report.json').is_file():
             self.console.print('[bold]Backbones: quickstart.py[/bold]')
             self.children.run(
                 *(PROJECT / 'quickstart.py', '--work-dir', folder),
-                *('--seed', self.args.seed, *self.args.quickstart_options),
-                log=self.args.work_dir / 'quickstart.log',
+                *('--seed', self.seed, *self.args.quickstart_options),
+                log=self.folder / 'quickstart.log',
                 label='training CLIP and HarmoCLIP',
             )
         found = {}
@@ -188,7 +226,7 @@ class DetectShapes:
         Returns:
             dict[str, float]: Its figures in [0, 1], and ``train_seconds``.
         """
-        folder = self.args.work_dir / method
+        folder = self.folder / method
         folder.mkdir(parents=True, exist_ok=True)
         stamp = folder / 'settings.json'
         settings = self.settings(backbone)
@@ -211,7 +249,7 @@ class DetectShapes:
                 f'param_scheduler.1.T_max={self.steps}',
                 # tools/test.py does the testing
                 f'train_cfg.val_begin={self.steps + 1}',
-                f'randomness.seed={self.args.seed}',
+                f'randomness.seed={self.seed}',
             ],
             test_arguments=['--cfg-options', *options] if options else [],
             resume=resume,
@@ -236,30 +274,25 @@ class DetectShapes:
         return {
             'digest': hashlib.sha256(b''.join(parts)).hexdigest(),
             'steps': self.steps,
-            'seed': self.args.seed,
+            'seed': self.seed,
             'cfg_options': self.args.cfg_options,
         }
 
-    def print_table(self, figures: Dict[str, Dict[str, float]]) -> None:
-        """Print the figures in percent."""
-        table = Table(title='AP50 of detection on shapes, %')
-        for column in ('frozen backbone', 'base', 'novel', 'all'):
-            table.add_column(
-                column, justify='left' if ' ' in column else 'right'
-            )
-        for method in METHOD_NAMES:
-            table.add_row(
-                METHOD_NAMES[method],
-                *(f'{100 * figures[method][key]:.1f}' for key in FIGURES),
-            )
-        self.console.print(table)
-
 
 def main() -> None:
-    """Run the comparison."""
+    """Run the comparison of every seed."""
     args = parse_args()
     MMLogger.get_instance('detect_shapes', log_level='WARNING')
-    DetectShapes(args, Console()).run()
+    begin, console = time.monotonic(), Console()
+    reports = [DetectShapes(args, seed, console).run() for seed in args.seeds]
+    console.print(ap50_table(reports).rich())
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    lines = (json.dumps(report) + '\n' for report in reports)
+    args.out.write_text(''.join(lines))
+    print(
+        f'Figures: {args.out}\n'
+        f'Took {format_seconds(time.monotonic() - begin)}.'
+    )
 
 
 if __name__ == '__main__':

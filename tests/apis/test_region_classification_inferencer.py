@@ -1,5 +1,6 @@
 """Boxes with words, against the same numbers put together by hand."""
 
+import copy
 import functools
 import http.server
 import json
@@ -56,6 +57,27 @@ def test_scores_are_those_of_the_model(classify, tiny_clip, pictures):
     assert close(found['scores'], expected.max(1).values)
     assert found['labels'] == expected.argmax(1).tolist()
     assert found['bboxes'] == BOXES and 'det_scores' not in found
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision(classify, tiny_clip, pictures, dtype):
+    """Images come as float32 all the same."""
+    half = RegionClassificationInferencer(
+        copy.deepcopy(tiny_clip).to(dtype), device='cpu', show_progress=False
+    )
+    path = str(pictures / '0.png')
+    (found,) = half(path, BOXES, TEXTS)['predictions']
+    (whole,) = classify(path, BOXES, TEXTS)['predictions']
+    # cosines in [-1, 1] by rows rounded to 2^-8, times a scale of 1 / 0.07
+    assert (
+        np.abs(
+            np.log(found['text_scores']) - np.log(whole['text_scores'])
+        ).max()
+        < 2 * 14.3 / 256
+    )
+    image = half.model.encode_image(half.model.preprocess(path)[None])
+    (rows,) = half.model.encode_regions(torch.rand(1, 3, 32, 32), [BOXES])
+    assert image.dtype == rows.dtype == half.model.encode_text('a').dtype
 
 
 def test_probabilities_of_a_siglip_and_another_size(tiny_siglip, pictures):

@@ -106,6 +106,15 @@ def test_nothing_to_warn_of():
             [sample(([0, 0, 200, 100], f'{n}', []), text='a') for n in 'abc'],
             '100 % of the boxes cover their whole image',
         ),
+        (  # as JavaScript counts: "red dog" is [4, 11)
+            [
+                sample(
+                    ([0, 0, 9, 9], 'red dog', [[5, 12]]), text='😀 a red dog.'
+                ),
+                sample(([0, 0, 9, 9], '狗', [[0, 1]]), text='狗狗'),
+            ],
+            '50 % of the linked regions (1) have spans',
+        ),
     ],
 )
 def test_other_warnings(samples, words):

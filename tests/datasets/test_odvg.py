@@ -248,6 +248,7 @@ def test_a_region_without_words_is_an_error():
         b'\xff\xfe{}',
         b'[' * 100_000,
         b'{"a": ' + b'9' * 5000 + b'}',
+        json.dumps(record_of(region(phrase='dog \ud83d'))).encode(),
     ],
 )
 def test_a_line_that_is_no_json_object_names_file_and_line(bad):

@@ -195,6 +195,25 @@ def nobody():
         os.seteuid(0)
 
 
+def test_an_index_that_another_machine_made_meanwhile_stays(
+    tmp_path, monkeypatch
+):
+    path = write(tmp_path, line_of('a', BOX))
+    build, made = odvg_file._index_lines, []
+
+    def build_late(*args):
+        with monkeypatch.context() as other:
+            other.setattr(odvg_file, '_index_lines', build)
+            other.setattr(tempfile, 'tempdir', str(tmp_path))  # its locks
+            OdvgFile(path)
+        made.append(os.stat(f'{path}.index').st_ino)
+        return build(*args)
+
+    monkeypatch.setattr(odvg_file, '_index_lines', build_late)
+    assert OdvgFile(path).rows['boxes'].tolist() == [1]
+    assert made == [os.stat(f'{path}.index').st_ino]
+
+
 @pytest.fixture
 def read_only_file():
     """A file in a folder that is only read; pytest's are root's alone."""

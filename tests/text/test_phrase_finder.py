@@ -151,6 +151,11 @@ def test_names_of_ones_own_beside_names_of_coco():
         ('vans', 'van'),
         ('red helmet', 'helmet'),
     ]
+    # LVIS has some of COCO's in other letters, which are one meaning
+    finder = PhraseFinder.from_categories(['car', 'traffic_light'])
+    assert mentions(finder, 'two traffic lights') == [
+        ('traffic lights', 'traffic_light')
+    ]
 
 
 def test_names_in_scripts_without_spaces():

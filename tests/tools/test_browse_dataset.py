@@ -1,7 +1,12 @@
+import base64
+import io
 import json
+import re
 
 import mmcv
+import numpy as np
 import pytest
+from PIL import Image
 
 from harmoclip_mm.errors import UsageError
 
@@ -123,6 +128,35 @@ def test_page(config, tiny_data, run_tool, capsys):
     assert '3 samples with 3 boxes, one for each phrase of a box:' in said
     assert '1 of the 3 images below cannot be read' in said
     assert '100 % of the regions have the phrase' in said
+
+
+@pytest.mark.parametrize('what', ['turned', 'too small', '16 bits'])
+def test_images_are_those_that_the_data_set_takes(
+    config, tiny_data, run_tool, what
+):
+    """Stored on its side, as photos are, and two that a training refuses."""
+    path = tiny_data.root / 'images' / '0.png'
+    pixels = np.zeros((48, 64, 3), dtype=np.uint8)
+    if what == 'turned':
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(pixels).rotate(90, expand=True).save(path, exif=exif)
+        text = config.read_text()
+        text = text.replace("Image')", "Image', color_type='color')")
+        config.write_text(text)
+    elif what == 'too small':
+        Image.fromarray(pixels[::2, ::2]).save(path)
+    else:
+        Image.fromarray(pixels[..., 0].astype(np.uint16) + 999).save(path)
+    out_dir = tiny_data.root / 'out'
+    run_tool(TOOL, config, '--output-dir', out_dir, '--page')
+    text = (out_dir / 'index.html').read_text(encoding='utf-8')
+    assert ('1 of the 3 images' in text) == (what != 'turned')
+    pictures = re.findall('data:image/jpeg;base64,([^"]+)', text)
+    assert len(pictures) == (3 if what == 'turned' else 2)
+    for code in pictures:
+        width, height = Image.open(io.BytesIO(base64.b64decode(code))).size
+        assert width > height
 
 
 def test_page_of_joined_sets(config, tiny_data, run_tool):

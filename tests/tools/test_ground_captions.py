@@ -278,11 +278,13 @@ def test_captions_of_tars_and_of_coco(ground, images, tmp_path):
     assert lines == wanted
 
 
-def test_bad_images_and_blank_captions_are_counted(ground, images, tmp_path):
+def test_bad_images_and_captions_are_counted(ground, images, tmp_path):
     (images / '1.png').write_bytes(b'none')
-    rows = (*CAPTIONS[:3], ('none.png', 'A dog'), ('0.png', ' '))
+    half = ('0.png', 'A dog \ud83d in the park')  # of an escaped pair
+    rows = (half, *CAPTIONS[1:3], ('none.png', 'A dog'), ('0.png', ' '))
     lines = ground(write_jsonl(tmp_path, rows))
     assert [line['filename'] for line in lines] == ['0.png', '0.png']
+    assert lines[0]['grounding']['caption'] == 'A dog ? in the park'
     with pytest.raises(
         DataError, match=r'cannot be read: 1, first at .*1\.png'
     ):

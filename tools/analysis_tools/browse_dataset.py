@@ -10,7 +10,7 @@ sizes, frequent phrases, what looks wrong, and samples.
 
 import argparse
 from pathlib import Path
-from typing import Any, List, Mapping, Optional, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Tuple
 
 try:
     from harmoclip_mm.errors import UsageError, run_command
@@ -101,49 +101,30 @@ def dataset_of(config: Config, split: str):
     return build_dataset(loader['dataset'])
 
 
-def load_image(info: Mapping[str, Any]) -> np.ndarray:
-    """The image of a sample as it is stored, RGB uint8 (H, W, 3)."""
-    import mmcv
+def image_loader(dataset) -> Callable[[Mapping[str, Any]], np.ndarray]:
+    """What gives the image of a sample as its boxes are of it, RGB uint8
+    (H, W, 3), or refuses it, as the data set does."""
+    from harmoclip_mm.datasets.transforms import LoadCheckedImage
+    from harmoclip_mm.datasets.wrappers import leaf_datasets
 
-    from harmoclip_mm.datasets.shards import read_image
-
-    return mmcv.imfrombytes(
-        read_image(info['img_path']),
-        flag='color_ignore_orientation',
-        channel_order='rgb',
-        backend='pillow',
+    options = {}
+    for step in next(leaf_datasets(dataset)).pipeline.transforms[:1]:
+        for name in ('color_type', 'backend_args'):
+            if hasattr(step, name):
+                options[name] = getattr(step, name)
+    loader = LoadCheckedImage(**options)
+    return lambda info: np.ascontiguousarray(
+        loader(dict(info))['img'][..., ::-1]
     )
 
 
-def draw(
-    dataset, index: int, mode: str, visualizer
-) -> Tuple[Optional[np.ndarray], str]:
-    """Picture and file name of a sample, as its annotations have it or as the
-    model gets it; no picture for a bad image."""
-    from harmoclip_mm.datasets.transforms import BadImageError
-
+def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
+    """Draw a sample as its annotations have it."""
     info = dataset.get_data_info(index)
-    name = f'{index:06d}_{Path(info["img_path"]).stem}.png'
-    try:
-        if mode == 'pipeline':
-            packed = dataset[index]
-        else:
-            image = load_image(info)
-    except (BadImageError, OSError) as error:
-        print(f'left out: {error}')
-        return None, name
-    if mode == 'pipeline':
-        image = packed['inputs'].numpy().transpose(1, 2, 0)[..., ::-1]
-        visualizer.add_datasample(
-            str(index),
-            np.ascontiguousarray(image),
-            packed['data_samples'],
-            draw_pred=False,
-        )
-        return visualizer.get_image(), name
+    image = image_loader(dataset)(info)
     phrases = info.get('phrases', {}).values()
     instances = info.get('instances', [])
-    picture = visualizer.draw_region_text(
+    return visualizer.draw_region_text(
         image,
         [instance['bbox'] for instance in instances],
         [instance['bbox_label'] for instance in instances],
@@ -151,7 +132,36 @@ def draw(
         '\n'.join(captions_of(info)),
         [each['tokens_positive'] for each in phrases],
     )
-    return picture, name
+
+
+def picture_of_sample(dataset, index: int, visualizer) -> np.ndarray:
+    """Draw a sample as the model gets it."""
+    packed = dataset[index]
+    image = packed['inputs'].numpy().transpose(1, 2, 0)[..., ::-1]
+    visualizer.add_datasample(
+        str(index),
+        np.ascontiguousarray(image),
+        packed['data_samples'],
+        draw_pred=False,
+    )
+    return visualizer.get_image()
+
+
+def draw(
+    dataset, index: int, mode: str, visualizer
+) -> Tuple[Optional[np.ndarray], str]:
+    """Picture and file name of a sample; no picture for a bad image."""
+    from harmoclip_mm.datasets.transforms import BadImageError
+
+    path = Path(dataset.get_data_info(index)['img_path'])
+    name = f'{index:06d}_{path.stem}.png'
+    try:
+        if mode == 'pipeline':
+            return picture_of_sample(dataset, index, visualizer), name
+        return picture_of_annotation(dataset, index, visualizer), name
+    except (BadImageError, OSError) as error:
+        print(f'left out: {error}')
+        return None, name
 
 
 def spread(total: int, number: int) -> List[int]:
@@ -179,7 +189,7 @@ def write_report(dataset, args: argparse.Namespace) -> None:
         out_file,
         figures,
         [dataset.get_data_info(i) for i in spread(total, args.number)],
-        load_image,
+        image_loader(dataset),
         f'{args.split}_dataloader of {args.config}',
         total,
         classes,

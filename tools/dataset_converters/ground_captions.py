@@ -110,8 +110,10 @@ def read_captions(
         read = {'.tar': _read_tar, '.jsonl': _read_jsonl, '.json': _read_coco}
         for name, caption in read[file.suffix](file, tally):
             tally.where = f'{file}: {name}'
-            if caption.strip():
-                yield name, caption.strip()
+            # half of an escaped pair is a text to json, to no tokenizer
+            caption = caption.encode('utf-8', 'replace').decode().strip()
+            if caption:
+                yield name, caption
             else:
                 tally.drop('captions without words')
 
@@ -174,7 +176,11 @@ def main() -> None:
     """Ground all captions and tell what became of them."""
     args = parse_args()
     from grounding import ground, load_detector, make_pipeline
-    from mmengine.dist import barrier, get_dist_info
+    from mmengine.dist import (
+        barrier,
+        broadcast_object_list,
+        get_dist_info,
+    )
 
     from harmoclip_mm.datasets.shards import expand_braces, open_shards
     from harmoclip_mm.engine import close_launcher, use_safe_loading
@@ -203,12 +209,13 @@ def main() -> None:
     if rank == 0:
         open_shards(args.images)  # one process makes their index
         begin(args.out, key)
-    barrier()
     folder = Path(f'{args.out}.chunks')
-    done = whole_parts(folder)
-    barrier()  # before one is added
+    # Machines may see a shared folder as it was, so one tells all others.
+    told = [whole_parts(folder) if rank == 0 else None]
+    broadcast_object_list(told)
+    (done,) = told
 
-    reading, turns = Tally(), count()
+    reading, turns, number = Tally(), count(), -1
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task('Grounding', total=1, visible=rank == 0)
         reading.on_move = lambda at: bar.update(task, completed=at)
@@ -223,7 +230,7 @@ def main() -> None:
             keep_lines(folder, number, lines, tally)
     barrier()
     if rank == 0:
-        join(folder, args.out, reading, args.captions)
+        join(folder, args.out, reading, args.captions, number + 1)
         Console().print(make_table(reading))
         print(f'Wrote {args.out}')
     close_launcher()

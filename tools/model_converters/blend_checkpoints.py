@@ -68,7 +68,13 @@ def main() -> None:
 
     trust = dict(trust_pickle=args.trust_pickle)
     model = load_clip(args.finetuned, args.arch, **trust)
-    initial = load_clip(args.initial, model.checkpoint_info['clip'], **trust)
+    tower = model.backbone
+    # as the training began: positions resized, a second pool copied
+    given = dict(
+        img_size=tower.img_size, dense_head=tower.dense_pool and 'copy'
+    )
+    clip = model.checkpoint_info['clip']
+    initial = load_clip(args.initial, clip, backbone=given, **trust)
     alphas = {
         'backbone.': args.alpha_vision,
         'text_encoder.': args.alpha_text,

@@ -5,7 +5,7 @@ from typing import List, Sequence, Union
 import numpy as np
 
 from harmoclip_mm.registry import TRANSFORMS
-from harmoclip_mm.text import load_vocabulary
+from harmoclip_mm.text import class_to_prompt, load_vocabulary
 
 from .base import PrintedTransform
 
@@ -44,7 +44,7 @@ class ExchangeWords(PrintedTransform):
         if len(self.kinds) < sum(map(len, words)):
             raise ValueError('ExchangeWords: a word is of two kinds')
         names = load_vocabulary(forbidden).classes if forbidden else ()
-        self.forbidden = [f' {each.lower()} ' for each in names]
+        self.forbidden = [f' {class_to_prompt(each)} ' for each in names]
 
     def negatives(self, phrase: str) -> List[str]:
         """All texts that a phrase can become.

@@ -517,6 +517,8 @@ class HarmoCLIP(BaseModel):
         bboxes = [torch.as_tensor(each, device=img.device) for each in bboxes]
         regions = RegionBatch.from_boxes(bboxes, masks)
         rows = _extract(self.region_extractor, regions, img, self.backbone)
+        # averaged in float32; as images and texts are of a model in half
+        rows = rows.to(next(self.backbone.parameters()).dtype)
         return list(regions.split(rows))
 
 

@@ -294,6 +294,8 @@ class HarmoCLIPBackbone(BaseModule):
         plain_pooled = with_pooled and family.pool_name != 'cls'
         opened = (with_pooled, with_dense) != (plain_pooled, plain_dense)
         ends = plain_dense or plain_pooled or last in out_indices
+        # a tower in half precision gets float32 from the preprocessor, too
+        img = img.to(next(self.visual.parameters()).dtype)
         embedded = family.embed(img)
         before = x = embedded.tokens
         maps: Dict[int, Tensor] = {}

@@ -1,5 +1,6 @@
 """Pictures of the page as ``data:`` URIs: charts, and boxes cut out."""
 
+import io
 from typing import Optional, Sequence, Tuple
 
 import matplotlib as mpl
@@ -8,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from harmoclip_mm.datasets.shards import read_image
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.evaluation.functional import Calibration
 
 from ..drawing import cut_region
@@ -91,7 +94,7 @@ def box_thumbnail(
     """Cut a box with its surroundings out of an image.
 
     Args:
-        path (str): The image file.
+        path (str): The image file, or tars and an image in them.
         box (Sequence[float]): xyxy in px of the image as it is stored.
         side (int): Longer side of the picture in px. Defaults to 176.
 
@@ -100,8 +103,7 @@ def box_thumbnail(
         file cannot be read.
     """
     try:
-        with Image.open(path) as file:
-            image = file.convert('RGB')
-    except (OSError, ValueError):
+        image = Image.open(io.BytesIO(read_image(path))).convert('RGB')
+    except (OSError, ValueError, DataError):
         return None
     return jpeg_uri(cut_region(np.asarray(image), box, side))

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from detect import ap50_table
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.errors import UsageError
@@ -31,32 +32,35 @@ def quickstart(few_shapes, tmp_path, harmoclip_scope):
     return folder
 
 
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 @pytest.mark.slow
 def test_two_backbones_and_again(run_tool, quickstart, tmp_path, capsys):
     """A few steps of everything; what was done is not done again."""
+    out = tmp_path / 'figures.jsonl'
     arguments = (
         '--work-dir', tmp_path / 'detect', '--quickstart', quickstart,
-        '--out', tmp_path / 'figures.json', '--iters', 2,
+        '--out', out, '--iters', 2,
         '--cfg-options', 'default_hooks.logger.interval=1',
     )  # fmt: skip
     run_tool(TOOL, *arguments)
-    report = json.loads((tmp_path / 'figures.json').read_text())
+    (report,) = read_lines(out)
     for method in ('clip', 'harmoclip'):
         for key in ('base_ap50', 'novel_ap50', 'all_ap50'):
             assert -1 <= report[method][key] <= 1
         assert report[method]['train_seconds'] > 0
     assert report['steps'] == 2 and report['seed'] == 0
     assert 'HarmoCLIP' in capsys.readouterr().out
-    scalars = next((tmp_path / 'detect/clip').glob('*/vis_data/scalars.json'))
-    steps = [json.loads(line) for line in scalars.read_text().splitlines()]
+    folder = tmp_path / 'detect/seed0/clip'
+    steps = read_lines(next(folder.glob('*/vis_data/scalars.json')))
     assert [each['step'] for each in steps if 'loss_cls' in each] == [1, 2]
 
-    (tmp_path / 'figures.json').unlink()
+    out.unlink()
     run_tool(TOOL, *arguments)
-    out = capsys.readouterr().out
-    assert out.count('done before') == 2
-    again = json.loads((tmp_path / 'figures.json').read_text())
-    assert again == report
+    assert capsys.readouterr().out.count('done before') == 2
+    assert read_lines(out) == [report]
 
 
 @pytest.mark.slow
@@ -70,9 +74,34 @@ def test_a_quickstart_is_run_if_need_be(run_tool, tmp_path):
 
 
 def test_a_quickstart_without_checkpoints_is_named(run_tool, tmp_path):
-    (tmp_path / 'report.json').write_text('{}')
-    with pytest.raises(UsageError, match='no checkpoint of clip'):
-        run_tool(TOOL, '--quickstart', tmp_path, '--work-dir', tmp_path / 'w')
+    """Other seeds have folders of their own."""
+    folder = tmp_path / 'quick_seed3'
+    folder.mkdir()
+    (folder / 'report.json').write_text('{}')
+    with pytest.raises(UsageError, match='quick_seed3 holds no checkpoint'):
+        run_tool(
+            *(TOOL, '--quickstart', tmp_path / 'quick', '--seeds', 3),
+            *('--work-dir', tmp_path / 'w'),
+        )
+
+
+def test_table_of_two_seeds():
+    def figures(base, novel):
+        return dict(base_ap50=base, novel_ap50=novel, all_ap50=0.5)
+
+    table = ap50_table(
+        [
+            dict(seed=0, clip=figures(0.4, 0.2), harmoclip=figures(0.8, 0.6)),
+            dict(seed=1, clip=figures(0.5, 0.2), harmoclip=figures(0.8, 0.8)),
+        ]
+    )
+    # of 0.4 and 0.5: mean 0.45, deviation 0.1 / sqrt(2); 0.4 of 0.9 is 0.44
+    plus = '\N{PLUS-MINUS SIGN}'
+    name, base, novel, _, share = table.rows[0]
+    assert (name, base) == ('CLIP', f'45.0 {plus} 7.1')
+    assert (novel, share) == (f'20.0 {plus} 0.0', '0.44')
+    assert table.rows[1][1:3] == [f'80.0 {plus} 0.0', f'70.0 {plus} 14.1']
+    assert '0, 1' in table.title
 
 
 def test_backbones_must_exist(run_tool, tmp_path):

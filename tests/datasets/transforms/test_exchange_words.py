@@ -37,6 +37,9 @@ def test_what_is_forbidden_is_not_made(tmp_path):
     # words of one next to each other, not in each other
     exchange = ExchangeWords(WORDS, ['blue cart'])
     assert 'blue car' in exchange.negatives('red car')
+    # as LVIS writes them
+    exchange = ExchangeWords(WORDS, ['blue_car', 'red_bus'])
+    assert exchange.negatives('small red car') == ['small green car']
 
 
 def test_phrases_get_negatives_in_random_order():

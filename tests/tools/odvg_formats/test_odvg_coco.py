@@ -180,6 +180,9 @@ def test_lines_without_their_image_are_dropped(coco, convert, image, tmp_path):
     lines, tally = convert('coco', source, '--images', tmp_path / 'images')
     assert [line['filename'] for line in lines] == ['train2017/a.jpg']
     assert tally.dropped == {'lines whose image is missing': 1}
+    assert (
+        tally.written['boxes'] == tally.written['regions of a category'] == 1
+    )
 
 
 def test_real_annotations_as_pycocotools_has_them(coco_photos, convert):

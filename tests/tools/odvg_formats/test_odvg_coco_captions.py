@@ -85,6 +85,19 @@ def regions_of(lines):
     return [line['grounding']['regions'] for line in lines]
 
 
+@pytest.mark.parametrize('name, number', [('a', 1), ('b', 2)])
+def test_lines_without_their_image_count_as_not_written(
+    link, tiny, image, tmp_path, name, number
+):
+    image(f'images/{name}.jpg', 9, 9)
+    lines, tally = link(tiny, '--images', tmp_path / 'images')
+    boxes = {tuple(r['bbox']) for found in regions_of(lines) for r in found}
+    assert tally.written['images'] == 1
+    assert tally.written['lines'] == len(lines) == 2
+    assert tally.written['regions linked to the caption'] == 2
+    assert tally.written['boxes'] == len(boxes) == number
+
+
 def test_lines_in_order_with_boxes_and_spans(link, tiny):
     lines, tally = link(tiny, '--image-prefix', 'img/')
     assert lines == [

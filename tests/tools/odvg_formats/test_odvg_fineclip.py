@@ -70,7 +70,8 @@ def test_captions_of_the_images(regions, convert, tmp_path):
     }
     captions.write_text(json.dumps(content))
     words = ('--images', tmp_path / 'images', '--captions', captions)
-    lines, _ = convert('fineclip', regions, *words)
+    lines, tally = convert('fineclip', regions, *words)
+    assert tally.read['images that --captions does not name'] == 1
     name = '000000000009.jpg'
     assert lines == [
         line(name, 200, 100, 'It is a dog.', *boxes(dog=[[6, 11]])),

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from odvg_formats import NAMES
 from odvg_formats.lines import Line, Tally
-from odvg_formats.writing import convert
+from odvg_formats.writing import convert, join
 from to_odvg import parse_args
 
 from harmoclip_mm.errors import DataError
@@ -72,14 +72,27 @@ def test_goes_on_behind_the_last_whole_file(made):
     assert list(tally.first.values()) == [str(made.args.source / 'a')]
 
 
-@pytest.mark.parametrize('what', ['source', 'arguments', 'key'])
-def test_begins_anew_where_something_changed(made, what):
+def test_without_a_part_there_is_no_shorter_file(made):
+    interrupt(made)
+    out = made.args.out
+    folder = out.with_name('x.jsonl.chunks')
+    with pytest.raises(FileNotFoundError, match=r'00000001\.json'):
+        join(folder, out, Tally(), made.args.source, 3)
+    assert not out.exists() and (folder / '00000000.json').exists()
+
+
+@pytest.mark.parametrize('what', ['source', 'arguments', 'beside', 'key'])
+def test_begins_anew_where_something_changed(made, what, tmp_path):
+    made.args.captions = tmp_path / 'captions.json'
+    made.args.captions.write_text('{}')
     interrupt(made)
     out = made.args.out
     if what == 'source':
         (made.args.source / 'a').write_text('other')
     elif what == 'arguments':
         made.args.split = 'val'
+    elif what == 'beside':
+        made.args.captions.write_text('{"of": "others"}')
     else:
         (out.with_name('x.jsonl.chunks') / 'key').write_text('other')
     convert(made.module, made.args)

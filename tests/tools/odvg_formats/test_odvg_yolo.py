@@ -80,6 +80,37 @@ def test_classes_txt_and_other_images_folder(convert, image, labels, tmp_path):
     assert lines[0]['detection']['instances'][0]['category'] == 'dog'
 
 
+def test_a_blank_line_of_classes_txt_is_a_class(
+    convert, image, labels, tmp_path
+):
+    image('images/train/a.jpg', 200, 100)
+    labels('a.txt', b'2 0.5 0.5 0.5 0.5\n')
+    (tmp_path / 'classes.txt').write_text('cat\n\ndog\n')
+    lines, _ = convert('yolo', tmp_path)
+    assert lines[0]['detection']['instances'][0]['category'] == 'dog'
+
+
+def test_a_split_that_is_not_there_is_not_all_of_them(
+    convert, image, tmp_path
+):
+    (tmp_path / 'classes.txt').write_text('cat\n')
+    image('images/a.jpg', 200, 100)
+    assert len(convert('yolo', tmp_path)[0]) == 1  # without splits
+    image('images/train/b.jpg', 200, 100)
+    image('images/val/c.jpg', 200, 100)
+    with pytest.raises(DataError, match='images/test is missing'):
+        convert('yolo', tmp_path, '--split', 'test')
+    assert len(convert('yolo', tmp_path, '--split', '.')[0]) == 3
+
+
+def test_keypoints_are_no_polygons(convert, image, labels, tmp_path):
+    (tmp_path / 'data.yaml').write_text(NAMES + 'kpt_shape: [4, 3]\n')
+    image('images/train/a.jpg', 200, 100)
+    labels('a.txt', b'0 0.5 0.5 0.2 0.2' + b' 0.5 0.5 2' * 4)
+    with pytest.raises(DataError, match='keypoints'):
+        convert('yolo', tmp_path)
+
+
 def test_an_export_whose_paths_begin_a_folder_too_high(
     convert, image, tmp_path
 ):

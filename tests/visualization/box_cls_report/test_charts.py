@@ -1,5 +1,6 @@
 import base64
 import io
+import tarfile
 
 import numpy as np
 import pytest
@@ -101,6 +102,14 @@ def test_a_photo_is_shown_as_it_is_stored(tmp_path):
     image.save(tmp_path / 'a.jpg', exif=exif)
     picture = charts.box_thumbnail(str(tmp_path / 'a.jpg'), (0, 0, 40, 20), 40)
     assert decode(picture).shape == (20, 40, 3)
+
+
+def test_an_image_in_tars(photo, tmp_path):
+    with tarfile.open(tmp_path / '0.tar', 'w') as tar:
+        tar.add(photo, 'photo.png')
+    path = f'{tmp_path}/{{0..0}}.tar/photo.png'
+    box = (150, 20, 190, 40)
+    assert charts.box_thumbnail(path, box) == charts.box_thumbnail(photo, box)
 
 
 def test_no_picture(photo, tmp_path):

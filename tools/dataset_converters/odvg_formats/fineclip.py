@@ -67,6 +67,8 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     for image, group in groupby(regions, key=lambda region: region[0]):
         found = list(group)
         size = image_size(args.images / image, tally)
+        if size and args.captions and image not in captions:
+            tally.read['images that --captions does not name'] += 1
         for _, caption in captions.get(image, [(0, '')]) if size else ():
             line = Line(tally, image, *size, caption)
             for _, box, text in found:

@@ -64,7 +64,7 @@ def convert(module: ModuleType, args: Namespace) -> Tally:
         else:
             shutil.rmtree(folder)
         raise
-    return join(folder, args.out, Tally(), args.source)
+    return join(folder, args.out, Tally(), args.source, len(parts))
 
 
 def _lines(
@@ -134,9 +134,12 @@ def keep_lines(
         Path(name).write_text(json.dumps(tally.state()))
 
 
-def join(folder: Path, out: Path, tally: Tally, source: Any) -> Tally:
-    """Make one file of the parts, and one tally, in their order."""
-    parts = sorted(folder.glob('*.json'))
+def join(
+    folder: Path, out: Path, tally: Tally, source: Any, number: int
+) -> Tally:
+    """Make one file of so many parts, and one tally, in their order."""
+    # by name: what other machines wrote may not be listed here yet
+    parts = [folder / f'{part:08d}.json' for part in range(number)]
     for path in parts:
         tally.add(json.loads(path.read_text()))
     try:
@@ -155,7 +158,9 @@ def join(folder: Path, out: Path, tally: Tally, source: Any) -> Tally:
 def fingerprint(args: Namespace, parts: Sequence[Any]) -> str:
     """Differs if the arguments or the source do."""
     seen = [sorted((k, str(v)) for k, v in vars(args).items() if k != 'out')]
-    for part in parts:
+    # such as the captions beside the source; not what is written
+    given = [value for key, value in vars(args).items() if key != 'out']
+    for part in (*parts, *given):
         seen.append(str(part))
         if isinstance(part, Path) and part.is_file():
             seen.append((part.stat().st_size, part.stat().st_mtime_ns))

@@ -27,7 +27,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         '--split',
         default='train',
-        help='key of data.yaml, or folder of images/ (default: %(default)s)',
+        help='key of data.yaml, or folder of images/, "." for all of them '
+        '(default: %(default)s)',
     )
 
 
@@ -38,8 +39,9 @@ def list_parts(args) -> List[Tuple[Path, Path, Dict[int, str]]]:
     if file.exists():
         root, folders, names = _read_yaml(file, args.split)
     else:
-        root, folder = source, source / 'images' / args.split
-        folders = [folder if folder.is_dir() else source / 'images']
+        root, images = source, source / 'images'
+        flat = not any(each.is_dir() for each in images.glob('*'))
+        folders = [images if flat else images / args.split]
         places = (source / 'classes.txt', source / 'labels' / 'classes.txt')
         listed = [place for place in places if place.exists()]
         if not listed:
@@ -47,7 +49,8 @@ def list_parts(args) -> List[Tuple[Path, Path, Dict[int, str]]]:
                 f'{source} has neither data.yaml nor classes.txt: the classes '
                 'have no names'
             )
-        names = dict(enumerate(name for _, name in read_lines(listed[0])))
+        # a blank line counts: the class of a label is the number of its line
+        names = {number - 1: name for number, name in read_lines(listed[0])}
     names = {label: class_to_prompt(name) for label, name in names.items()}
     for folder in folders:
         require(folder, f'it should hold the images of {args.split}')
@@ -66,6 +69,12 @@ def _read_yaml(file: Path, split: str) -> Tuple[Path, List[Path], dict]:
         raise DataError(
             f'{file} needs "names" and "{split}" (--split); {error} is missing'
         ) from error
+    if content.get('kpt_shape'):
+        raise DataError(
+            f'{file} is of keypoints (kpt_shape), which a line of labels does '
+            'not tell from a polygon: keep the first five numbers of each '
+            'line, and leave out kpt_shape'
+        )
     names = dict(names if isinstance(names, dict) else enumerate(names))
     names = {int(label): str(name) for label, name in names.items()}
     root = Path(os.path.normpath(file.parent / (content.get('path') or '.')))
