@@ -6,3 +6,7 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 clip = 'ViT-B-16-SigLIP2'
+# A scale and bias of their own would start at an untrained SigLIP's.
+model = dict(
+    heads=dict(lrc=dict(temperature='shared'), gr=dict(temperature='shared'))
+)

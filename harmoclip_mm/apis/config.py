@@ -39,7 +39,8 @@ def load_config(
 
     Raises:
         UsageError: If the file does not exist, cannot be read or names no
-            CLIP that there is, or nothing reads an option.
+            CLIP that there is, or an option is read by nothing or names the
+            CLIP of a part alone.
     """
     if not osp.isfile(filename):
         raise UsageError(f'config file {filename} does not exist')
@@ -48,6 +49,11 @@ def load_config(
     clip = options.pop('clip', None)
     for key in options:
         check_option(cfg, key, options)
+        if 'clip' in key.split('.')[1:] and cfg.get('clip') is not None:
+            raise UsageError(
+                f'--cfg-options {key}: all parts have the CLIP of the line '
+                '`clip = ...`: give clip=NAME'
+            )
     cfg.merge_from_dict(options)
     if clip is not None:  # as a whole: mmengine would merge two dicts
         cfg.clip = clip

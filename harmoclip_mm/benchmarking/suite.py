@@ -37,6 +37,8 @@ from harmoclip_mm.apis import load_clip, load_config
 from harmoclip_mm.engine import quieten_libraries
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models import HarmoCLIP
+from harmoclip_mm.models.checkpoints import read_checkpoint
+from harmoclip_mm.models.towers import clip_spec
 from harmoclip_mm.registry import MODELS
 
 from .protocols import Protocol, choose_protocols
@@ -210,12 +212,23 @@ def _load(
         return source
     device = device or get_device()
     if source.lower() != 'none':
+        if clip is not None and _tells_its_clip(source):
+            clip = None
         return load_clip(source, arch=clip, device=device)
     torch.manual_seed(0)
     clip = clip or load_config(protocol.path).clip
     model = MODELS.build(dict(type='harmoclip_mm.HarmoCLIP', clip=clip))
     model.init_weights()
     return model.to(device).eval()
+
+
+def _tells_its_clip(checkpoint: str) -> bool:
+    """Whether a checkpoint says which CLIP it is, one that is here."""
+    try:
+        clip_spec(read_checkpoint(checkpoint).clip)
+    except UsageError:
+        return False
+    return True
 
 
 def _measure_one(

@@ -87,6 +87,12 @@ def test_a_clip_may_be_a_dict(config):
     assert load_config(config, {'clip': 'RN50'}).model.clip == 'RN50'
 
 
+@pytest.mark.parametrize('key', ['model.clip', 'model.parts.0.clip.layers'])
+def test_a_part_has_no_clip_of_its_own(config, key):
+    with pytest.raises(UsageError, match=rf'{key}: .*give clip=NAME'):
+        load_config(config, {key: 'RN50'})
+
+
 def test_an_unknown_clip_is_told_at_once(config):
     with pytest.raises(UsageError, match=r'ViT-B-61.*ViT-B-16'):
         load_config(config, {'clip': 'ViT-B-61'})

@@ -139,8 +139,10 @@ def test_several_checkpoints_and_none(
 ):
     model = make_model(seed=3)
     harmoclip_mm.export_clip(model, str(tmp_path / 'a.pt'))
+    # which tells that it is another CLIP
+    harmoclip_mm.export_clip(make_model(layers=1), str(tmp_path / 'b'))
     run_tool(
-        'benchmark.py', 'none', tmp_path / 'a.pt',
+        'benchmark.py', 'none', tmp_path / 'a.pt', tmp_path / 'b',
         '--clip', model.spec.name, '--suite', ','.join(SUITE),
         '--limit', 3, '--num-workers', 0, '--out', tmp_path / 'out',
     )  # fmt: skip
@@ -149,6 +151,7 @@ def test_several_checkpoints_and_none(
     assert [row['checkpoint'] for row in rows[::2]] == [
         'none',
         str(tmp_path / 'a.pt'),
+        str(tmp_path / 'b'),
     ]
     # whatever the format: weights are the same, figures too
     again = run(make_model(seed=3), tmp_path / 'out', SUITE[:1])

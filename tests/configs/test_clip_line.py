@@ -196,6 +196,7 @@ def test_siglip_2_is_one_short_config(harmoclip_scope):
     assert model.logit_scale.bias is not None
     for head in model.heads.values():
         assert type(head.loss_module).__name__ == 'SigmoidContrastiveLoss'
+        assert head.logit_scale is None and head.bias is None  # the CLIP's
     tokenize = TRANSFORMS.build(
         next(
             dict(step)

@@ -69,14 +69,14 @@ def test_the_configs_exist():
 def test_full_size(name, monkeypatch):
     """The tower is OpenAI's, its positions on the grid of 1024 pixels."""
     monkeypatch.setenv('CLIP_CHECKPOINT', 'some/clip.pt')
-    monkeypatch.setenv('COCO_ROOT', '/photos/')
+    monkeypatch.setenv('COCO_ROOT', '/photos')  # as in the README
     assert len((FOLDER / name).read_text().splitlines()) < 60
     cfg = load_config(str(FOLDER / name))
     assert cfg.default_scope == 'mmdet'
     assert cfg.custom_imports.imports == ['harmoclip_mm']
     assert cfg.model.backbone.init_cfg.checkpoint == 'some/clip.pt'
     for split in ('train', 'val', 'test'):
-        assert cfg[f'{split}_dataloader'].dataset.data_root == '/photos/'
+        assert cfg[f'{split}_dataloader'].dataset.data_root == '/photos'
     assert cfg.test_evaluator.ann_file.startswith('/photos/annotations/')
     assert '_delete_' not in str(cfg.model) + str(cfg.optim_wrapper)
     init_default_scope('mmdet')
@@ -103,7 +103,7 @@ def test_full_size(name, monkeypatch):
 @pytest.mark.parametrize('name', NAMES)
 def test_photos(name, coco_photos, tmp_path, monkeypatch, run_tool):
     """A step and its checkpoint, by the project's tool."""
-    monkeypatch.setenv('COCO_ROOT', f'{coco_photos}/')
+    monkeypatch.setenv('COCO_ROOT', str(coco_photos))
     text = TINY.format(
         base=str(FOLDER / name),
         name=name,

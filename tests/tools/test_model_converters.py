@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harmoclip_mm import load_clip
 from harmoclip_mm.errors import CheckpointError, UsageError
 from harmoclip_mm.models.checkpoints import blend_state_dicts
 from harmoclip_mm.models.classifiers import TextEmbeddings
@@ -128,6 +129,23 @@ def test_blend(tmp_path, run, arch):
         torch.testing.assert_close(value, expected)
     # untouched to the last bit
     assert torch.equal(found['text_projection'], old['text_projection'])
+
+
+def test_blend_of_a_training_at_another_size(tmp_path, run, arch):
+    """The start has the positions that the training began with."""
+    save(tmp_path / 'old.pt')
+    size = dict(img_size=64)
+    model = load_clip(tmp_path / 'old.pt', str(arch[1]), backbone=size)
+    clip = dict(CFG, quick_gelu=True)
+    text = f'model = dict(clip={clip!r}, backbone={size!r})'
+    content = dict(meta=dict(cfg=text), state_dict=model.state_dict())
+    torch.save(content, tmp_path / 'new.pth')
+    paths = [tmp_path / name for name in ('old.pt', 'new.pth', 'out.pt')]
+    run('blend_checkpoints.py', *paths)
+    found = torch.load(paths[2])['visual.positional_embedding']
+    torch.testing.assert_close(
+        found, model.backbone.visual.positional_embedding.data
+    )
 
 
 def test_blend_errors(tmp_path, run, arch):

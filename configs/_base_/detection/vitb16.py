@@ -7,7 +7,7 @@ find_unused_parameters = True
 clip = 'ViT-B-16-quickgelu'
 coco_root = '{{$COCO_ROOT:data/coco/}}'
 coco_loader = dict(dataset=dict(data_root=coco_root))
-coco_metric = dict(ann_file=coco_root + 'annotations/instances_val2017.json')
+coco_metric = dict(ann_file=coco_root + '/annotations/instances_val2017.json')
 
 clip_preprocessor = dict(
     type='harmoclip_mm.RegionTextDataPreprocessor',

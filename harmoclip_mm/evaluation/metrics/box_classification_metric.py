@@ -24,9 +24,10 @@ class BoxClassificationMetric(BaseMetric):
 
     Every sample must hold ``gt_instances.labels`` (N,) and
     ``pred_instances.topk_labels`` (N, K), K >= min(max(topk), classes), row n
-    of the predictions answering box n. Of equal ``topk_scores`` (N, K) the
-    true class comes last: a tie is never a hit by luck; K > max(topk) lets a
-    tie with the next place be seen. Without scores the order counts. One
+    of the predictions answering box n. Of equal ``topk_logits``, or else
+    ``topk_scores``, (N, K) the true class comes last: a tie is never a hit by
+    luck; K > max(topk) lets a tie with the next place be seen. Without scores
+    the order counts. One
     result is kept for each image, since mmengine drops the padding of the
     distributed sampler by cutting the results to the length of the data set.
 
@@ -97,7 +98,8 @@ class BoxClassificationMetric(BaseMetric):
                 f'box (pred_instances.topk_labels), got {width}; lower topk '
                 'of the metric'
             )
-        scores = to_numpy(pred.get('topk_scores', -np.arange(width)))
+        scores = pred.get('topk_logits', pred.get('topk_scores'))
+        scores = -np.arange(width) if scores is None else to_numpy(scores)
         ranks = answer_ranks(scores, topk_labels == labels[:, None])
         return labels, ranks.astype(np.int32)
 

@@ -87,6 +87,8 @@ def _check(record: Any, where: str) -> Dict[str, Any]:
         pred = {**pred, **_arrays(pred, 'labels', 'scores')}
         if 'topk_labels' in pred:
             pred.update(_arrays(pred, 'topk_labels', 'topk_scores'))
+            if 'topk_logits' in pred:
+                pred.update(_arrays(pred, 'topk_logits'))
         else:
             pred['topk_labels'] = pred['labels'][:, None]
             pred['topk_scores'] = pred['scores'][:, None]

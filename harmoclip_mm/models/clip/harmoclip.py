@@ -65,10 +65,10 @@ class HarmoCLIP(BaseModel):
         crop_extractor (dict, optional): Config of what encodes the crops
             that ``RegionAlignmentHead`` may ask for. Defaults to none.
         heads (Dict[str, dict], optional): Configs of the heads by name.
-            Temperatures of their own start where the CLIP's does, and a
-            ``loss`` without ``type`` is of the kind that the CLIP was
-            trained with: ``SigmoidContrastiveLoss`` for one with a bias,
-            else ``ContrastiveLoss``. Defaults to none, for evaluation.
+            Temperatures of their own start where the CLIP's did before its
+            training, and a ``loss`` without ``type`` is of the kind that the
+            CLIP was trained with: ``SigmoidContrastiveLoss`` for one with a
+            bias, else ``ContrastiveLoss``. Defaults to none, for evaluation.
         predictors (Dict[str, dict], optional): Configs of the predictors by
             name: what a test asks of the towers; one that is None is left
             out. Defaults to none.

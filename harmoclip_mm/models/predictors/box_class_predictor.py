@@ -20,7 +20,8 @@ class BoxClassPredictor(ClassifyingPredictor):
 
     Adds ``pred_instances`` of as many rows: ``bboxes`` (N, 4), ``labels``
     and ``scores`` (N,) of the best class, ``topk_labels`` and
-    ``topk_scores`` (N, K), best first, K = 6 or the number of classes.
+    ``topk_scores`` (N, K), best first, K = 6 or the number of classes, and
+    ``topk_logits`` (N, K): logits that differ may have one probability.
 
     Args:
         classifier (dict, optional): See :class:`ClassifyingPredictor`.
@@ -40,9 +41,10 @@ class BoxClassPredictor(ClassifyingPredictor):
             features.gt_regions, data_samples, text_encoder, logit_scale
         )
         for sample, each in zip(data_samples, logits):
-            # Ranked by logits: probabilities of classes far below tie at 0.
+            # Ranked by logits: probabilities of classes far below tie at 0,
+            # a sigmoid's of classes far above at 1.
             topk = min(MAX_TOPK, each.shape[-1])
-            labels = each.topk(topk, dim=-1).indices
+            best, labels = each.topk(topk, dim=-1)
             scores = logit_scale.probabilities(each).gather(-1, labels)
             sample.pred_instances = InstanceData(
                 bboxes=original_boxes(sample.gt_instances.bboxes, sample),
@@ -50,4 +52,5 @@ class BoxClassPredictor(ClassifyingPredictor):
                 scores=scores[:, 0],
                 topk_labels=labels,
                 topk_scores=scores,
+                topk_logits=best,
             )

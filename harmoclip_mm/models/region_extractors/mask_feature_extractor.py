@@ -16,8 +16,9 @@ def mask_coverage(masks: Tensor, grid: Tuple[int, int], stride: int) -> Tensor:
     """Share of each cell of a grid that masks cover.
 
     Args:
-        masks (Tensor): Masks of 0 and 1, shape (N, H, W), at most as large
-            as the grid; what is missing on the right and at the bottom is
+        masks (Tensor): Masks of 0 and 1, shape (N, H, W), less than a cell
+            larger than the grid, as of towers that cut their own size to
+            whole cells; what is missing on the right and at the bottom is
             not covered.
         grid (Tuple[int, int]): Rows h and columns w of the grid.
         stride (int): Side of a cell in pixels.
@@ -29,13 +30,13 @@ def mask_coverage(masks: Tensor, grid: Tuple[int, int], stride: int) -> Tensor:
         ValueError: If the masks are larger than the grid.
     """
     height, width = (side * stride for side in grid)
-    if masks.shape[-2] > height or masks.shape[-1] > width:
+    if masks.shape[-2] >= height + stride or masks.shape[-1] >= width + stride:
         raise ValueError(
             f'Masks of {masks.shape[-1]} x {masks.shape[-2]} px belong to no '
             f'image of at most {width} x {height} px: they must be resized '
             'with it.'
         )
-    masks = F.pad(
+    masks = F.pad(  # or cut
         masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2])
     )
     # As sums of bytes: a float copy of 100 masks of 1024 x 1024 px would

@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from itertools import chain
 from operator import attrgetter
 from typing import (
     Any,
@@ -294,8 +295,10 @@ class HarmoCLIPBackbone(BaseModule):
         plain_pooled = with_pooled and family.pool_name != 'cls'
         opened = (with_pooled, with_dense) != (plain_pooled, plain_dense)
         ends = plain_dense or plain_pooled or last in out_indices
-        # a tower in half precision gets float32 from the preprocessor, too
-        img = img.to(next(self.visual.parameters()).dtype)
+        # a tower in half precision gets float32 from the preprocessor, too;
+        # the weights of a frozen teacher are buffers
+        weights = chain(self.visual.parameters(), self.visual.buffers())
+        img = img.to(next(weights).dtype)
         embedded = family.embed(img)
         before = x = embedded.tokens
         maps: Dict[int, Tensor] = {}

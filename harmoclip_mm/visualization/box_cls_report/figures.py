@@ -126,9 +126,14 @@ class BoxClsFigures:
         self.labels = np.concatenate([t['labels'] for t in truths]).astype(int)
         self.scores = np.concatenate([p['scores'] for p in preds])
         width = min(pred['topk_labels'].shape[1] for pred in preds)
+        # logits, several of which may be one probability
+        known = all('topk_logits' in pred for pred in preds)
         topk_labels, topk_scores = (
             np.concatenate([pred[key][:, :width] for pred in preds])
-            for key in ('topk_labels', 'topk_scores')
+            for key in (
+                'topk_labels',
+                'topk_logits' if known else 'topk_scores',
+            )
         )
         total = len(self.names)
         known = np.append(topk_labels, self.labels)

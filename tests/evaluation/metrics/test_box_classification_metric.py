@@ -9,6 +9,8 @@ from mmengine.structures import BaseDataElement, InstanceData
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.evaluation import BoxClassificationMetric
+from harmoclip_mm.models.layers import LogitScale
+from harmoclip_mm.models.predictors import BoxClassPredictor, VisualFeatures
 from harmoclip_mm.registry import METRICS
 from harmoclip_mm.text import load_vocabulary
 
@@ -145,6 +147,21 @@ def test_ties_are_never_hits_by_luck():
     metric = BoxClassificationMetric(topk=(1,))
     accuracy = _evaluate(metric, [[tied, clear]], classes=CLASSES)
     assert accuracy['box_cls/top1'] == pytest.approx(200 / 3)
+
+
+def test_classes_of_a_saturated_sigmoid_do_not_tie():
+    """Of a SigLIP that knows regions, several are 1 in float32."""
+    sample = _sample(1, [1], [[0]])
+    sample.gt_instances.bboxes = torch.zeros(1, 4)
+    predictor = BoxClassPredictor()
+    logits = torch.tensor([[30.0, 40.0, -3.0, 2.0]])
+    predictor.class_logits = lambda *args: [logits]
+    features = VisualFeatures(gt_regions=[torch.zeros(1, 8)])
+    predictor.predict(features, [sample], None, LogitScale(100, -16.0))
+    assert sample.pred_instances.topk_scores[0, :2].tolist() == [1, 1]
+    metric = BoxClassificationMetric(topk=(1,))
+    accuracy = _evaluate(metric, [[sample]], classes=CLASSES)
+    assert accuracy['box_cls/top1'] == 100
 
 
 def test_scores_must_be_numbers():

@@ -242,6 +242,10 @@ def test_coverage_is_the_share_of_a_cell():
     mask[:, :10, 4:12] = True
     expected = torch.tensor([[[0.5, 0.5, 0], [0.125, 0.125, 0]]])
     assert torch.equal(mask_coverage(mask, (2, 3), 8), expected)
+    # 384 px are 27 cells of 14, and the rest is cut off
+    assert torch.equal(
+        mask_coverage(mask[:, :15, :15], (1, 1), 8)[0, 0, 0], expected[0, 0, 0]
+    )
     with pytest.raises(ValueError, match='16 x 16 px belong to no image'):
         mask_coverage(mask, (1, 2), 8)
 

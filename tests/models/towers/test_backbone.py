@@ -9,6 +9,7 @@ import tiny_clips
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS as MMDET_MODELS
+from mmengine.model import ExponentialMovingAverage
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
@@ -480,6 +481,17 @@ def test_weights_of_another_size_are_resized(name):
     img = torch.randn(1, 3, 48, 64)
     with torch.no_grad():
         assert_same(tower.encode(img).pooled, larger.encode(img).pooled)
+
+
+@pytest.mark.parametrize('name', ['eva02', 'pe'])
+def test_averages_are_taken_at_any_size(name):
+    """Rotary angles are buffers, which mmengine's averages copy."""
+    tower = build(name).train()
+    average = ExponentialMovingAverage(tower)
+    tower(torch.randn(1, 3, 48, 64))
+    average.update_parameters(tower)
+    tower(torch.randn(1, 3, 32, 32))
+    average.update_parameters(tower)
 
 
 def test_a_grid_of_as_many_patches_is_another_grid():

@@ -96,6 +96,12 @@ def test_a_tie_is_never_right_by_luck(records):
     figures = BoxClsFigures(records)
     assert figures.best[4] == 1
     assert figures.accuracy['top1'] == pytest.approx(20)
+    for each in records:  # equal as probabilities alone
+        pred = each['pred_instances']
+        pred['topk_logits'] = np.tile(
+            -np.arange(5.0), (len(pred['labels']), 1)
+        )
+    assert BoxClsFigures(records).accuracy['top1'] == pytest.approx(40)
 
 
 def test_only_the_best_class_is_known(records):

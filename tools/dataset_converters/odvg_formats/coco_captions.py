@@ -169,7 +169,7 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
             placed = image.place(box, 'xywh')
             if placed:
                 boxes[name].append(placed)
-        linked, written = set(), False
+        linked, lines = set(), []
         for caption_id, caption in captions.get(id_, ()):
             tally.where = f'{args.captions}: caption {caption_id}'
             line = Line(tally, *file.images[id_], caption)
@@ -179,14 +179,14 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
             if args.name_unlinked_boxes:
                 _add_unlinked(line, boxes, of_line)
             if line.regions or not args.drop_unlinked:
-                written = True
-                yield line.grounding()
+                lines.append(line.grounding())
             else:
                 tally.drop('captions without a region')
         tally.written['boxes linked to a caption'] += len(linked)
         left = sum(map(len, boxes.values())) - len(linked)
-        if left and not (written and args.name_unlinked_boxes):
+        if left and not (lines and args.name_unlinked_boxes):
             tally.where = where
             tally.written['boxes'] -= left
             tally.drop('boxes that no caption names', left)
+        yield from lines
     linker.show_unlinked()

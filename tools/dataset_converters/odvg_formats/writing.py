@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterable, Iterator, Sequence, Set
@@ -71,7 +72,7 @@ def _lines(
     module: ModuleType, part: Any, args: Namespace, tally: Tally
 ) -> Iterator[dict]:
     """Lines of a part whose images are there."""
-    last, present = None, True
+    last, present, written = None, True, Counter()
     with contextlib.closing(module.read(part, args, tally)) as records:
         for record in records:
             if record['filename'] != last:
@@ -83,8 +84,10 @@ def _lines(
             if present:
                 tally.written['lines'] += 1
                 yield record
+                written = tally.written.copy()
             else:
                 tally.drop('lines whose image is missing')
+                tally.written = written.copy()
 
 
 def begin(out: Path, key: str) -> Path:

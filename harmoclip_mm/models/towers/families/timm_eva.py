@@ -43,10 +43,16 @@ class TimmEva(TimmViT):
         trunk = self.visual.trunk
         x = trunk.patch_embed(self.fit(img))
         grid = tuple(x.shape[1:3])
-        if trunk.rope is not None:
-            trunk.rope.update_feat_shape(list(grid))
-        x, rope = trunk._pos_embed(x)
-        return Embedded(trunk.norm_pre(x), grid, rope)
+        rope = trunk.rope
+        if rope is None or rope.feat_shape is None:
+            x, angles = trunk._pos_embed(x)
+        else:
+            # Put back: moving averages copy buffers, whose shapes must stay.
+            kept = rope.feat_shape, dict(rope._buffers)
+            rope.update_feat_shape(type(rope.feat_shape)(grid))
+            x, angles = trunk._pos_embed(x)
+            rope.feat_shape, rope._buffers = kept
+        return Embedded(trunk.norm_pre(x), grid, angles)
 
     def project(
         self,
