@@ -3,7 +3,7 @@ _base_ = './clip.py'
 # captions the regions' texts. A reconstruction: a mosaic may have one cell,
 # which is the whole image of the global contrast.
 # What an mmdet.MultiImageMixDataset makes of captioned images:
-mosaic = [
+mosaic_pipeline = [
     dict(type='CaptionMosaic', clip=None),
     dict(type='TokenizeRegionText', clip=None),
     dict(type='PackRegionTextInputs'),

@@ -12,7 +12,7 @@ train_dataloader = dict(
         dataset=dict(
             type='mmdet.MultiImageMixDataset',
             dataset=captioned,
-            pipeline=_base_.mosaic,
+            pipeline=_base_.mosaic_pipeline,
         ),
     ),
 )
