@@ -8,8 +8,6 @@ import argparse
 
 from mmengine.config import DictAction
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-
 
 def add_config_option(parser: argparse.ArgumentParser, example: str) -> None:
     """Add ``--cfg-options``, what ``load_config`` takes as its options.
@@ -32,7 +30,7 @@ def add_launcher_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--launcher`` and the rank that old launchers give."""
     parser.add_argument(
         '--launcher',
-        choices=LAUNCHERS,
+        choices=('none', 'pytorch', 'slurm', 'mpi'),
         default='none',
         help='who started the processes (default: none, a single process)',
     )

@@ -120,19 +120,3 @@ def import_stack() -> None:
     for line in said.getvalue().splitlines():
         if 'Could not import OneDL' not in line:
             print(line)
-
-
-def check_lvis() -> None:
-    """Check the package that LVIS needs, which is optional.
-
-    Raises:
-        UsageError: If it is missing.
-    """
-    if find_spec('lvis') is None:
-        # here, since the check of the environment has to stand alone
-        from harmoclip_mm.errors import UsageError
-
-        raise UsageError(
-            'LVIS annotations need the package lvis, which is not installed: '
-            'run `pip install lvis`'
-        )

@@ -12,10 +12,8 @@ import harmoclip_mm
 from harmoclip_mm.compat import (
     STACK,
     check_environment,
-    check_lvis,
     check_operators,
 )
-from harmoclip_mm.errors import UsageError
 
 ROOT = Path(harmoclip_mm.__file__).resolve().parents[1]
 GOOD = {
@@ -222,11 +220,3 @@ def test_checkout_tells_its_version_itself(site):
     assert '3.2.0' in import_error(site)
     (site / 'mmdet' / '__init__.py').write_text('__version__ = "3.3.0"')
     assert 'RuntimeError: imported' in run_import(site).stderr
-
-
-def test_missing_lvis_names_the_command(monkeypatch):
-    monkeypatch.setattr('harmoclip_mm.compat.find_spec', lambda name: None)
-    with pytest.raises(UsageError, match='run `pip install lvis`'):
-        check_lvis()
-    monkeypatch.setattr('harmoclip_mm.compat.find_spec', lambda name: name)
-    check_lvis()

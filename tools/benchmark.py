@@ -81,7 +81,7 @@ def main() -> None:
 
     for each in args.checkpoints:
         # the last of several is not to be found missing after hours
-        known = each.lower() == 'none' or is_remote(each) or '://' in each
+        known = each.lower() == 'none' or is_remote(each)
         if not (known or os.path.exists(each)):
             raise UsageError(
                 f'checkpoint {each} does not exist; "none" measures random '

@@ -15,7 +15,6 @@ except ImportError as error:
     raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from harmoclip_mm.apis import load_config
@@ -39,7 +38,7 @@ def main() -> None:
     from harmoclip_mm.engine import check_data
 
     cfg = load_config(args.config, args.cfg_options)
-    findings = check_data(cfg, lambda each, text: track(each, text))
+    findings = check_data(cfg)
     table = Table(title=f'Data of {args.config}', show_lines=False)
     for name in ('split', '', 'found'):
         table.add_column(name, overflow='fold')

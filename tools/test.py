@@ -76,9 +76,7 @@ def choose_weights(cfg: Config, checkpoint: str) -> bool:
         return True
     from harmoclip_mm.models.checkpoints import is_remote
 
-    if '://' not in checkpoint and not (
-        is_remote(checkpoint) or osp.exists(checkpoint)
-    ):
+    if not (is_remote(checkpoint) or osp.exists(checkpoint)):
         raise UsageError(
             f'checkpoint {checkpoint} does not exist; "none" evaluates the '
             'model as initialised'

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import os.path as osp
+from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Union
 
 import torch
@@ -152,7 +153,10 @@ def export_clip(
     if source is not None:
         _save_tokenizer(source, path)
     for name, content in files.items():
-        _save_text(content, osp.join(path, name))
+        if not isinstance(content, str):
+            content = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+        with replacing(osp.join(path, name)) as part:
+            Path(part).write_text(content, encoding='utf-8')
     name = 'open_clip_model' if format == 'open_clip' else 'model'
     _save_weights(weights, osp.join(path, f'{name}.safetensors'))
 
@@ -170,13 +174,6 @@ def _save_weights(weights: Dict[str, torch.Tensor], path: str) -> None:
     else:
         with replacing(path) as part:
             torch.save(weights, part)
-
-
-def _save_text(content: Any, path: str) -> None:
-    if not isinstance(content, str):
-        content = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-    with replacing(path) as part, open(part, 'w', encoding='utf-8') as file:
-        file.write(content)
 
 
 def _save_tokenizer(source: str, folder: str) -> None:

@@ -99,9 +99,8 @@ class CLIPInferencer(BaseInferencer):
 
     def _init_pipeline(self, cfg: dict) -> Compose:
         """From a loaded image with boxes to an input of the model."""
-        spec, size = self.model.spec, self._img_size
-        clip = dict(spec.model_cfg, preprocess_cfg=spec.preprocess_cfg)
-        resize = CLIPResize(clip, size=size or self.model.backbone.img_size)
+        size = self._img_size or self.model.backbone.img_size
+        resize = CLIPResize(self.model.spec.clip, size=size)
         return Compose(
             [resize, dict(type='mmdet.PackDetInputs', meta_keys=())]
         )

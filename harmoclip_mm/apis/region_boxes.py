@@ -211,9 +211,12 @@ def boxes_of(source: Any, images: Sequence[Any]) -> List[Any]:
         if osp.isdir(source):
             keys = [f'{osp.splitext(osp.basename(n))[0]}.json' for n in names]
             _check_apart(keys, names, source)
-            return [
-                _predictions_of(*each, source) for each in zip(keys, names)
-            ]
+            found = []
+            for key, name in zip(keys, names):
+                file = osp.join(source, key)
+                content = read_json(file, f'it should have boxes of {name}')
+                found.append(as_boxes(content, file))
+            return found
         found = read_box_file(source)
         keys = [_name_in(found, each, source) for each in names]
         _check_apart(keys, names, source)
@@ -221,7 +224,7 @@ def boxes_of(source: Any, images: Sequence[Any]) -> List[Any]:
     if isinstance(source, Mapping) and 'predictions' in source:
         source = source['predictions']
     if isinstance(source, (Mapping, DetDataSample, ImageBoxes)) or (
-        len(images) == 1 and np.ndim(_first(source)) == 1
+        len(images) == 1 and (not len(source) or np.ndim(source[0]) == 1)
     ):
         source = [source]
     if len(source) != len(images):
@@ -233,10 +236,6 @@ def boxes_of(source: Any, images: Sequence[Any]) -> List[Any]:
         as_boxes(each, image if isinstance(image, str) else f'image {row}')
         for row, (each, image) in enumerate(zip(source, images))
     ]
-
-
-def _first(source: Sequence) -> Any:
-    return source[0] if len(source) else [0]
 
 
 def _name_in(found: Mapping[str, Any], path: str, source: str) -> str:
@@ -259,8 +258,3 @@ def _check_apart(keys: List[str], paths: List[str], source: str) -> None:
                 f'{source}: boxes of {key} would be those of {owner} and of '
                 f'{path}: give the boxes themselves, an array for each image'
             )
-
-
-def _predictions_of(name: str, path: str, folder: str) -> ImageBoxes:
-    file = osp.join(folder, name)
-    return as_boxes(read_json(file, f'it should have boxes of {path}'), file)

@@ -60,8 +60,6 @@ class RegionRetrievalInferencer(CLIPInferencer):
             DataError: If there are no images, or none can be used.
             UsageError: If the index exists.
         """
-        if osp.exists(index):
-            raise UsageError(f'{index} exists: delete it, or name another')
         items = self.pair(inputs, boxes)
         images = [image for image, _ in items]
         if not all(isinstance(image, str) for image in images):

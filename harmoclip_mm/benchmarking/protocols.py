@@ -101,7 +101,7 @@ class Protocol:
             # a tar needs nothing but to be there
             for name in () if osp.isfile(path) else self.subfolders:
                 found = glob(osp.join(escape(path), name))
-                if all(_is_empty(each) for each in found):
+                if not any(map(os.listdir, found)):
                     paths.append(osp.join(path, name) if name else path)
         return paths
 
@@ -141,7 +141,7 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
     """
     names = suite.split(',') if isinstance(suite, str) else list(suite)
     names = [each.strip() for each in names] or ['']
-    files = {path.stem: path for path in sorted(_folder().glob('*.py'))}
+    files = {path.stem: path for path in sorted(config_folder().glob('*.py'))}
     if names in (['quick'], ['full']):
         found = filter(None, map(Protocol.read, files.values()))
         return [each for each in found if each.quick or names == ['full']]
@@ -156,7 +156,7 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
                 f'there is no protocol {name!r}'
                 + (f'; is it {near[0]}?' if near and near[0] != name else '.')
                 + f' Suites are {", ".join(SUITES)}; names are those of the '
-                f'files of {_folder()} without _proposals'
+                f'files of {config_folder()} without _proposals'
             )
         first = files.setdefault(path.stem, path)  # rows go by names
         if first.resolve() != path.resolve():
@@ -168,17 +168,7 @@ def choose_protocols(suite: Union[str, Sequence[str]]) -> List[Protocol]:
     return chosen
 
 
-def published_figures_file() -> Path:
-    """Where the figures of papers are kept."""
-    return _folder() / 'published.jsonl'
-
-
-def _is_empty(folder: str) -> bool:
-    with os.scandir(folder) as found:
-        return next(found, None) is None
-
-
-def _folder() -> Path:
+def config_folder() -> Path:
     """``configs/evaluation`` of the checkout, or of an installed package."""
     package = Path(__file__).resolve().parents[1]
     for top in (package.parent, package / '.mim'):

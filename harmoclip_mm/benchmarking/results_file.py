@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
+from mmengine.dist import get_rank
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.evaluation.functional import bootstrap
@@ -28,9 +29,8 @@ class Results:
     ``results.jsonl`` there.
 
     Args:
-        folder (str, optional): The folder. Defaults to None: memory alone.
-        writes (bool): Whether this process writes what is added. Defaults to
-            True.
+        folder (str, optional): The folder, into which the first of several
+            processes writes. Defaults to None: memory alone.
 
     Attributes:
         rows (List[dict]): The rows, oldest first.
@@ -39,10 +39,8 @@ class Results:
         DataError: If a line of the file is no row.
     """
 
-    def __init__(
-        self, folder: Optional[str] = None, writes: bool = True
-    ) -> None:
-        self.folder, self.writes = folder, writes
+    def __init__(self, folder: Optional[str] = None) -> None:
+        self.folder = folder
         self.rows: List[Dict[str, Any]] = []
         if folder is None or not osp.exists(self.path):
             return
@@ -88,7 +86,7 @@ class Results:
                 of, by their keys.
         """
         self.rows.append(dict(row))
-        if self.folder is None or not self.writes:
+        if self.folder is None or get_rank() != 0:
             return
         if samples:
             draws = {key: bootstrap(each) for key, each in samples.items()}

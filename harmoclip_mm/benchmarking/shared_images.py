@@ -50,7 +50,6 @@ class SharedImages(Dataset):
             for index, path in enumerate(image_paths(dataset)):
                 images.setdefault(path, []).append((name, index))
         rank, world_size = part
-        self.total = len(images)
         self.images = list(images.values())[rank::world_size]
         loaders: Dict[str, _LoadOnce] = {}
         for dataset in self.datasets.values():

@@ -28,7 +28,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
@@ -105,7 +104,7 @@ def benchmark(
         # a path that is a file or not writable is not to show after hours
         os.makedirs(osp.join(out, 'bootstrap'), exist_ok=True)
     quieten_libraries()
-    results, rows = Results(out, get_rank() == 0), []
+    results, rows = Results(out), []
     with _warnings_alone():
         init_default_scope('harmoclip_mm')
         protocols = choose_protocols(suite)
@@ -246,7 +245,7 @@ def _measure_one(
 ) -> List[Dict[str, Any]]:
     """Rows of one checkpoint, in the order of the protocols; what is read of
     their data stays in tests, for the next one."""
-    clip, here = _clip_of(model), next(model.parameters()).device
+    clip, here = model.spec.clip, next(model.parameters()).device
     about = dict(
         checkpoint=name,
         clip=model.spec.name,
@@ -286,7 +285,18 @@ def _measure_one(
         {each: test.input for each, test in todo.items()},
     )
     classifiers: Dict[str, Any] = {}
-    with _progress(console, not groups) as progress:
+    with Progress(
+        '{task.description}',
+        BarColumn(),
+        MofNCompleteColumn(),
+        'images,',
+        TimeElapsedColumn(),
+        'gone,',
+        TimeRemainingColumn(),
+        'left',
+        console=console,
+        disable=not groups,
+    ) as progress:
         task = progress.add_task(
             osp.basename(name) or name,
             total=sum(
@@ -321,29 +331,6 @@ def _measure_one(
     return list(rows.values())
 
 
-def _clip_of(model: HarmoCLIP) -> Any:
-    """The CLIP of a model, for the line `clip = ...` of a config."""
-    spec = model.spec
-    if spec.is_named:
-        return spec.name
-    return {**spec.model_cfg, 'preprocess_cfg': spec.preprocess_cfg}
-
-
 def _name_of(model: HarmoCLIP) -> str:
     info = getattr(model, 'checkpoint_info', None)
     return info['path'] if info else f'{model.spec.name} (in memory)'
-
-
-def _progress(console: Console, disable: bool) -> Progress:
-    return Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn('images,'),
-        TimeElapsedColumn(),
-        TextColumn('gone,'),
-        TimeRemainingColumn(),
-        TextColumn('left'),
-        console=console,
-        disable=disable,
-    )

@@ -31,6 +31,7 @@ class BaseImageTextDataset(BaseDataset):
 
     Args:
         *args: Arguments of :class:`mmengine.dataset.BaseDataset`.
+        data_prefix (dict): ``img`` is the folder of the file names.
         backend_args (dict, optional): File backend of the annotation file.
         max_refetch (int): Bad samples in a row before training gives up.
         source (str): Name of the data in a mixture, by which the log tells
@@ -41,6 +42,7 @@ class BaseImageTextDataset(BaseDataset):
     def __init__(
         self,
         *args,
+        data_prefix: dict = dict(img=''),  # noqa: B006
         backend_args: Optional[dict] = None,
         max_refetch: int = 100,
         source: str = '',
@@ -54,7 +56,9 @@ class BaseImageTextDataset(BaseDataset):
         )
         self._warned: Set[str] = set()
         self._last_error = 'the pipeline returned no sample'
-        super().__init__(*args, max_refetch=max_refetch, **kwargs)
+        super().__init__(
+            *args, data_prefix=data_prefix, max_refetch=max_refetch, **kwargs
+        )
         self._say_least_size()
 
     def full_init(self) -> None:

@@ -76,11 +76,9 @@ class FGOVDDataset(BaseImageTextDataset):
 
     def __init__(
         self,
-        ann_file: str = '',
+        *args,
         sets: Sequence[str] = ('hard', 'medium', 'easy', 'trivial'),
         num_negatives: int = 10,
-        data_root: str = '',
-        data_prefix: dict = dict(img=''),  # noqa: B006
         metainfo: Optional[dict] = None,
         **kwargs,
     ) -> None:
@@ -93,9 +91,7 @@ class FGOVDDataset(BaseImageTextDataset):
         self.sets = tuple(sets)
         self.num_negatives = num_negatives
         super().__init__(
-            ann_file=ann_file,
-            data_root=data_root,
-            data_prefix=data_prefix,
+            *args,
             metainfo={**(metainfo or {}), 'subsets': self.sets},
             **kwargs,
         )

@@ -58,21 +58,14 @@ class ImageTextRetrievalDataset(BaseImageTextDataset):
 
     def __init__(
         self,
-        ann_file: str = '',
+        *args,
         split: Optional[Union[str, Sequence[str]]] = None,
         max_captions: Optional[int] = None,
-        data_root: str = '',
-        data_prefix: dict = dict(img=''),  # noqa: B006
         **kwargs,
     ) -> None:
         self.splits = (split,) if isinstance(split, str) else split
         self.max_captions = max_captions
-        super().__init__(
-            ann_file=ann_file,
-            data_root=data_root,
-            data_prefix=data_prefix,
-            **kwargs,
-        )
+        super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> List[dict]:
         """Read the annotation file.

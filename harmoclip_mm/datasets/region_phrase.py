@@ -62,18 +62,14 @@ class RegionPhraseDataset(BaseImageTextDataset):
     CAPTION_CHOICES = ('random', 'first', 'all')
 
     def __init__(
-        self,
-        *args,
-        caption_choice: str = 'random',
-        data_prefix: dict = dict(img=''),  # noqa: B006
-        **kwargs,
+        self, *args, caption_choice: str = 'random', **kwargs
     ) -> None:
         name, choices = type(self).__name__, self.CAPTION_CHOICES
         check_choice(name, 'caption_choice', caption_choice, choices)
         self.caption_choice = caption_choice
         # Lines stay in their file: there is nothing to serialize.
         kwargs['serialize_data'] = False
-        super().__init__(*args, data_prefix=data_prefix, **kwargs)
+        super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> np.ndarray:
         """Open the ODVG file by its index and apply ``filter_cfg``.

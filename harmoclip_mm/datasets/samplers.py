@@ -79,8 +79,28 @@ def _permutation(size: int, *key: int) -> Tensor:
     return torch.randperm(size, generator=generator)
 
 
+class _Weighted:
+    """A sampler of mmengine that may draw from a :class:`Mixture`."""
+
+    def __init__(
+        self,
+        *args: Any,
+        weights: Optional[Sequence[float]] = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.mixture: Optional[Mixture] = None
+        if weights is not None:
+            if not self.shuffle:
+                raise UsageError(
+                    'weights of a sampler draw at random: leave out '
+                    'shuffle=False'
+                )
+            self.mixture = Mixture(self.dataset, weights)
+
+
 @DATA_SAMPLERS.register_module()
-class ResumableSampler(DefaultSampler):
+class ResumableSampler(_Weighted, DefaultSampler):
     """mmengine's ``DefaultSampler``, able to start in mid-epoch.
 
     The order is the same function of seed and epoch. Each index is a
@@ -100,15 +120,6 @@ class ResumableSampler(DefaultSampler):
     """
 
     _start = 0
-
-    def __init__(
-        self,
-        *args: Any,
-        weights: Optional[Sequence[float]] = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.mixture = _mixture(self, weights)
 
     def start_at(self, num_samples: int) -> None:
         """Leave out the first samples of the next pass, without loading them.
@@ -134,7 +145,7 @@ class ResumableSampler(DefaultSampler):
 
 
 @DATA_SAMPLERS.register_module()
-class ResumableInfiniteSampler(InfiniteSampler):
+class ResumableInfiniteSampler(_Weighted, InfiniteSampler):
     """mmengine's ``InfiniteSampler`` for iteration-based training.
 
     The order is the same function of the seed. Each index is a
@@ -151,15 +162,6 @@ class ResumableInfiniteSampler(InfiniteSampler):
         UsageError: If ``weights`` do not fit, or with ``shuffle=False``.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        weights: Optional[Sequence[float]] = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.mixture = _mixture(self, weights)
-
     def _infinite_indices(self) -> Iterator[SampleIndex]:
         if self.mixture is not None:
             for epoch in count():
@@ -169,18 +171,6 @@ class ResumableInfiniteSampler(InfiniteSampler):
         for position, index in enumerate(super()._infinite_indices()):
             key = (self.seed, position // self.size, index)
             yield SampleIndex(index, key)
-
-
-def _mixture(
-    sampler: Any, weights: Optional[Sequence[float]]
-) -> Optional[Mixture]:
-    if weights is None:
-        return None
-    if not sampler.shuffle:
-        raise UsageError(
-            'weights of a sampler draw at random: leave out shuffle=False'
-        )
-    return Mixture(sampler.dataset, weights)
 
 
 def _keyed(

@@ -84,8 +84,6 @@ class CheckpointGuard(Hook):
             resumed training needs. False, for ``load_from`` at the start of
             a training: towers must fit, of anything else something must.
             Defaults to True.
-        source (str, optional): Name of the file for messages. Defaults to
-            None: ``load_from`` of the Runner.
         optional (Sequence[str]): Prefixes of weights that may be missing or
             left over even when strict, and are then logged. Defaults to
             none.
@@ -94,13 +92,9 @@ class CheckpointGuard(Hook):
     priority = 'LOWEST'
 
     def __init__(
-        self,
-        strict: bool = True,
-        source: Optional[str] = None,
-        optional: Sequence[str] = (),
+        self, strict: bool = True, optional: Sequence[str] = ()
     ) -> None:
         self.strict = strict
-        self.source = source
         self.optional = optional
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -109,7 +103,7 @@ class CheckpointGuard(Hook):
         Raises:
             CheckpointError: If it does not fit.
         """
-        source = self.source or runner._load_from or 'to resume from'
+        source = runner._load_from or 'to resume from'
         if runner._resume:
             warn_of_old_settings(runner, checkpoint)
         model = runner.model

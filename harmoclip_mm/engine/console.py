@@ -22,8 +22,6 @@ from torch.utils.data import DataLoader
 
 from harmoclip_mm.errors import UsageError
 
-from .schedule import outlasting_warm_up
-
 # Starts of mmengine's messages that fill pages: environment, config, hooks,
 # and a line for each weight; and of those that repeat what a command says.
 DUMPS = (
@@ -93,6 +91,26 @@ class QuietRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(is_no_dump)
         return logger
+
+
+def outlasting_warm_up(schedulers: Any, steps: int, total: int) -> str:
+    """Say whether a warm-up outlasts its training.
+
+    Returns:
+        str: A sentence; empty if it does not.
+    """
+    if isinstance(schedulers, dict):
+        schedulers = [schedulers]
+    for each in schedulers or ():
+        if not isinstance(each, dict) or 'Linear' not in str(each['type']):
+            continue
+        end = each.get('end', 0) * (steps if each.get('by_epoch', True) else 1)
+        if each.get('start_factor', 1 / 3) < 1 and end >= total:
+            return (
+                f'the warm-up of {end} steps outlasts the training of {total} '
+                'steps: lower `end` of the LinearLR in param_scheduler'
+            )
+    return ''
 
 
 class SummaryHook(Hook):

@@ -9,18 +9,18 @@ from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
+from rich.progress import track
 
 from harmoclip_mm.coco_file import read_json
 from harmoclip_mm.datasets import RegionPhraseDataset, check_annotations
 from harmoclip_mm.datasets.figures import DatasetFigures, ModelInput
 from harmoclip_mm.datasets.shards import image_exists
 from harmoclip_mm.datasets.wrappers import leaf_datasets, say_boxes
-from harmoclip_mm.errors import UsageError
+from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.registry import DATASETS
-from harmoclip_mm.text import find_equal_words
+from harmoclip_mm.text import classes_to_prompts
 
-from .console import quieten_libraries
-from .schedule import outlasting_warm_up
+from .console import outlasting_warm_up, quieten_libraries
 
 _LOOKED_AT = 20000  # samples of a data set
 _TRIED = 4  # samples that go through the pipeline
@@ -41,15 +41,11 @@ class Finding(NamedTuple):
     text: str
 
 
-def check_data(
-    cfg: Config, track: Callable[[Any, str], Any] = lambda each, _: each
-) -> List[Finding]:
+def check_data(cfg: Config) -> List[Finding]:
     """Check the data of a config, as a training and a test would use it.
 
     Args:
         cfg (Config): The config.
-        track (Callable): Shows the progress over a sequence, given it and a
-            description. Defaults to no display.
 
     Returns:
         List[Finding]: What was found, in the order of the splits.
@@ -78,7 +74,7 @@ def check_data(
         if split == 'train':
             found += _check_schedule(cfg, loader, len(dataset))
         for leaf in leaf_datasets(dataset):
-            found += _check_leaf(leaf, split, track)
+            found += _check_leaf(leaf, split)
         found += _try_samples(dataset, split)
         findings += found
     if not findings:
@@ -132,9 +128,7 @@ def _check_schedule(cfg: Config, loader: dict, size: int) -> List[Finding]:
     return found + [Finding('warning', 'train', text)] * bool(text)
 
 
-def _check_leaf(
-    dataset: BaseDataset, split: str, track: Callable
-) -> List[Finding]:
+def _check_leaf(dataset: BaseDataset, split: str) -> List[Finding]:
     """Images, boxes and texts of one data set."""
     dataset.full_init()
     count = min(len(dataset), _LOOKED_AT)
@@ -188,14 +182,10 @@ def _add_classes(
 ) -> None:
     """Classes without a box, and the boxes that mmdet drops."""
     classes = dataset.metainfo.get('classes', ())
-    twice = find_equal_words(classes)
-    if twice:
-        one, other = twice
-        add(
-            'error',
-            f'the classes "{one}" and "{other}" have one prompt, so that '
-            'neither is ever right: rename one',
-        )
+    try:
+        classes_to_prompts(classes)
+    except DataError as error:
+        add('error', str(error))
     empty = [name for i, name in enumerate(classes) if not labels.get(i)]
     if empty and is_whole:
         add(

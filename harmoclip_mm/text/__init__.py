@@ -8,7 +8,7 @@ from .templates import fill_templates, get_templates, list_templates
 from .vocabularies import (
     Vocabulary,
     class_to_prompt,
-    find_equal_words,
+    classes_to_prompts,
     find_groups,
     list_vocabularies,
     load_vocabulary,
@@ -19,8 +19,8 @@ __all__ = [
     'Vocabulary',
     'captions_of',
     'class_to_prompt',
+    'classes_to_prompts',
     'fill_templates',
-    'find_equal_words',
     'find_groups',
     'find_phrase',
     'get_templates',

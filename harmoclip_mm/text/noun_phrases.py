@@ -25,6 +25,18 @@ ADJECTIVE, NOUN, ADVERB = 'adjective', 'noun', 'adverb'
 PARTICIPLE, VERB, BE, MODAL = 'participle', 'verb', 'be', 'modal'
 PREPOSITION, CONJUNCTION, PRONOUN = 'preposition', 'conjunction', 'pronoun'
 TO, MARK = 'to', 'mark'
+# Closed classes of the lexicon; the first that has a word tells its tag.
+_CLOSED = {
+    'singular determiners': SINGULAR,
+    'determiners': DETERMINER,
+    'numbers': NUMBER,
+    'prepositions': PREPOSITION,
+    'conjunctions': CONJUNCTION,
+    'pronouns': PRONOUN,
+    'be': BE,
+    'modals': MODAL,
+    'adverbs': ADVERB,
+}
 _BEFORE_NOUNS = {SINGULAR, DETERMINER, NUMBER, ADJECTIVE}
 
 
@@ -197,17 +209,7 @@ def _tag(tokens: List[Token], i: int) -> str:
     if token.noun is None:
         if text == 'to':
             return TO
-        for name, tag in (
-            ('singular determiners', SINGULAR),
-            ('determiners', DETERMINER),
-            ('numbers', NUMBER),
-            ('prepositions', PREPOSITION),
-            ('conjunctions', CONJUNCTION),
-            ('pronouns', PRONOUN),
-            ('be', BE),
-            ('modals', MODAL),
-            ('adverbs', ADVERB),
-        ):
+        for name, tag in _CLOSED.items():
             if text in words[name]:
                 return tag
         if text.isdigit():
@@ -298,9 +300,7 @@ def _noun_follows(tokens: List[Token], i: int) -> bool:
 @lru_cache(maxsize=1)
 def _closed() -> FrozenSet[str]:
     """Words that neither are nouns nor describe one."""
-    names = ('singular determiners', 'determiners', 'numbers', 'prepositions')
-    names += ('conjunctions', 'pronouns', 'be', 'modals', 'adverbs')
-    return frozenset({'to'}.union(*(_lexicon()[name] for name in names)))
+    return frozenset({'to'}.union(*(_lexicon()[name] for name in _CLOSED)))
 
 
 def _is_verb(

@@ -152,7 +152,6 @@ class PhraseFinder:
                 lists = value.values() if isinstance(value, dict) else [None]
             for each in lists:
                 _check_words(key, each)
-        self.categories = tuple(words['synonyms'])
         self._living = set(words.get('living', ()))
         self._contexts = {
             word_key(name): {word_key(word) for word in context}
@@ -209,15 +208,6 @@ class PhraseFinder:
             first: re.compile('|'.join(patterns), re.IGNORECASE)
             for first, patterns in forms.items()
         }
-
-    @classmethod
-    def for_coco(cls) -> 'PhraseFinder':
-        """Finder of the 80 COCO categories with their synonyms.
-
-        Returns:
-            PhraseFinder: Reads ``data/coco_phrases.json``.
-        """
-        return cls.from_file(_COCO_WORDS)
 
     @classmethod
     def from_file(cls, path: Union[str, Path]) -> 'PhraseFinder':

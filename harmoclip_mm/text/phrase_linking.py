@@ -39,11 +39,6 @@ class LinkedCaption:
     unlinked: List[Mention]
     boxes: Tuple[Tuple[str, int], ...]
 
-    @property
-    def categories(self) -> Tuple[str, ...]:
-        """Tuple[str, ...]: Categories whose boxes were linked."""
-        return tuple(dict.fromkeys(category for category, _ in self.boxes))
-
 
 def link_caption(
     caption: str,

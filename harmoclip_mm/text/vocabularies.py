@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Sequence, Tuple, Union
 
 from harmoclip_mm.errors import DataError
 
@@ -35,26 +35,32 @@ def class_to_prompt(name: str) -> str:
     )
 
 
-def find_equal_words(classes: Sequence[str]) -> Optional[Tuple[str, str]]:
-    """Find two classes that no prompt tells apart.
+def classes_to_prompts(classes: Sequence[str]) -> Tuple[str, ...]:
+    """Turn class names into words, which must tell the classes apart.
 
     Args:
         classes (Sequence[str]): Class names.
 
     Returns:
-        Tuple[str, str] or None: The first two names whose words are the same,
-        in their order, if there are such.
+        Tuple[str, ...]: The words of each, see :func:`class_to_prompt`.
+
+    Raises:
+        DataError: If two of them have the same words; names these.
 
     Examples:
-        >>> find_equal_words(['dog', 'hot dog', 'Hot_Dog'])
-        ('hot dog', 'Hot_Dog')
+        >>> classes_to_prompts(['dog', 'Hot_Dog'])
+        ('dog', 'hot dog')
     """
     first: Dict[str, str] = {}
     for name in classes:
         known = first.setdefault(class_to_prompt(name), name)
         if known != name:
-            return known, name
-    return None
+            raise DataError(
+                f'the classes {known!r} and {name!r} have one prompt, '
+                f'{class_to_prompt(name)!r}, so that neither is ever right: '
+                'rename one, or give prompts'
+            )
+    return tuple(map(class_to_prompt, classes))
 
 
 @dataclass(frozen=True)
@@ -98,13 +104,8 @@ class Vocabulary:
                 f'Duplicate class names: {twice[:5]}. Classes '
                 'with equal text cannot be told apart.'
             )
-        equal = None if prompts else find_equal_words(classes)
-        if equal:
-            raise ValueError(
-                f'The classes {equal[0]!r} and {equal[1]!r} have one prompt, '
-                f'{class_to_prompt(equal[0])!r}: rename one, or give prompts.'
-            )
-        if prompts and len(prompts) != len(classes):
+        prompts = prompts or classes_to_prompts(classes)
+        if len(prompts) != len(classes):
             raise ValueError(
                 f'{len(prompts)} prompts for {len(classes)} classes: give '
                 'one prompt for each class, or none at all.'
@@ -119,8 +120,7 @@ class Vocabulary:
         # The class is frozen, so that it can be shared and cached.
         object.__setattr__(self, 'classes', classes)
         object.__setattr__(self, 'groups', groups)
-        words = prompts or tuple(map(class_to_prompt, classes))
-        object.__setattr__(self, 'prompts', words)
+        object.__setattr__(self, 'prompts', prompts)
 
     def __len__(self) -> int:
         return len(self.classes)

@@ -6,7 +6,6 @@ reference counts the predictions that it dumped.
 """
 
 import contextlib
-import importlib.util
 import io
 import json
 import pickle
@@ -14,6 +13,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from optional_packages import needs_lvis
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torchvision.ops import box_iou
@@ -31,9 +31,6 @@ KINDS = pytest.mark.parametrize(
     'kind', ['', '_proposals'], ids=['given', 'proposed']
 )
 ROUNDED = 5.1e-4  # mmdet gives three digits
-needs_lvis = pytest.mark.skipif(
-    importlib.util.find_spec('lvis') is None, reason='pip install lvis'
-)
 pytestmark = pytest.mark.slow
 
 

@@ -1,6 +1,5 @@
 """The box protocols run by tools/test.py on real photos, at tiny width."""
 
-import importlib.util
 import json
 import pickle
 from pathlib import Path
@@ -8,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from optional_packages import needs_lvis
 
 from harmoclip_mm.apis import export_clip, load_config
 from harmoclip_mm.errors import UsageError
+from harmoclip_mm.evaluation.metrics import LVISAPMetric, lvis_metric
 from harmoclip_mm.registry import DATASETS, MODELS
 from harmoclip_mm.text import load_vocabulary
 
@@ -18,9 +19,6 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 BOXES = sorted((CONFIGS / 'evaluation').glob('box-*.py'))
 # 64 x 64 cells take a while in a CPU's attention; the last block has none
 ONE_BLOCK = dict(layers=1)
-needs_lvis = pytest.mark.skipif(
-    importlib.util.find_spec('lvis') is None, reason='pip install lvis'
-)
 
 
 def check_box_accuracy(metrics, samples):
@@ -184,12 +182,10 @@ def test_lvis(evaluate_boxes):
 
 
 def test_missing_lvis_has_a_remedy(evaluate_boxes, monkeypatch):
-    monkeypatch.setattr('harmoclip_mm.compat.find_spec', lambda name: None)
+    monkeypatch.setattr(lvis_metric, 'find_spec', lambda name: None)
     with pytest.raises(UsageError, match='pip install lvis'):
         evaluate_boxes('box-cls_lvis.py')
     with pytest.raises(UsageError, match='pip install lvis'):
-        from harmoclip_mm.evaluation import LVISAPMetric
-
         LVISAPMetric()
 
 

@@ -1,7 +1,6 @@
 """Masks, crops, average precision and FG-CLIP 2's protocols on photos, once
 more from features of the towers; see ``from_features.py``."""
 
-import importlib.util
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -24,6 +23,7 @@ from from_features import (
 )
 from mmengine.config import Config
 from open_clip.tokenizer import HFTokenizer
+from optional_packages import needs_lvis
 from PIL import Image
 from tiny_clips import shake
 from toy_tokenizers import save_toy
@@ -38,9 +38,6 @@ CONFIGS = Path(__file__).parents[2] / 'configs/evaluation'
 LIMIT = 9  # images
 CELLS = 64
 LONGEST = CELLS * PATCH
-needs_lvis = pytest.mark.skipif(
-    importlib.util.find_spec('lvis') is None, reason='pip install lvis'
-)
 
 
 @pytest.fixture

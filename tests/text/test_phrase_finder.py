@@ -14,7 +14,7 @@ MARKED = Path(__file__).parent / 'marked_captions.txt'
 
 @pytest.fixture(scope='module')
 def coco():
-    return PhraseFinder.for_coco()
+    return PhraseFinder.from_categories(load_vocabulary('coco80').classes)
 
 
 def mentions(finder, caption):

@@ -178,7 +178,7 @@ def test_classes(project):
     options = {'val_dataloader.dataset.metainfo.classes': ('dog', 'Dog')}
     options['test_dataloader'] = None
     found = project.check(options)['error']
-    assert 'classes "dog" and "Dog" have one prompt' in found[0]
+    assert "classes 'dog' and 'Dog' have one prompt" in found[0]
     project.boxes['annotations'][0]['bbox'] = None
     found = project.check()['error']
     assert any("'bbox' must be four numbers" in text for text in found)

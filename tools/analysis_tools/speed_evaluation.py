@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Optional
 import torch
 from mmengine.registry import init_default_scope
 from speed_data import in_turn, seconds_of
-from speed_training import DTYPES
+from speed_training import autocast
 from torch import Tensor, nn
 
 from harmoclip_mm.errors import UsageError
@@ -96,12 +96,8 @@ def run(args: argparse.Namespace) -> Dict[str, Any]:
     """
     torch.manual_seed(0)
     init_default_scope('harmoclip_mm')
-    dtype = DTYPES[args.precision]
     device = torch.device(args.device).type
-    lower = dtype != torch.float32
-    # torch 2.1 refuses float32, though it is not to cast
-    cast = torch.autocast(device, dtype if lower else None, enabled=lower)
-    with torch.no_grad(), cast:
+    with torch.no_grad(), autocast(device, args.precision):
         classifier = time_classifier(args)
         tower = MODELS.build(dict(type='HarmoCLIPBackbone', clip=args.clip))
         tower.eval().to(args.device)

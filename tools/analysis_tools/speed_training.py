@@ -209,18 +209,24 @@ def peak_mb(
     return (int(after[1]) - int(before[1])) * 1024 / 1e6
 
 
-def loss_of(model: nn.Module, batch: dict, dtype: torch.dtype) -> Tensor:
+def autocast(device: str, precision: str) -> Any:
+    """torch's, for a precision of ``DTYPES``."""
+    dtype = DTYPES[precision]
+    lower = dtype != torch.float32
+    # torch 2.1 refuses float32, though it is not to cast
+    return torch.autocast(device, dtype if lower else None, enabled=lower)
+
+
+def loss_of(model: nn.Module, batch: dict, precision: str) -> Tensor:
     """Drops the gradients and computes the loss, a scalar."""
     model.zero_grad(set_to_none=True)
-    device, lower = batch['inputs'].device.type, dtype != torch.float32
-    # torch 2.1 refuses float32, though it is not to cast
-    with torch.autocast(device, dtype if lower else None, enabled=lower):
+    with autocast(batch['inputs'].device.type, precision):
         return sum(model(**batch, mode='loss').values())
 
 
 def build_cases(args: argparse.Namespace, cfg: Config) -> Dict[str, Case]:
     """The steps to time, AdamW's update and a large product, by name."""
-    heads, dtype = cfg.model.pop('heads'), DTYPES[args.precision]
+    heads = cfg.model.pop('heads')
     cfg.model.pop('predictors', None)
     cfg.model.setdefault('crop_extractor', dict(type='CropFeatureExtractor'))
     models: Dict[str, nn.Module] = {}
@@ -241,7 +247,9 @@ def build_cases(args: argparse.Namespace, cfg: Config) -> Dict[str, Case]:
         if mode not in models:
             models[mode] = build(mode)
         batch = make_batch(models['gc'], cfg, size, regions)
-        return Case(partial(loss_of, models[mode], batch, dtype), size)
+        return Case(
+            partial(loss_of, models[mode], batch, args.precision), size
+        )
 
     size, few = args.batch_size, args.crop_batch_size
     cases = dict(gc=step('gc', size, 1))
@@ -255,7 +263,8 @@ def build_cases(args: argparse.Namespace, cfg: Config) -> Dict[str, Case]:
     for mode in ('gc', 'text', 'crop', 'both') if few else ():
         regions = 1 if mode == 'gc' else args.crop_regions
         cases[f'few_{mode}'] = step(mode, few, regions)
-    left, right = torch.randn(2, 4096, 4096, device=args.device, dtype=dtype)
+    kind = dict(device=args.device, dtype=DTYPES[args.precision])
+    left, right = torch.randn(2, 4096, 4096, **kind)
     product = partial(torch.matmul, left, right)
     cases['product'] = Case(product, flop=2 * 4096**3)
     return cases

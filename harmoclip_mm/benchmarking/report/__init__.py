@@ -1,10 +1,9 @@
 """Tables of what was measured beside what was published."""
 
-from .tables import ProtocolTable, make_tables, read_published
+from .tables import make_tables, read_published
 from .writing import show_results, write_report
 
 __all__ = [
-    'ProtocolTable',
     'make_tables',
     'read_published',
     'show_results',

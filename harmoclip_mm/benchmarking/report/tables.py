@@ -1,12 +1,11 @@
 """One table a protocol: measured figures, differences, published figures."""
 
 import json
-from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from harmoclip_mm.evaluation.functional import interval_of_difference
 
-from ..protocols import Protocol, published_figures_file
+from ..protocols import Protocol, config_folder
 from ..results_file import Results
 
 
@@ -99,19 +98,15 @@ class ParetoPoint(NamedTuple):
     overall: float
 
 
-def read_published(path: Optional[Path] = None) -> List[Dict[str, Any]]:
-    """Figures of papers.
-
-    Args:
-        path (Path, optional): JSON lines. Defaults to those of
-            ``configs/evaluation/``.
+def read_published() -> List[Dict[str, Any]]:
+    """Figures of papers, kept in ``configs/evaluation/``.
 
     Returns:
         List[Dict[str, Any]]: ``protocol``, ``model``, ``figures`` by key in
         percent, ``source`` and ``url`` of each.
     """
-    path = path or published_figures_file()
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    text = (config_folder() / 'published.jsonl').read_text()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def make_tables(

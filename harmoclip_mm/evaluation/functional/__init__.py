@@ -6,7 +6,7 @@ from .box_classification import box_classification_accuracy, count_hits
 from .calibration import Calibration, measure_calibration
 from .ranking import answer_ranks
 from .region_retrieval import region_retrieval
-from .retrieval import retrieval_ranks, retrieval_recall
+from .retrieval import retrieval_ranks
 
 __all__ = [
     'Calibration',
@@ -20,5 +20,4 @@ __all__ = [
     'measure_calibration',
     'region_retrieval',
     'retrieval_ranks',
-    'retrieval_recall',
 ]

@@ -1,20 +1,19 @@
-"""Recall of image-to-text and text-to-image retrieval."""
+"""Ranks of image-to-text and text-to-image retrieval."""
 
-from typing import Dict, Sequence, Tuple
+from typing import Dict, Tuple
 
 import numpy as np
 
 from .ranking import answer_ranks
 
 
-def retrieval_recall(
+def retrieval_ranks(
     image_embeddings: np.ndarray,
     text_embeddings: np.ndarray,
     text_to_image: np.ndarray,
-    topk: Sequence[int] = (1, 5, 10),
     chunk_size: int = 256,
-) -> Dict[str, float]:
-    """Recall at k in both directions, in percent.
+) -> Dict[str, Tuple[np.ndarray, np.ndarray]]:
+    """Rank of the right answer of every query, in both directions.
 
     The similarity is the dot product, so embeddings come L2-normalised. It is
     accumulated in float64 and rounded to float32: equal embeddings then tie
@@ -31,13 +30,13 @@ def retrieval_recall(
         text_embeddings (np.ndarray): (M, D), L2-normalised.
         text_to_image (np.ndarray): (M,), row of the image each text
             describes, in [0, N).
-        topk (Sequence[int]): The k to report. Defaults to (1, 5, 10).
         chunk_size (int): Queries compared at a time. Defaults to 256.
 
     Returns:
-        dict[str, float]: ``i2t_r{k}``, the share of images (with at least
-        one text) that have one of their texts among the best k, then
-        ``t2i_r{k}``, the share of texts whose image is among the best k.
+        dict[str, tuple[np.ndarray, np.ndarray]]: Under ``i2t``, of the images
+        with at least one text, and under ``t2i``, of the texts, the image of
+        each query, and its rank, 1 is best. The recall at k is the share of
+        ranks up to k.
 
     Raises:
         ValueError: If there is no text, an index is out of range or a
@@ -57,39 +56,9 @@ def retrieval_recall(
 
         >>> images = np.array([[1.0, 0.0], [0.0, 1.0]])
         >>> texts = np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [0.8, 0.6]])
-        >>> retrieval_recall(images, texts, np.array([0, 0, 1, 1]), (1, 2))
-        {'i2t_r1': 50.0, 'i2t_r2': 100.0, 't2i_r1': 50.0, 't2i_r2': 100.0}
-    """
-    found = retrieval_ranks(
-        image_embeddings, text_embeddings, text_to_image, chunk_size
-    )
-    return {
-        f'{name}_r{k}': 100 * float((ranks <= k).mean())
-        for name, (_, ranks) in found.items()
-        for k in topk
-    }
-
-
-def retrieval_ranks(
-    image_embeddings: np.ndarray,
-    text_embeddings: np.ndarray,
-    text_to_image: np.ndarray,
-    chunk_size: int = 256,
-) -> Dict[str, Tuple[np.ndarray, np.ndarray]]:
-    """Rank of the right answer of every query, see :func:`retrieval_recall`.
-
-    Args:
-        image_embeddings (np.ndarray): (N, D), L2-normalised.
-        text_embeddings (np.ndarray): (M, D), L2-normalised.
-        text_to_image (np.ndarray): (M,), row of the image of each text.
-        chunk_size (int): Queries compared at a time. Defaults to 256.
-
-    Returns:
-        dict[str, tuple[np.ndarray, np.ndarray]]: Under ``i2t`` and ``t2i``
-        the image of each query, and its rank, 1 is best.
-
-    Raises:
-        ValueError: See :func:`retrieval_recall`.
+        >>> found = retrieval_ranks(images, texts, np.array([0, 0, 1, 1]))
+        >>> {name: ranks.tolist() for name, (_, ranks) in found.items()}
+        {'i2t': [1, 2], 't2i': [1, 2, 1, 2]}
     """
     images = np.asarray(image_embeddings, dtype=np.float64)
     texts = np.asarray(text_embeddings, dtype=np.float64)

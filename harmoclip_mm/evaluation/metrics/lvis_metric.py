@@ -1,13 +1,14 @@
 """LVIS AP where its package is missing or older than the installed NumPy."""
 
-import importlib
+from importlib import import_module
+from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Dict
 
 import numpy as np
 from mmdet.evaluation import LVISMetric
 
-from harmoclip_mm.compat import check_lvis
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.registry import METRICS
 
 
@@ -28,9 +29,13 @@ class LVISAPMetric(LVISMetric):
     """
 
     def __init__(self, *args, **kwargs) -> None:
-        check_lvis()
+        if find_spec('lvis') is None:
+            raise UsageError(
+                'LVIS annotations need the package lvis, which is not '
+                'installed: run `pip install lvis`'
+            )
         super().__init__(*args, **kwargs)
-        module = importlib.import_module('lvis.eval')
+        module = import_module('lvis.eval')
         if 'float' not in vars(np) and module.np is np:
             module.np = SimpleNamespace(**vars(np), float=float)
 

@@ -30,7 +30,7 @@ _BESIDE = ('*.json', '*.txt', '*.model')
 
 def is_remote(path: str) -> bool:
     """Whether a checkpoint has to be fetched."""
-    return path.startswith(SCHEMES)
+    return path.startswith(HUB) or '://' in path
 
 
 def fetch(path: str) -> str:

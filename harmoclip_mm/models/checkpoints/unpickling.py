@@ -16,18 +16,15 @@ from harmoclip_mm.errors import CheckpointError
 
 
 def load_weights_only(
-    path: str,
-    map_location: Any = 'cpu',
-    mmap: bool = False,
-    trust_pickle: bool = False,
+    path: str, mmap: bool = False, trust_pickle: bool = False
 ) -> Any:
     """Reads a file of ``torch.save`` without running code of it.
 
-    Reads plain state dicts and checkpoints of mmengine's Runner.
+    Reads plain state dicts and checkpoints of mmengine's Runner, onto the
+    CPU.
 
     Args:
         path (str): The file.
-        map_location (Any): As in :func:`torch.load`. Defaults to 'cpu'.
         mmap (bool): Whether to map the file instead of reading it, where its
             format allows that. Only for tensors that are copied before the
             file may change. Defaults to False.
@@ -38,9 +35,9 @@ def load_weights_only(
         CheckpointError: If the file is damaged, or holds objects that need
             code to be run; the message names one.
     """
-    kwargs: Dict[str, Any] = dict(map_location=map_location)
+    kwargs: Dict[str, Any] = dict(map_location='cpu')
     # Files of torch < 1.6 are no archives and cannot be mapped.
-    if mmap and map_location == 'cpu' and zipfile.is_zipfile(path):
+    if mmap and zipfile.is_zipfile(path):
         kwargs['mmap'] = True
     try:
         if _is_torchscript(path):

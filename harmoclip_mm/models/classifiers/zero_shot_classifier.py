@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from harmoclip_mm.errors import DataError, check_choice
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import (
-    class_to_prompt,
+    classes_to_prompts,
     fill_templates,
-    find_equal_words,
     get_templates,
     load_vocabulary,
 )
@@ -126,14 +125,7 @@ class ZeroShotClassifier(nn.Module):
                 make one prompt.
         """
         if self.prompts is None:
-            twice = find_equal_words(classes)
-            if twice:
-                raise DataError(
-                    f'the classes "{twice[0]}" and "{twice[1]}" have one '
-                    'prompt, so that neither is ever right: rename one, or '
-                    'give the classifier prompts'
-                )
-            return [class_to_prompt(name) for name in classes]
+            return list(classes_to_prompts(classes))
         lacking = [name for name in classes if name not in self.prompts]
         if lacking:
             raise DataError(

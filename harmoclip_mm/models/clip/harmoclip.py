@@ -27,14 +27,13 @@ from ..utils import (
 from .freezing import freeze
 from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
-from .phrase_features import phrase_features, text_facts
 from .source_log import log_sources
+from .text_features import PHRASE_FEATURES, text_features
 
 # Fields of CLIPFeatures by what they are made of.
 CROP_FEATURES = {'crops', 'online_crops', 'teacher_crops'}
 TEACHER_FEATURES = {'teacher_crops', 'teacher_regions'}
 CAPTION_FEATURES = {'image', 'text', 'lexemes'}
-PHRASE_FEATURES = {'lexemes', 'phrases', 'phrase_keys', 'negatives'}
 # Fields of VisualFeatures by where their boxes are in a sample.
 REGION_SOURCES = {
     'gt_regions': 'gt_instances',
@@ -272,24 +271,9 @@ class HarmoCLIP(BaseModel):
         """
         scale, bias = self.logit_scale()
         found = dict(scale=scale, bias=bias)
-        facts = text_facts(self.text_encoder, data_samples, needs)
         # Texts first: values read from the device wait for what it was asked
         # to do before.
-        captions = None
-        if needs & {'text', 'lexemes'}:
-            captions = self.text_encoder(
-                facts.captions,
-                with_tokens='lexemes' in needs,
-                length=facts.caption_length,
-            )
-        if 'text' in needs:
-            found['text'] = F.normalize(captions.pooled, dim=-1)
-        if needs & PHRASE_FEATURES:
-            found.update(
-                phrase_features(
-                    self.text_encoder, data_samples, captions, needs, facts
-                )
-            )
+        found.update(text_features(self.text_encoder, data_samples, needs))
         regions = None
         if needs & ({'regions'} | CROP_FEATURES | TEACHER_FEATURES):
             regions = collate_regions(

@@ -119,13 +119,6 @@ class OpenVocabularyDetector(TwoStageDetector):
         """Whether no parameter of the backbone is trained."""
         return not any(w.requires_grad for w in self.backbone.parameters())
 
-    def train(self, mode: bool = True) -> 'OpenVocabularyDetector':
-        """Sets the mode; a frozen backbone stays in evaluation mode."""
-        super().train(mode)
-        if self.backbone_is_frozen:
-            self.backbone.eval()
-        return self
-
     def extract_feat(
         self, batch_inputs: Union[Tensor, Tuple[Tensor, ...]]
     ) -> Tuple[Tensor, ...]:

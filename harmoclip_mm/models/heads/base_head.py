@@ -27,9 +27,10 @@ class BaseContrastiveHead(BaseModule):
 
     Args:
         loss (dict, optional): Config of the loss module. Without ``type`` it
-            is a ``default_loss``. Defaults to that with its own defaults.
-        temperature (str): ``'shared'`` takes the CLIP's scale and bias,
-            ``'own'`` learnable ones of the head's. Defaults to ``'shared'``.
+            is a ``loss_type``. Defaults to that with its own defaults.
+        temperature (str, optional): ``'shared'`` takes the CLIP's scale and
+            bias, ``'own'`` learnable ones of the head's. Defaults to
+            ``usual_temperature``.
         init_scale (float): First scale of an own temperature. Defaults to
             1 / 0.07.
         init_bias (float, optional): Bias of the CLIP before training, with
@@ -45,17 +46,23 @@ class BaseContrastiveHead(BaseModule):
     Attributes:
         requires (FrozenSet[str]): Fields of ``CLIPFeatures`` that the model
             has to compute for this head, and no others.
+        loss_type (str, optional): The loss of a kind of head. None: the
+            ``default_loss``.
+        usual_temperature (str): Its temperature. ``'shared'``, but for kinds
+            that say otherwise.
 
     Raises:
         ValueError: If ``temperature`` is unknown.
     """
 
     requires: FrozenSet[str] = frozenset()
+    loss_type: Optional[str] = None
+    usual_temperature = 'shared'
 
     def __init__(
         self,
         loss: Optional[Dict] = None,
-        temperature: str = 'shared',
+        temperature: Optional[str] = None,
         init_scale: float = 1 / 0.07,
         init_bias: Optional[float] = None,
         default_loss: str = 'harmoclip_mm.ContrastiveLoss',
@@ -63,8 +70,10 @@ class BaseContrastiveHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         name = type(self).__name__
+        temperature = temperature or self.usual_temperature
         check_choice(name, 'temperature', temperature, TEMPERATURES)
-        self.loss_module = MODELS.build({'type': default_loss, **(loss or {})})
+        loss_type = self.loss_type or default_loss
+        self.loss_module = MODELS.build({'type': loss_type, **(loss or {})})
         needs_bias = getattr(self.loss_module, 'needs_bias', False)
         first_bias = FIRST_BIAS if init_bias is None else init_bias
         self.logit_scale, self.bias = None, None

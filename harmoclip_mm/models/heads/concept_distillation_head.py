@@ -1,6 +1,6 @@
 """KD head: regions against what a frozen teacher sees in them."""
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 from torch import Tensor
 
@@ -36,15 +36,11 @@ class ConceptDistillationHead(BaseContrastiveHead):
         ValueError: If ``view`` is unknown.
     """
 
-    def __init__(
-        self,
-        view: str = 'crop',
-        loss: Optional[Dict] = None,
-        **kwargs: Any,
-    ) -> None:
+    loss_type = 'harmoclip_mm.ConceptDistillationLoss'
+
+    def __init__(self, view: str = 'crop', **kwargs: Any) -> None:
         check_choice('ConceptDistillationHead', 'view', view, VIEWS)
-        default = 'harmoclip_mm.ConceptDistillationLoss'
-        super().__init__({'type': default, **(loss or {})}, 'shared', **kwargs)
+        super().__init__(temperature='shared', **kwargs)
         self.teacher = VIEWS[view]
         self.requires = frozenset(
             {'regions', 'phrases', 'phrase_keys', self.teacher}

@@ -1,6 +1,6 @@
 """Hard negative head: regions against texts that are almost theirs."""
 
-from typing import Any, Dict, Optional
+from typing import Dict
 
 from torch import Tensor
 
@@ -28,16 +28,8 @@ class HardNegativeHead(BaseContrastiveHead):
     """
 
     requires = frozenset({'regions', 'phrases', 'negatives', 'weights'})
-
-    def __init__(
-        self,
-        loss: Optional[Dict] = None,
-        temperature: str = 'own',
-        **kwargs: Any,
-    ) -> None:
-        default = 'harmoclip_mm.HardNegativeLoss'
-        loss = {'type': default, **(loss or {})}
-        super().__init__(loss, temperature, **kwargs)
+    loss_type = 'harmoclip_mm.HardNegativeLoss'
+    usual_temperature = 'own'
 
     def loss(self, features: CLIPFeatures) -> Dict[str, Tensor]:
         """Returns ``loss_hard``; see the base class."""

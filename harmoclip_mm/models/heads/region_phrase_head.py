@@ -1,6 +1,6 @@
 """LRC head: regions against the lexemes of their captions."""
 
-from typing import Any, Dict, Optional
+from typing import Dict
 
 from torch import Tensor
 
@@ -29,14 +29,7 @@ class RegionPhraseHead(BaseContrastiveHead):
     """
 
     requires = frozenset({'regions', 'lexemes', 'phrase_keys', 'weights'})
-
-    def __init__(
-        self,
-        loss: Optional[Dict] = None,
-        temperature: str = 'own',
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(loss, temperature, **kwargs)
+    usual_temperature = 'own'
 
     def loss(self, features: CLIPFeatures) -> Dict[str, Tensor]:
         """Returns ``loss_lrc``; see the base class."""

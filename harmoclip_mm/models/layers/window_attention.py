@@ -65,21 +65,20 @@ def window_attention(
     return torch.cat([attend(first[0], key, value), patches], dim=2)
 
 
-def spread_evenly(num_layers: int, num_subsets: int = 4) -> Tuple[int, ...]:
-    """Last blocks of equal subsets of the blocks.
+def spread_evenly(num_layers: int) -> Tuple[int, ...]:
+    """Last blocks of four equal subsets of the blocks.
 
-    Those that ViTDet keeps global (arXiv 2203.16527, section 3: 4 subsets,
-    so blocks 2, 5, 8 and 11 of 12).
+    Those that ViTDet keeps global (arXiv 2203.16527, section 3: blocks 2, 5,
+    8 and 11 of 12).
 
     Args:
         num_layers (int): Number of blocks.
-        num_subsets (int): Number of subsets. Defaults to 4.
 
     Returns:
         Tuple[int, ...]: Indices from 0, ascending; all where there are no
-        more blocks than subsets, the last one always.
+        more than four blocks, the last one always.
     """
-    subsets = min(num_subsets, num_layers)
+    subsets = min(4, num_layers)
     return tuple(
         num_layers * (subset + 1) // subsets - 1 for subset in range(subsets)
     )

@@ -1,20 +1,11 @@
-"""Losses: pure functions, then registered classes."""
+"""Losses: in each file a pure function, then the registered class."""
 
-from .concept_distillation_loss import (
-    ConceptDistillationLoss,
-    distillation_kl,
-)
+from .concept_distillation_loss import ConceptDistillationLoss
 from .contrastive_loss import ContrastiveLoss
-from .crop_distance_loss import CropDistanceLoss, cosine_distance
-from .federated_loss import (
-    FederatedCrossEntropyLoss,
-    federated_cross_entropy,
-    read_frequencies,
-    sample_classes,
-)
+from .crop_distance_loss import CropDistanceLoss
+from .federated_loss import FederatedCrossEntropyLoss
 from .hard_negative_loss import HardNegativeLoss
-from .info_nce import pair_groups, symmetric_info_nce
-from .sigmoid_contrastive_loss import SigmoidContrastiveLoss, pairwise_sigmoid
+from .sigmoid_contrastive_loss import SigmoidContrastiveLoss
 
 __all__ = [
     'ConceptDistillationLoss',
@@ -23,12 +14,4 @@ __all__ = [
     'FederatedCrossEntropyLoss',
     'HardNegativeLoss',
     'SigmoidContrastiveLoss',
-    'cosine_distance',
-    'distillation_kl',
-    'federated_cross_entropy',
-    'pair_groups',
-    'pairwise_sigmoid',
-    'read_frequencies',
-    'sample_classes',
-    'symmetric_info_nce',
 ]

@@ -167,7 +167,6 @@ class FederatedCrossEntropyLoss(nn.Module):
         weight: Optional[Tensor] = None,
         avg_factor: Optional[float] = None,
         reduction_override: Optional[str] = None,
-        generator: Optional[torch.Generator] = None,
     ) -> Tensor:
         """Computes the loss.
 
@@ -179,8 +178,6 @@ class FederatedCrossEntropyLoss(nn.Module):
                 Defaults to N.
             reduction_override (str, optional): ``'none'``, ``'mean'`` or
                 ``'sum'``. Defaults to ``'mean'``.
-            generator (torch.Generator, optional): See
-                :func:`sample_classes`.
 
         Returns:
             Tensor: Scalar, or (N,) without reduction.
@@ -193,9 +190,7 @@ class FederatedCrossEntropyLoss(nn.Module):
                 f'{cls_score.shape[1] - 1} classes are scored, but '
                 f'{len(self.weights)} frequencies were given.'
             )
-        taken = sample_classes(
-            label, self.weights, self.num_sampled, generator
-        )
+        taken = sample_classes(label, self.weights, self.num_sampled)
         loss = federated_cross_entropy(cls_score, label, taken)
         return self.loss_weight * weight_reduce_loss(
             loss, weight, reduction_override or 'mean', avg_factor

@@ -238,7 +238,7 @@ class HarmoCLIPBackbone(BaseModule):
         """Sets the mode; what is frozen stays in evaluation mode, so that
         its statistics of batches do not change either."""
         super().train(mode)
-        for module in self.visual.modules():
+        for module in self.modules():
             if module.training and _is_frozen(module):
                 module.eval()
         return self

@@ -64,6 +64,13 @@ class CLIPSpec:
     is_named: bool = True
 
     @property
+    def clip(self) -> CLIPName:
+        """What :func:`clip_spec` makes it of, for the line `clip = ...`."""
+        if self.is_named:
+            return self.name
+        return {**self.model_cfg, 'preprocess_cfg': self.preprocess_cfg}
+
+    @property
     def embed_dim(self) -> int:
         """Width D of the joint space."""
         return self.model_cfg['embed_dim']
@@ -150,6 +157,7 @@ class CLIPSpec:
         return get_tokenizer(self)
 
 
+@CLIPS.register_module(name='CLIPSpec')
 def clip_spec(clip: CLIPName) -> CLIPSpec:
     """Looks up a CLIP.
 
@@ -179,11 +187,6 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
     if os.path.isdir(name):  # whose tokenizer is read later, from elsewhere
         return _from_folder(os.path.abspath(name))
     return _from_name(name)
-
-
-@CLIPS.register_module(name='CLIPSpec')
-def _build(clip: CLIPName) -> CLIPSpec:
-    return clip_spec(clip)
 
 
 @lru_cache(maxsize=64)

@@ -5,7 +5,7 @@ attend to nothing, windows. Text towers want the fused causal kernel, which its
 mask of numbers keeps out. What lies before and after attention stays its own.
 """
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +14,34 @@ from torch import Tensor, nn
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """Splits tokens (B, T, C) into heads (B, heads, T, C / heads)."""
     return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def joint_qkv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Optional[Tensor],
+    first_query_only: bool = False,
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """Applies the joint layer of queries, keys and values of an attention.
+
+    Args:
+        x (Tensor): Tokens, shape (B, T, C).
+        weight (Tensor): Weight of the layer, shape (3 D, C).
+        bias (Tensor, optional): Its bias, shape (3 D,).
+        first_query_only (bool): Whether only the first token asks. Defaults
+            to False.
+
+    Returns:
+        Tuple[Tensor, Tensor, Tensor]: Queries, keys and values (B, T, D); T
+        is 1 of queries of the first alone.
+    """
+    if not first_query_only:
+        return F.linear(x, weight, bias).chunk(3, dim=-1)
+    dims = len(weight) // 3
+    biases = (None, None) if bias is None else (bias[:dims], bias[dims:])
+    query = F.linear(x[:, :1], weight[:dims], biases[0])
+    key, value = F.linear(x, weight[dims:], biases[1]).chunk(2, dim=-1)
+    return query, key, value
 
 
 def project(
@@ -32,16 +60,9 @@ def project(
         (B, heads, T, C / heads); T is 1 of queries of the first alone.
     """
     attn = block.attn
-    weight, bias = attn.in_proj_weight, attn.in_proj_bias
-    x = block.ln_1(x)
-    if first_query_only:
-        dims = attn.embed_dim
-        query = F.linear(x[:, :1], weight[:dims], bias[:dims])
-        key, value = F.linear(x, weight[dims:], bias[dims:]).chunk(2, dim=-1)
-    else:
-        query, key, value = F.linear(x, weight, bias).chunk(3, dim=-1)
-    heads = attn.num_heads
-    return tuple(split_heads(each, heads) for each in (query, key, value))
+    weights = attn.in_proj_weight, attn.in_proj_bias
+    parts = joint_qkv(block.ln_1(x), *weights, first_query_only)
+    return tuple(split_heads(each, attn.num_heads) for each in parts)
 
 
 def finish(block: nn.Module, x: Tensor, mixed: Tensor) -> Tensor:

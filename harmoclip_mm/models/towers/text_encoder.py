@@ -80,7 +80,6 @@ class CLIPTextEncoder(BaseModule):
         self.out_dims = self.spec.embed_dim
         self.context_length = self.spec.context_length
         self.with_cp = with_cp
-        self.frozen = frozen
         if isinstance(text, HFTextEncoder):
             self.embed_dims = text.config.hidden_size
             self._dummy_id = int(not text.config.pad_token_id)  # no padding

@@ -291,19 +291,13 @@ class _BytePairs:
         self._word = lru_cache(maxsize=1 << 16)(self._encode_word)
 
     def ids(self, texts: Sequence[str]) -> torch.Tensor:
-        theirs, length, rows = self._theirs, self._theirs.context_length, []
+        rows = []
         for text in texts:
             if self.kind == 'lower' and is_plain(text):
                 clean = text.lower()  # the split into words skips white space
             else:
-                clean = theirs.clean_fn(text)
-            row = [theirs.sot_token_id]
-            for word in theirs.pat.findall(clean):
-                row.extend([token[0] for token in self._word(word)])
-                if len(row) >= length:
-                    break
-            row = [*row[: length - 1], theirs.eot_token_id]
-            rows.append(row + [0] * (length - len(row)))
+                clean = self._theirs.clean_fn(text)
+            rows.append(self.encode(clean).ids)
         return torch.tensor(rows, dtype=torch.long)
 
     def encode(self, clean: str) -> _Tokens:

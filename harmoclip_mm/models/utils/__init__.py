@@ -1,12 +1,6 @@
 """Helpers shared by models: region batches, distributed gathers."""
 
-from .distributed import (
-    GatheredRows,
-    RowExchange,
-    gather_rows,
-    global_mean,
-    world_size,
-)
+from .distributed import RowExchange, gather_rows, global_mean
 from .structures import (
     CLIPFeatures,
     RegionBatch,
@@ -17,7 +11,6 @@ from .structures import (
 
 __all__ = [
     'CLIPFeatures',
-    'GatheredRows',
     'RegionBatch',
     'RowExchange',
     'collate_regions',
@@ -25,5 +18,4 @@ __all__ = [
     'gather_rows',
     'global_mean',
     'lexeme_pool',
-    'world_size',
 ]

@@ -12,11 +12,7 @@ train_dataloader = dict(
         dataset=dict(
             type='mmdet.MultiImageMixDataset',
             dataset=captioned,
-            pipeline=[
-                dict(type='CaptionMosaic', clip=None),
-                dict(type='TokenizeRegionText', clip=None),
-                dict(type='PackRegionTextInputs'),
-            ],
+            pipeline=_base_.mosaic_pipeline,
         ),
     ),
 )

@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from harmoclip_mm.evaluation.functional import retrieval_recall
+from harmoclip_mm.evaluation.functional import retrieval_ranks
+
+
+def recall_of(images, texts, owner, topk=(1, 5, 10), **kwargs):
+    found = retrieval_ranks(images, texts, owner, **kwargs)
+    return {
+        f'{name}_r{k}': 100 * (ranks <= k).mean()
+        for name, (_, ranks) in found.items()
+        for k in topk
+    }
 
 
 def _unit(rng, *shape):
@@ -37,7 +46,7 @@ def test_hand_derived_recall():
     # image 0: own text 0 has .9, but text 2 has .9 too: the tie costs rank 2
     # image 1: own best .8, text 0 has .1: rank 1
     # texts 0 and 1 are nearest to their images; text 2 is nearer to image 0
-    recall = retrieval_recall(images, texts, np.array([0, 1, 1]), (1, 2))
+    recall = recall_of(images, texts, np.array([0, 1, 1]), (1, 2))
     assert recall == {
         'i2t_r1': 50.0,
         'i2t_r2': 100.0,
@@ -48,7 +57,7 @@ def test_hand_derived_recall():
 
 def test_a_constant_model_recalls_nothing():
     ones = np.ones((20, 4), dtype=np.float32) / 2
-    recall = retrieval_recall(ones, ones, np.arange(20))
+    recall = recall_of(ones, ones, np.arange(20))
     assert set(recall.values()) == {0.0}
 
 
@@ -61,7 +70,7 @@ def test_equal_embeddings_tie_in_any_chunk(dim):
     texts = images[::-1].copy()
     owner = np.arange(46)[::-1].copy()
     for chunk_size in (1, 5, 46):
-        recall = retrieval_recall(images, texts, owner, (1, 2), chunk_size)
+        recall = recall_of(images, texts, owner, (1, 2), chunk_size=chunk_size)
         assert list(recall.values()) == [0, 100, 0, 100]
 
 
@@ -75,7 +84,7 @@ def test_against_brute_force_with_ties_and_images_without_text():
     assert (expected[0] == 0).sum() >= 5
     ks = range(1, 71)
     for chunk_size in (1, 7, 100):
-        recall = retrieval_recall(images, texts, owner, ks, chunk_size)
+        recall = recall_of(images, texts, owner, ks, chunk_size=chunk_size)
         for name, ranks in zip(('i2t', 't2i'), expected):
             for k in ks:
                 hits = ranks[ranks > 0] <= k
@@ -92,7 +101,7 @@ def test_against_open_clip():
     reference = train.get_clip_metrics(
         torch.from_numpy(images), torch.from_numpy(texts), torch.tensor(1.0)
     )
-    recall = retrieval_recall(images, texts, np.arange(200))
+    recall = recall_of(images, texts, np.arange(200))
     assert 10 < recall['i2t_r1'] < 100
     for key, name in (('i2t', 'image_to_text'), ('t2i', 'text_to_image')):
         for k in (1, 5, 10):
@@ -113,4 +122,4 @@ def test_against_open_clip():
 )
 def test_bad_input(images, texts, owner, message):
     with pytest.raises(ValueError, match=message):
-        retrieval_recall(images, texts, np.array(owner, dtype=int))
+        retrieval_ranks(images, texts, np.array(owner, dtype=int))

@@ -1,7 +1,6 @@
 """What is drawn for intervals gives the figures of the metrics."""
 
 import contextlib
-import importlib.util
 import io
 import json
 
@@ -10,12 +9,9 @@ import pytest
 import torch
 from mmdet.evaluation import RefExpMetric
 from mmpretrain.evaluation import Accuracy
+from optional_packages import needs_lvis
 
 from harmoclip_mm.evaluation import LVISAPMetric, find_units
-
-needs_lvis = pytest.mark.skipif(
-    importlib.util.find_spec('lvis') is None, reason='pip install lvis'
-)
 
 
 def once(units):

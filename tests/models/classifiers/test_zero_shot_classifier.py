@@ -276,7 +276,7 @@ def test_prompts_of_imagenet_are_open_clips():
 @pytest.mark.parametrize('names', [('Boat', 'boat'), ('hot_dog', 'Hot dog')])
 def test_names_of_one_prompt_are_refused(text_encoder, names):
     """Their scores would tie, and both count as wrong."""
-    with pytest.raises(DataError, match=f'"{names[0]}" and "{names[1]}"'):
+    with pytest.raises(DataError, match=f'{names[0]!r} and {names[1]!r}'):
         ZeroShotClassifier('simple').class_embeddings(names, text_encoder)
     own = ZeroShotClassifier('simple', dict(zip(names, 'ab')))
     assert own.words(names) == ['a', 'b']

@@ -8,8 +8,8 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.runner.checkpoint import load_state_dict
 
 from harmoclip_mm.apis import export_clip, load_clip
-from harmoclip_mm.models import symmetric_info_nce
 from harmoclip_mm.models.losses import ConceptDistillationLoss
+from harmoclip_mm.models.losses.info_nce import symmetric_info_nce
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import phrase_key
 

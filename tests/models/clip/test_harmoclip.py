@@ -11,8 +11,8 @@ from mmengine.structures import InstanceData
 from torch.overrides import TorchFunctionMode
 
 from harmoclip_mm.errors import DataError
-from harmoclip_mm.models import symmetric_info_nce
 from harmoclip_mm.models.data_preprocessors import RegionTextDataPreprocessor
+from harmoclip_mm.models.losses.info_nce import symmetric_info_nce
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.structures import PackedList
 from harmoclip_mm.text import phrase_key

@@ -6,7 +6,7 @@ import torch
 from mmdet.models import StandardRoIHead
 from mmengine.structures import InstanceData
 
-from harmoclip_mm.models.detection import join_scores
+from harmoclip_mm.models.detection.open_vocabulary_roi_head import join_scores
 
 
 def test_join_against_float64():

@@ -7,11 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harmoclip_mm.models.losses import (
+from harmoclip_mm.models.losses.concept_distillation_loss import (
     ConceptDistillationLoss,
     distillation_kl,
+    pool_concepts,
 )
-from harmoclip_mm.models.losses.concept_distillation_loss import pool_concepts
 
 
 def unit(*shape, seed):

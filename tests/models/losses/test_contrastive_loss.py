@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harmoclip_mm.models.losses import ContrastiveLoss, symmetric_info_nce
+from harmoclip_mm.models.losses import ContrastiveLoss
+from harmoclip_mm.models.losses.info_nce import symmetric_info_nce
 
 
 def unit(*shape, seed=0, dtype=torch.float64):

@@ -4,7 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harmoclip_mm.models.losses import CropDistanceLoss, cosine_distance
+from harmoclip_mm.models.losses.crop_distance_loss import (
+    CropDistanceLoss,
+    cosine_distance,
+)
 
 
 def test_cosine_distance_by_hand():

@@ -7,10 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harmoclip_mm.models.losses import (
-    info_nce,
-    symmetric_info_nce,
-)
+from harmoclip_mm.models.losses import info_nce
+from harmoclip_mm.models.losses.info_nce import symmetric_info_nce
 
 
 def numpy_info_nce(left, right, groups, scale):

@@ -21,8 +21,8 @@ from harmoclip_mm.models.losses import (
     ContrastiveLoss,
     SigmoidContrastiveLoss,
     info_nce,
-    symmetric_info_nce,
 )
+from harmoclip_mm.models.losses.info_nce import symmetric_info_nce
 from harmoclip_mm.models.utils import distributed
 
 

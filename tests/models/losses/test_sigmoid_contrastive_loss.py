@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harmoclip_mm.models.losses import (
+from harmoclip_mm.models.losses import info_nce
+from harmoclip_mm.models.losses.sigmoid_contrastive_loss import (
     SigmoidContrastiveLoss,
-    info_nce,
     pairwise_sigmoid,
 )
 

@@ -206,13 +206,11 @@ class Line:
     def detection(self) -> dict:
         """The line, its phrases being categories without a caption."""
         self.tally.written['regions of a category'] += len(self.regions)
+        names = {'bbox': 'bbox', 'phrase': 'category', 'score': 'score'}
         instances = [
-            {'bbox': region['bbox'], 'category': region['phrase']}
+            {new: region[old] for old, new in names.items() if old in region}
             for region in self.regions
         ]
-        for instance, region in zip(instances, self.regions):
-            if 'score' in region:
-                instance['score'] = region['score']
         return self._record(detection={'instances': instances})
 
     def _record(self, **content: dict) -> dict:

@@ -16,7 +16,6 @@ __all__ = [
     'FAMILIES',
     'ConvolutionalFamily',
     'Embedded',
-    'Family',
     'TransformerFamily',
     'family_of',
     'resize_pos_embed',

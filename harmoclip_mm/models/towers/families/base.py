@@ -83,9 +83,18 @@ class Family(ABC):
         """Whether a tower is of this family."""
 
     def fit(self, img: Tensor) -> Tensor:
-        """Images (B, 3, H, W) of any size as whole cells."""
+        """Makes images (B, 3, H, W) of any size whole cells.
+
+        Of an image of the tower's own size the rest at the right and bottom
+        is cut off, as open_clip does (384 px are 27 cells of 14); others are
+        zero-padded there, so that every box lies on the map.
+        """
+        side, (height, width) = self.patch_size, img.shape[-2:]
         native = to_2tuple(self.visual.image_size)
-        return fit_to_cells(img, self.patch_size, native)
+        if (height, width) == tuple(native):
+            return img[..., : height // side * side, : width // side * side]
+        down, right = -height % side, -width % side
+        return F.pad(img, (0, right, 0, down)) if down or right else img
 
     @abstractmethod
     def embed(self, img: Tensor) -> Embedded:
@@ -161,28 +170,6 @@ class TransformerFamily(Family):
         Returns:
             Tensor: Its output, (B, T, C).
         """
-
-
-def fit_to_cells(img: Tensor, side: int, native: Grid) -> Tensor:
-    """Makes an image whole cells of pixels.
-
-    Of an image of the tower's own size the rest at the right and bottom is
-    cut off, as open_clip does (384 px are 27 cells of 14); others are
-    zero-padded there, so that every box lies on the map.
-
-    Args:
-        img (Tensor): Images, shape (B, 3, H, W).
-        side (int): Pixels a side of a cell.
-        native (Tuple[int, int]): The tower's own height and width in pixels.
-
-    Returns:
-        Tensor: Images whose sides are multiples of ``side``.
-    """
-    height, width = size = tuple(img.shape[-2:])
-    if size == tuple(native):
-        return img[..., : height // side * side, : width // side * side]
-    down, right = -height % side, -width % side
-    return F.pad(img, (0, right, 0, down)) if down or right else img
 
 
 def resize_pos_embed(

@@ -3,13 +3,12 @@
 from typing import Any, Tuple
 
 import torch
-import torch.nn.functional as F
 from open_clip.timm_model import TimmModel
 from timm.layers import AttentionRope, apply_rot_embed_cat
 from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm
 from torch import Tensor, nn
 
-from ..residual_block import split_heads
+from ..residual_block import joint_qkv, split_heads
 from .base import Embedded
 from .timm_vit import TimmViT, _reads_pool
 
@@ -66,15 +65,14 @@ class TimmEva(TimmViT):
         attn = block.attn
         if not isinstance(block, EvaBlockPostNorm):
             x = block.norm1(x)
-        first = x[:, :1] if first_query_only else x
         if attn.qkv is None:
+            first = x[:, :1] if first_query_only else x
             parts = attn.q_proj(first), attn.k_proj(x), attn.v_proj(x)
         else:
             bias = attn.qkv.bias
             if getattr(attn, 'q_bias', None) is not None:
                 bias = torch.cat([attn.q_bias, attn.k_bias, attn.v_bias])
-            parts = F.linear(x, attn.qkv.weight, bias).chunk(3, dim=-1)
-            parts = (parts[0][:, : first.shape[1]], *parts[1:])
+            parts = joint_qkv(x, attn.qkv.weight, bias, first_query_only)
         query, key, value = (split_heads(p, attn.num_heads) for p in parts)
         query, key = attn.q_norm(query), attn.k_norm(key)
         if context is not None:

@@ -8,7 +8,7 @@ from timm.layers import AttentionPoolLatent, Format
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from ..residual_block import split_heads
+from ..residual_block import joint_qkv, split_heads
 from .base import Embedded, TransformerFamily
 
 
@@ -75,18 +75,8 @@ class TimmViT(TransformerFamily):
     ) -> Tuple[Tensor, Tensor, Tensor]:
         """See the base class."""
         attn, x = block.attn, block.norm1(x)
-        if first_query_only:
-            dims = attn.attn_dim
-            weight, bias = attn.qkv.weight, attn.qkv.bias
-            query = F.linear(
-                x[:, :1], weight[:dims], None if bias is None else bias[:dims]
-            )
-            rest = F.linear(
-                x, weight[dims:], None if bias is None else bias[dims:]
-            )
-            parts = (query, *rest.chunk(2, dim=-1))
-        else:
-            parts = attn.qkv(x).chunk(3, dim=-1)
+        weights = attn.qkv.weight, attn.qkv.bias
+        parts = joint_qkv(x, *weights, first_query_only)
         query, key, value = (split_heads(p, attn.num_heads) for p in parts)
         return attn.q_norm(query), attn.k_norm(key), value
 
