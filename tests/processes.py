@@ -1,5 +1,6 @@
 """What tests that start processes of their own share."""
 
+import gc
 import multiprocessing
 import os
 import re
@@ -154,6 +155,7 @@ def _run_python(
 ) -> None:
     import torch
 
+    gc.freeze()  # what the fork server imported
     format_configs_once()
     write_output_to(log, 'a')  # ranks share it
     os.chdir(cwd)
