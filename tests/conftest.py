@@ -23,14 +23,12 @@ from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import load_vocabulary
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-processes.format_configs_once()
+processes.spare_configs()
 
 
 def pytest_collection_finish():
-    """Spare the garbage collector what lives as long as the process: each
-    data set of mmengine's runs it, a third of a second over all modules."""
-    gc.collect()
-    gc.freeze()
+    """Everything is imported."""
+    processes.spare_the_collector()
 
 
 @pytest.fixture(scope='module', autouse=True)
