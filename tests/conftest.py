@@ -26,6 +26,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 processes.spare_configs()
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the files that have slow tests: one of them at the end would
+    leave the other workers without work."""
+    long = {x.path for x in items if x.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_collection_finish():
     """Everything is imported."""
     processes.spare_the_collector()

@@ -85,6 +85,14 @@ def spare_the_collector() -> None:
     gc.freeze()
 
 
+def peak_memory() -> int:
+    """Peak resident memory of this program in bytes; ``ru_maxrss`` would be
+    that of the program that started it, too."""
+    with open('/proc/self/status') as status:
+        (line,) = (x for x in status if x.startswith('VmHWM'))
+    return 1024 * int(line.split()[1])
+
+
 def rank_environments(ranks: int) -> List[Dict[str, str]]:
     """What torchrun tells each of several processes of one machine."""
     shared = dict(

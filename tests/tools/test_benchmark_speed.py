@@ -1,14 +1,11 @@
 """The benchmarks, run for real at tiny width."""
 
 import json
-import os
-import subprocess
 import sys
 
 import pytest
 import tiny_clips
 import torch
-from processes import tool_environment
 
 from harmoclip_mm.errors import UsageError
 
@@ -45,6 +42,7 @@ def save(folder, clip):
     return folder
 
 
+@pytest.mark.slow
 def test_figures_of_one_run_fit_together(bench, tmp_path, capsys):
     found = bench(
         *('training', '--clip', save(tmp_path, tiny_clips.VIT)),
@@ -121,34 +119,24 @@ def test_the_default_clip_at_full_size(bench):
     assert cases['gc']['gflop_forward'] < theirs
 
 
-PEAK = """
-import torch
-from speed_training import peak_mb
+def measure(rank, file, out):
+    from speed_training import peak_mb
 
-earlier = torch.ones(50_000_000)
-del earlier
+    earlier = torch.ones(50_000_000)
+    del earlier
 
-def work():
-    for _ in range(3):  # one at a time
-        torch.ones(25_000_000)
+    def work():
+        for _ in range(3):  # one at a time
+            torch.ones(25_000_000)
 
-print(peak_mb(work, torch.device('cpu')))
-"""
+    out.write_text(str(peak_mb(work, torch.device('cpu'))))
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='only Linux tells')
-def test_peak_memory_is_that_of_the_call(pytestconfig):
+def test_peak_memory_is_that_of_the_call(run_ranks, tmp_path):
     """In a process of its own: what other tests freed is not given back."""
-    root = pytestconfig.rootpath
-    folders = root, root / 'tools' / 'analysis_tools'
-    found = subprocess.run(
-        [sys.executable, '-c', PEAK],
-        env=tool_environment(PYTHONPATH=os.pathsep.join(map(str, folders))),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    peak = float(found.stdout.splitlines()[-1])
+    run_ranks(measure, 1, tmp_path / 'peak')
+    peak = float((tmp_path / 'peak').read_text())
     assert peak == pytest.approx(100, abs=10)
 
 
