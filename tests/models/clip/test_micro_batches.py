@@ -176,6 +176,7 @@ def measure(rank, file, cfg, sample, folder):
         json.dump(peak, file)
 
 
+@pytest.mark.slow
 def test_peak_memory(run_ranks, tiny_cfg, make_sample, tmp_path):
     """Micro-batches of an eighth: less than half of the peak."""
     tiny_cfg['clip']['vision_cfg']['layers'] = 12
