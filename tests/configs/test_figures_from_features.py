@@ -48,6 +48,7 @@ def figures_of(texts, regions, owners):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'templates', 'panoptic', 'longest', 'normalise'),
     [
