@@ -173,6 +173,7 @@ def test_average_precision_of_a_part_counts_that_part(
     assert row['figures']['coco/bbox_mAP'] > 0.8
 
 
+@pytest.mark.slow
 def test_figures_are_made_of_what_is_drawn(
     roots, make_model, tmp_path, monkeypatch, few_templates
 ):
