@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from functools import partial
 
 import pytest
@@ -42,6 +43,7 @@ def check(run_tool, checks, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(torch.amp, 'GradScaler'),
     reason='torch < 2.3 scales on GPUs only, and cannot mask in bfloat16',
@@ -97,22 +99,21 @@ def test_what_is_wrong_is_found_and_the_rest_goes_on(
 
 def test_the_time_is_kept(check, checks, monkeypatch):
     def endless(args):
-        while True:
-            pass
+        time.sleep(600)
 
     rows = [
         checks.Check('endless', endless, {}),
         checks.Check('late', endless, {}),
     ]
     monkeypatch.setattr(checks, 'CHECKS', rows)
-    found, rows = check(*CPU, '--minutes', 0.1, code=1)
+    found, rows = check(*CPU, '--minutes', 0.03, code=1)
     assert rows['endless']['status'] == 'failed'
     assert 'TimeoutError' in rows['endless']['reason']
     assert (rows['late']['status'], rows['late']['reason']) == (
         'not run',
         'no time left',
     )
-    assert 3 < found['seconds'] < 30
+    assert 0.9 < found['seconds'] < 60
     _, (name,) = check(*CPU, '--only', 'late', '--minutes', 0)
     assert name == 'late'
 
