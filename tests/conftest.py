@@ -5,6 +5,7 @@ import gc
 import importlib.util
 import json
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -43,6 +44,14 @@ def no_scope_of_other_files():
     """Begin each file without the default scope that another file's runner
     left: which files came before depends on the number of workers."""
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Draw the same numbers whichever tests came before."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope='module', autouse=True)
