@@ -32,10 +32,11 @@ quickstart: install ## train and compare two tiny models, about 20 min on 2 core
 
 # A process a core, each with one thread: tensors in the tests are small, and
 # most of the time goes into starting processes. A file stays with one process,
-# which makes its fixtures once.
+# which makes its fixtures once; tests/conftest.py puts long ones first.
+DIST := --dist loadfile --no-loadscope-reorder
 test: export OMP_NUM_THREADS ?= 1
 test: install ## run all tests (PYTEST_ARGS='-m "not slow"' skips the slow ones)
-	'$(BIN)/python' -m pytest $(TESTS) -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	'$(BIN)/python' -m pytest $(TESTS) -n $(PYTEST_WORKERS) $(DIST) $(PYTEST_ARGS)
 
 lint: install ## ruff, formatting, docstring coverage
 	'$(BIN)/ruff' check .

@@ -5,6 +5,7 @@ import gc
 import importlib.util
 import json
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -23,7 +24,19 @@ from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import load_vocabulary
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-processes.format_configs_once()
+processes.spare_configs()
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that have slow tests: one of them at the end would
+    leave the other workers without work."""
+    long = {x.path for x in items if x.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in long)
+
+
+def pytest_collection_finish():
+    """Everything is imported."""
+    processes.spare_the_collector()
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -31,6 +44,14 @@ def no_scope_of_other_files():
     """Begin each file without the default scope that another file's runner
     left: which files came before depends on the number of workers."""
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Draw the same numbers whichever tests came before."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope='module', autouse=True)

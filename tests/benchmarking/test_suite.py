@@ -28,7 +28,7 @@ def run(model, out, suite=SUITE, **settings):
 
 
 def test_missing_data_are_a_skipped_row(roots, make_model, tmp_path, capsys):
-    model = make_model()
+    model = make_model(layers=1)
     rows = list(run(model.train(), tmp_path).values())
     assert model.training  # as it was
     assert [row['protocol'] for row in rows] == SUITE
@@ -60,39 +60,32 @@ def test_a_bad_folder_is_told_before_measuring(roots, make_model, tmp_path):
 
 
 def test_nothing_is_measured_twice(roots, make_model, tmp_path):
-    model = make_model()
+    """What an earlier run measured, to its end or not."""
+    model, file = make_model(layers=1), tmp_path / 'results.jsonl'
     passes = []
     model.backbone.visual.conv1.register_forward_hook(
         lambda *_: passes.append(1)
     )
-    first = run(model, tmp_path)
-    assert passes
-    passes.clear()
-    assert run(model, tmp_path) == first
-    assert not passes
-    # a protocol more, and other weights, are
-    more = run(model, tmp_path, [*SUITE, 'fgovd'])
-    assert len(passes) == 1
-    other = make_model(seed=1)
-    run(other, tmp_path)
-    lines = (tmp_path / 'results.jsonl').read_text().splitlines()
-    assert len(lines) == 3 + 2
-    hashes = {json.loads(line)['checkpoint_hash'] for line in lines}
-    assert len(hashes) == 2 and len(more) == 4
-
-
-def test_a_run_that_stopped_goes_on(roots, make_model, tmp_path):
-    model = make_model()
     run(model, tmp_path, SUITE[:1])
-    before = (tmp_path / 'results.jsonl').read_text()
-    run(model, tmp_path)
-    assert (tmp_path / 'results.jsonl').read_text().startswith(before)
-    with open(tmp_path / 'results.jsonl', 'a') as file:
-        file.write('{"protocol": ')
-    with pytest.raises(UsageError, match=r'results.jsonl, line 3'):
+    before = file.read_text()
+    assert len(passes) == 1
+    first = run(model, tmp_path)
+    assert file.read_text().startswith(before)
+    assert len(passes) == 2
+    assert run(model, tmp_path) == first
+    assert len(passes) == 2
+    # other weights are measured
+    run(make_model(seed=1, layers=1), tmp_path, SUITE[:1])
+    lines = file.read_text().splitlines()
+    assert len(lines) == 2 + 1
+    assert len({json.loads(line)['checkpoint_hash'] for line in lines}) == 2
+    with open(file, 'a') as stream:
+        stream.write('{"protocol": ')
+    with pytest.raises(UsageError, match=r'results.jsonl, line 4'):
         run(model, tmp_path)
 
 
+@pytest.mark.slow
 def test_changed_data_are_measured_anew(
     roots, make_model, tmp_path, monkeypatch
 ):
@@ -112,7 +105,9 @@ def test_changed_data_are_measured_anew(
     assert len({json.loads(line)['data_hash'] for line in lines}) == 2
 
 
-@pytest.mark.parametrize('harm', ['missing', 'broken'])
+@pytest.mark.parametrize(
+    'harm', [pytest.param('missing', marks=pytest.mark.slow), 'broken']
+)
 def test_a_bad_image_costs_its_protocols_alone(
     harm, roots, make_model, tmp_path, monkeypatch
 ):
@@ -134,6 +129,7 @@ def test_a_bad_image_costs_its_protocols_alone(
     assert names[0] in rows[2]['skipped']
 
 
+@pytest.mark.slow
 def test_several_checkpoints_and_none(
     roots, make_model, tmp_path, run_tool, capsys
 ):
@@ -204,6 +200,7 @@ def test_words_that_are_wrong(roots, make_model, tmp_path, run_tool):
         run_tool('benchmark.py', 'none', 'no.pt')
 
 
+@pytest.mark.slow
 def test_images_in_a_tar(roots, make_model, tmp_path):
     """A config of one's own, whose images lie in tars."""
     source = Path(roots['FLICKR30K_ROOT'])

@@ -18,11 +18,9 @@ from harmoclip_mm.text import class_to_prompt, fill_templates, get_templates
 SIZE, PATCH = 80, 10  # of tiny_clip
 
 
-def measure(model, name, out, limit=None):
+def measure(model, name, limit=None):
     """Figures and row of the benchmark."""
-    (row,) = harmoclip_mm.benchmark(
-        model, [name], out=out, limit=limit, num_workers=0
-    )
+    (row,) = harmoclip_mm.benchmark(model, [name], limit=limit, num_workers=0)
     return row['figures'], row
 
 

@@ -164,9 +164,7 @@ def test_towers_have_the_size_of_the_original(name, harmoclip_scope):
 @pytest.mark.parametrize(
     ('clip', 'size', 'cell'),
     [
-        ('ViT-L-14-quickgelu', 224, 14),
         ('EVA02-L-14-336', 336, 14),
-        ('ViT-B-16-SigLIP2-256', 256, 16),
         ('convnext_large_d_320', 320, 32),
     ],
 )

@@ -48,6 +48,7 @@ def figures_of(texts, regions, owners):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'templates', 'panoptic', 'longest', 'normalise'),
     [
@@ -59,11 +60,12 @@ def figures_of(texts, regions, owners):
 )
 def test_boxes(
     name, templates, panoptic, longest, normalise,
-    model, panoptic_photos, tmp_path, monkeypatch,
+    model, panoptic_photos, monkeypatch,
 ):  # fmt: skip
     monkeypatch.setenv('COCO_ROOT', str(panoptic_photos))
-    found, _ = measure(model, name, str(tmp_path))
-    images, categories = annotated(panoptic_photos, panoptic)
+    limit = 9 if longest else None  # 64 x 64 cells take a while
+    found, _ = measure(model, name, limit)
+    images, categories = annotated(panoptic_photos, panoptic, limit)
     texts = class_embeddings(
         model, [each['name'] for each in categories], templates
     )
@@ -83,9 +85,9 @@ def test_boxes(
     assert 0 < found['box_cls/top5'] < 50
 
 
-def test_regions_by_class_name(model, coco_photos, tmp_path, monkeypatch):
+def test_regions_by_class_name(model, coco_photos, monkeypatch):
     monkeypatch.setenv('COCO_ROOT', str(coco_photos))
-    found, _ = measure(model, 'region-retrieval_coco', str(tmp_path))
+    found, _ = measure(model, 'region-retrieval_coco')
     images, categories = annotated(coco_photos)
     texts = embed(model, [f'a photo of a {c["name"]}.' for c in categories])
     regions = [box_features(model, path, boxes) for path, boxes, _ in images]
@@ -111,7 +113,7 @@ def test_regions_by_phrase(
         '--out', lines,
     )  # fmt: skip
     monkeypatch.setenv('COCO_ROOT', str(root))
-    found, _ = measure(model, 'region-retrieval_coco-phrases', str(tmp_path))
+    found, _ = measure(model, 'region-retrieval_coco-phrases')
     cfg = load_config(
         str(CONFIGS / 'region-retrieval_coco-phrases.py'),
         {'clip': model.spec.name},
@@ -179,7 +181,7 @@ def test_long_captions(name, model, coco_photos, tmp_path, monkeypatch):
         ''.join(json.dumps(line) + '\n' for line in lines)
     )
     monkeypatch.setenv(f'{name.upper()}_ROOT', str(tmp_path))
-    found, row = measure(model, f'retrieval_{name}', str(tmp_path / 'out'))
+    found, row = measure(model, f'retrieval_{name}')
     with torch.no_grad():
         seen = model.encode_image(torch.stack(images)).numpy()
     similarity = seen @ embed(model, texts).T

@@ -90,9 +90,10 @@ def coverage(masks, shape):
     return cells.mean(axis=(2, 4))
 
 
-def test_masks(varied, photos, tmp_path):
+@pytest.mark.slow
+def test_masks(varied, photos):
     name = 'box-cls_clipself_coco-panoptic_masks'
-    found, _ = measure(varied, name, str(tmp_path), LIMIT)
+    found, _ = measure(varied, name, LIMIT)
     images, categories = annotated(photos, True, LIMIT)
     features = []
     for path, boxes, rows in images:
@@ -142,12 +143,13 @@ def crop_features(model, path, boxes, context=1.0, keep_ratio=False):
         return unit(model.backbone.encode(crops, with_dense=False)[0].numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'context'), [('crops', 1.5), ('stuff-crops', 1.0)]
 )
-def test_clipself_crops(varied, photos, tmp_path, name, context):
+def test_clipself_crops(varied, photos, name, context):
     name = f'box-cls_clipself_coco-panoptic_{name}'
-    found, _ = measure(varied, name, str(tmp_path), LIMIT)
+    found, _ = measure(varied, name, LIMIT)
     images, categories = annotated(photos, True, LIMIT)
     features = [
         crop_features(varied, path, boxes, context, keep_ratio=True)
@@ -157,9 +159,9 @@ def test_clipself_crops(varied, photos, tmp_path, name, context):
     check_panoptic(found, features, images, categories, varied)
 
 
-def test_fgclip_crops(varied, photos, tmp_path):
+def test_fgclip_crops(varied, photos):
     name = 'box-cls_fgclip_coco_crops'
-    found, _ = measure(varied, name, str(tmp_path), LIMIT)
+    found, _ = measure(varied, name, LIMIT)
     images, categories = annotated(photos, limit=LIMIT)
     texts = class_embeddings(
         varied, [each['name'] for each in categories], 'openai80'
@@ -274,8 +276,9 @@ def mean(values):
     return values[values >= 0].mean()
 
 
-def test_precision_of_given_boxes_of_ov_coco(model, photos, tmp_path, told):
-    found, _ = measure(model, 'box-ap_ov-coco', str(tmp_path), LIMIT)
+@pytest.mark.slow
+def test_precision_of_given_boxes_of_ov_coco(model, photos, told):
+    found, _ = measure(model, 'box-ap_ov-coco', LIMIT)
     images, categories = annotated(photos, limit=LIMIT)
     groups = load_vocabulary('coco80').groups
     names = [
@@ -321,8 +324,9 @@ def lvis(photos):
 
 
 @needs_lvis
-def test_lvis(model, photos, tmp_path, told):
-    found, _ = measure(model, 'box-cls_lvis', str(tmp_path), LIMIT)
+@pytest.mark.slow
+def test_lvis(model, photos, told):
+    found, _ = measure(model, 'box-cls_lvis', LIMIT)
     images, names, groups = lvis(photos)
     texts = class_embeddings(model, names, 'openai80')
     scale = float(model.logit_scale()[0].detach())
@@ -376,11 +380,11 @@ def sees_case(tmp_path, harmoclip_scope):
     return model.eval(), tokenize
 
 
-def test_fg_clip_2_on_boxes(sees_case, photos, tmp_path):
+def test_fg_clip_2_on_boxes(sees_case, photos):
     """Maps as they are, prompts in lower case, which they are anyway."""
     model, tokenize = sees_case
     name = 'box-cls_fgclip2_coco'
-    found, _ = measure(model, name, str(tmp_path / 'out'), LIMIT)
+    found, _ = measure(model, name, LIMIT)
     images, categories = annotated(photos, limit=LIMIT)
     names = [each['name'] for each in categories]
     texts = class_embeddings(
@@ -408,7 +412,8 @@ def test_fg_clip_2_on_boxes(sees_case, photos, tmp_path):
         assert own.test_dataloader == plain.test_dataloader
 
 
-def test_fg_clip_2_on_fgovd(sees_case, coco_photos, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_fg_clip_2_on_fgovd(sees_case, coco_photos, monkeypatch):
     model, tokenize = sees_case
     monkeypatch.setenv('COCO_ROOT', str(coco_photos))
     monkeypatch.setenv('FGOVD_FILES', 'fgovd/region_phrases.jsonl')

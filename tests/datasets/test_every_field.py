@@ -374,7 +374,14 @@ def quiet():
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize('name', FILES)
+@pytest.mark.parametrize(
+    'name',
+    [
+        # a converter runs for each of a thousand files
+        pytest.param(name, marks=[pytest.mark.slow] * ('converted' in name))
+        for name in FILES
+    ],
+)
 def test_every_field_is_read_or_named(name, tmp_path, monkeypatch, quiet):
     file, content, read = FILES[name]
     path = tmp_path / file

@@ -53,6 +53,7 @@ def mixture(tiny_data):
     )
 
 
+@pytest.mark.slow
 def test_it_is_resumed_exactly_and_tells_shares_and_losses(tiny_data, mixture):
     whole = make_config(tiny_data.root, 'whole', **mixture)
     assert train(whole) == 0, output(whole)

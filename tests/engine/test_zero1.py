@@ -55,6 +55,7 @@ def shares(root, name):
     return [int(path.read_text()) for path in paths]
 
 
+@pytest.mark.slow
 def test_sharded_equals_whole_and_goes_on(tiny_data):
     write_data(tiny_data)
     whole = config(tiny_data.root, 'whole')

@@ -17,7 +17,6 @@ from harmoclip_mm.registry import MODELS
 @pytest.fixture(autouse=True)
 def _scope():
     init_default_scope('harmoclip_mm')
-    torch.manual_seed(0)
 
 
 CLIP = dict(

@@ -1,14 +1,11 @@
 """The benchmarks, run for real at tiny width."""
 
 import json
-import os
-import subprocess
 import sys
 
 import pytest
 import tiny_clips
 import torch
-from processes import tool_environment
 
 from harmoclip_mm.errors import UsageError
 
@@ -45,6 +42,7 @@ def save(folder, clip):
     return folder
 
 
+@pytest.mark.slow
 def test_figures_of_one_run_fit_together(bench, tmp_path, capsys):
     found = bench(
         *('training', '--clip', save(tmp_path, tiny_clips.VIT)),
@@ -103,52 +101,24 @@ def test_siglip_without_its_tokenizer(bench, tmp_path):
     )
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures('much_memory')
-def test_the_default_clip_at_full_size(bench):
-    found = bench(
-        *('training', '--batch-size', 1, '--crop-batch-size', 0),
-        *('--rounds', 1, '--regions', 1),
-    )
-    assert set(found['ratios']) == {'gc_over_open_clip'}
-    cases = found['cases']
-    # 197 tokens, 12 blocks; 77 tokens of text, 12 blocks; 196 patches
-    forward = 197 * 12 * (24 * 768**2 + 4 * 197 * 768)
-    forward += 77 * 12 * (24 * 512**2 + 4 * 77 * 512)
-    forward += 196 * 2 * 768 * 768
-    theirs = cases['open_clip']['gflop_forward']
-    assert theirs == pytest.approx(forward / 1e9, rel=0.002)
-    assert cases['gc']['gflop_forward'] < theirs
+def measure(rank, file, out):
+    from speed_training import peak_mb
 
+    earlier = torch.ones(50_000_000)
+    del earlier
 
-PEAK = """
-import torch
-from speed_training import peak_mb
+    def work():
+        for _ in range(3):  # one at a time
+            torch.ones(25_000_000)
 
-earlier = torch.ones(50_000_000)
-del earlier
-
-def work():
-    for _ in range(3):  # one at a time
-        torch.ones(25_000_000)
-
-print(peak_mb(work, torch.device('cpu')))
-"""
+    out.write_text(str(peak_mb(work, torch.device('cpu'))))
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='only Linux tells')
-def test_peak_memory_is_that_of_the_call(pytestconfig):
+def test_peak_memory_is_that_of_the_call(run_ranks, tmp_path):
     """In a process of its own: what other tests freed is not given back."""
-    root = pytestconfig.rootpath
-    folders = root, root / 'tools' / 'analysis_tools'
-    found = subprocess.run(
-        [sys.executable, '-c', PEAK],
-        env=tool_environment(PYTHONPATH=os.pathsep.join(map(str, folders))),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    peak = float(found.stdout.splitlines()[-1])
+    run_ranks(measure, 1, tmp_path / 'peak')
+    peak = float((tmp_path / 'peak').read_text())
     assert peak == pytest.approx(100, abs=10)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from functools import partial
 
 import pytest
@@ -42,6 +43,7 @@ def check(run_tool, checks, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(torch.amp, 'GradScaler'),
     reason='torch < 2.3 scales on GPUs only, and cannot mask in bfloat16',
@@ -97,8 +99,7 @@ def test_what_is_wrong_is_found_and_the_rest_goes_on(
 
 def test_the_time_is_kept(check, checks, monkeypatch):
     def endless(args):
-        while True:
-            pass
+        time.sleep(600)
 
     rows = [
         checks.Check('endless', endless, {}),
@@ -112,7 +113,7 @@ def test_the_time_is_kept(check, checks, monkeypatch):
         'not run',
         'no time left',
     )
-    assert 3 < found['seconds'] < 30
+    assert 3 < found['seconds'] < 60
     _, (name,) = check(*CPU, '--only', 'late', '--minutes', 0)
     assert name == 'late'
 

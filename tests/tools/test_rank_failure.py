@@ -11,7 +11,7 @@ from processes import free_port, tool_environment
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
-SECONDS = 60  # gloo would wait 30 minutes for a rank that is gone
+SECONDS = 300  # gloo would wait 1800 for a rank that is gone
 
 CONFIG = """
 custom_imports = dict(

@@ -117,6 +117,7 @@ def write_report(
     every = {x.name: x for x in [*choose_protocols('full'), *protocols]}
     tables = make_tables(rows, list(every.values()), results)
     pareto = pareto_points(tables)
+    chart = _pareto_chart(pareto) if pareto else None
     measured = [row for row in rows if 'skipped' not in row]
     for kind in ('html', 'md'):
         save_page(
@@ -128,7 +129,7 @@ def write_report(
             tables=tables,
             checkpoints={row['checkpoint']: row for row in measured or rows},
             pareto=pareto,
-            chart=_pareto_chart(pareto) if pareto else None,
+            chart=chart,
         )
 
 

@@ -18,7 +18,12 @@ SHORT_RUN = (
     *('--epochs', '1', '--batch-size', '8'),
     *('--train', '16', '--val', '2', '--test', '30'),
 )
-processes.format_configs_once()
+processes.spare_configs()
+
+
+def pytest_collection_finish():
+    """Everything is imported."""
+    processes.spare_the_collector()
 
 
 @pytest.fixture(scope='module', autouse=True)

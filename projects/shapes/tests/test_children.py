@@ -69,18 +69,39 @@ def test_a_failure_shows_the_end_of_the_log(tmp_path):
     assert 'line 73' not in text
 
 
-def test_progress_without_a_terminal(tmp_path):
-    steps = iter([None, (10, 'loss 2.00'), (20, 'loss 1.50')])
-    console = _console()
-    run_child(
-        _python('import time; time.sleep(2.4)'),
-        tmp_path / 'a.log',
-        'training',
-        total=40,
-        watch=lambda: next(steps, (20, 'loss 1.50')),
-        console=console,
-        line_period=0.5,
+@pytest.fixture
+def watched(tmp_path):
+    """Run a child that ends when its watch has told all of these."""
+    end = tmp_path / 'end'
+    code = (
+        'import os, time\n'
+        f'while not os.path.exists({str(end)!r}): time.sleep(0.02)'
     )
+
+    def run(told, console):
+        left = list(told)
+
+        def watch():
+            if len(left) == 1:
+                end.touch()
+            return left.pop(0) if left else told[-1]
+
+        run_child(
+            _python(code),
+            tmp_path / 'a.log',
+            'training',
+            total=40,
+            watch=watch,
+            console=console,
+            line_period=0,
+        )
+
+    return run
+
+
+def test_progress_without_a_terminal(watched):
+    console = _console()
+    watched([None, (10, 'loss 2.00'), (20, 'loss 1.50')], console)
     lines = console.file.getvalue().splitlines()
     assert any('step 10/40, loss 2.00' in line for line in lines)
     # 10 steps took about POLL_PERIOD, so some of the rest is left.
@@ -90,16 +111,9 @@ def test_progress_without_a_terminal(tmp_path):
     )
 
 
-def test_progress_in_a_terminal(tmp_path):
+def test_progress_in_a_terminal(watched):
     console = _console(force_terminal=True)
-    run_child(
-        _python('import time; time.sleep(1.2)'),
-        tmp_path / 'a.log',
-        'training',
-        total=40,
-        watch=lambda: (30, 'loss 2.00'),
-        console=console,
-    )
+    watched([(30, 'loss 2.00')], console)
     shown = console.file.getvalue()
     assert 'step 30/40, loss 2.00' in shown
     assert '\N{BOX DRAWINGS HEAVY HORIZONTAL}' in shown
@@ -110,7 +124,7 @@ def test_an_interrupt_ends_the_child(tmp_path):
         raise KeyboardInterrupt
 
     log = tmp_path / 'a.log'
-    code = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
+    code = 'import os, time; print(os.getpid(), flush=True); time.sleep(900)'
     begin = time.monotonic()
 
     def when_started():
@@ -121,7 +135,7 @@ def test_an_interrupt_ends_the_child(tmp_path):
         run_child(
             _python(code), log, 'x', watch=when_started, console=_console()
         )
-    assert time.monotonic() - begin < 40
+    assert time.monotonic() - begin < 300
     pid = int(log.read_text().splitlines()[1])
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)

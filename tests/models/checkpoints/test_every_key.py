@@ -61,6 +61,7 @@ def folder(tmp_path_factory):
     return path, config
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_every_key_of_a_config_is_used_or_refused(folder):
     path, config = folder

@@ -17,7 +17,7 @@ from mmengine.registry import init_default_scope
 from harmoclip_mm.engine import close_launcher
 from harmoclip_mm.registry import MODELS
 
-STEPS = 5
+STEPS = 3
 SIGMOID = dict(type='SigmoidContrastiveLoss')
 HEADS = dict(
     gc=dict(type='GlobalContrastiveHead'),

@@ -3,11 +3,11 @@
 import copy
 import ctypes
 import json
-import resource
 
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
+from processes import peak_memory
 from tiny_clips import EVA02
 
 from harmoclip_mm.models.clip import micro_batches
@@ -166,16 +166,17 @@ def measure(rank, file, cfg, sample, folder):
     model.init_weights()
     img = torch.randn(32, 3, 128, 128)
     for count in (1, len(img)):  # the first touches code, makes gradients
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_memory()
         losses = model.train()(
             img[:count], [sample.clone() for _ in range(count)], mode='loss'
         )
         sum(losses.values()).backward()
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_memory() - before
     with open(f'{folder}/{rank}.json', 'w') as file:
-        json.dump(1024 * (after - before), file)
+        json.dump(peak, file)
 
 
+@pytest.mark.slow
 def test_peak_memory(run_ranks, tiny_cfg, make_sample, tmp_path):
     """Micro-batches of an eighth: less than half of the peak."""
     tiny_cfg['clip']['vision_cfg']['layers'] = 12

@@ -214,6 +214,7 @@ def test_layer_decay(tmp_path, detector):
         assert rate == pytest.approx(1e-3 * 0.5 ** (4 - depth)), name
 
 
+@pytest.mark.slow
 def test_a_fresh_process_needs_the_config_alone(tmp_path):
     """Nothing of this package is imported but by ``custom_imports``."""
     build(tmp_path, **RETINANET)
