@@ -27,7 +27,7 @@ install: ## create VENV (default .venv) and install what is missing
 requirements: ## as install, without the package (a layer of docker/Dockerfile)
 	@$(PYTHON) tools/setup/install.py '$(VENV)' '$(STACK)' requirements
 
-quickstart: install ## train and compare two tiny models, about 20 min on 2 cores
+quickstart: install ## train and compare two tiny models, about 16 min
 	'$(BIN)/python' projects/shapes/quickstart.py
 
 # A process a core, each with one thread: tensors in the tests are small, and
