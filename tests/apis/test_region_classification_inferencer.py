@@ -59,11 +59,10 @@ def test_scores_are_those_of_the_model(classify, tiny_clip, pictures):
     assert found['bboxes'] == BOXES and 'det_scores' not in found
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_a_model_in_half_precision(classify, tiny_clip, pictures, dtype):
+def test_a_model_in_half_precision(classify, tiny_clip, pictures):
     """Images come as float32 all the same."""
-    half = RegionClassificationInferencer(
-        copy.deepcopy(tiny_clip).to(dtype), device='cpu', show_progress=False
+    half = RegionClassificationInferencer(  # not every CPU knows float16
+        copy.deepcopy(tiny_clip).bfloat16(), device='cpu', show_progress=False
     )
     path = str(pictures / '0.png')
     (found,) = half(path, BOXES, TEXTS)['predictions']
