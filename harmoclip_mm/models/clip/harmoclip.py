@@ -518,8 +518,7 @@ class HarmoCLIP(BaseModel):
         regions = RegionBatch.from_boxes(bboxes, masks)
         rows = _extract(self.region_extractor, regions, img, self.backbone)
         # averaged in float32; as images and texts are of a model in half
-        rows = rows.to(next(self.backbone.parameters()).dtype)
-        return list(regions.split(rows))
+        return list(regions.split(rows.to(self.backbone.dtype)))
 
 
 def _extract(

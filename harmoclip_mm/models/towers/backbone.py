@@ -268,6 +268,13 @@ class HarmoCLIPBackbone(BaseModule):
         return depths - 1, depths
 
     @property
+    def dtype(self) -> torch.dtype:
+        """torch.dtype: That of the weights."""
+        # those of a frozen teacher are buffers
+        weights = chain(self.visual.parameters(), self.visual.buffers())
+        return next(weights).dtype
+
+    @property
     def _recompute(self) -> bool:
         return self.with_cp and self.training
 
@@ -295,11 +302,8 @@ class HarmoCLIPBackbone(BaseModule):
         plain_pooled = with_pooled and family.pool_name != 'cls'
         opened = (with_pooled, with_dense) != (plain_pooled, plain_dense)
         ends = plain_dense or plain_pooled or last in out_indices
-        # a tower in half precision gets float32 from the preprocessor, too;
-        # the weights of a frozen teacher are buffers
-        weights = chain(self.visual.parameters(), self.visual.buffers())
-        img = img.to(next(weights).dtype)
-        embedded = family.embed(img)
+        # a tower in half precision gets float32 from the preprocessor, too
+        embedded = family.embed(img.to(self.dtype))
         before = x = embedded.tokens
         maps: Dict[int, Tensor] = {}
         pooled = dense = None

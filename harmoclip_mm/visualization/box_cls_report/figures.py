@@ -126,14 +126,12 @@ class BoxClsFigures:
         self.labels = np.concatenate([t['labels'] for t in truths]).astype(int)
         self.scores = np.concatenate([p['scores'] for p in preds])
         width = min(pred['topk_labels'].shape[1] for pred in preds)
-        # logits, several of which may be one probability
-        known = all('topk_logits' in pred for pred in preds)
+        # logits that differ may have one probability
+        has_logits = all('topk_logits' in pred for pred in preds)
+        scores = 'topk_logits' if has_logits else 'topk_scores'
         topk_labels, topk_scores = (
             np.concatenate([pred[key][:, :width] for pred in preds])
-            for key in (
-                'topk_labels',
-                'topk_logits' if known else 'topk_scores',
-            )
+            for key in ('topk_labels', scores)
         )
         total = len(self.names)
         known = np.append(topk_labels, self.labels)
