@@ -271,7 +271,7 @@ def test_full_size(config):
 
 def test_images_fill_the_square_that_is_padded_to(config):
     if 'tiny' in config.name:
-        pytest.skip('the pictures are as they are')
+        pytest.skip('its images keep their size, no step changes it')
     square = config.model.data_preprocessor.pad_size_divisor
     assert square % clip_spec(config.clip).patch_size == 0
     sizes = [
@@ -287,7 +287,7 @@ def test_images_fill_the_square_that_is_padded_to(config):
 def test_the_data_sets_name_the_classes(config):
     """Base classes in the training, all in the test; no model names any."""
     if 'photos' in config.name:
-        pytest.skip('has its own test, on the photos')
+        pytest.skip('tests/tools/test_ov_detection_tools.py trains it')
     assert 'vocabulary' not in str(config.model)
     train = DATASETS.build(config.train_dataloader.dataset)
     test = DATASETS.build(config.test_dataloader.dataset)
