@@ -60,6 +60,43 @@ def _wrong_links(prob: float) -> List[Variant]:
     ]
 
 
+def _elided() -> List[Variant]:
+    """Phrases that leave their colour to the caption: GR, which reads them
+    alone, against LRC, whose tokens have read the caption.
+
+    Equal phrases are no positives of each other then: a red and a blue
+    "circle" differ.
+    """
+    elided = dict(transforms=[dict(type='ElideColours')])
+    pair = {'model.heads.lrc.loss.positives': 'pair'}
+    gr = Variant(
+        'gr-1.5-elided',
+        _weights(gr=1.5),
+        without=['lrc'],
+        text='GC + 1.5 GR',
+        **elided,
+    )
+    return [
+        gr,
+        Variant('all-elided', text='GC + GR + 0.5 LRC', **elided),
+        gr,
+        Variant(
+            'all-elided-pair',
+            pair,
+            text='GC + GR + 0.5 LRC, one positive a row',
+            **elided,
+        ),
+        gr,
+        Variant(
+            'lrc-1.5-elided-pair',
+            {**pair, **_weights(lrc=1.5)},
+            without=['gr'],
+            text='GC + 1.5 LRC, one positive a row',
+            **elided,
+        ),
+    ]
+
+
 WRONG_LINKS = [dict(type='MislinkRegions', prob=0.2)]
 FEW_LINKS = [dict(type='KeepRegionsOfSome', share=0.1)]
 ALL = Variant(text='GC + GR + 0.5 LRC (default)')
@@ -71,6 +108,7 @@ PAIRS: Dict[str, List[Variant]] = {
         *_equal_weight('-mislinked', '20 % of the links wrong', WRONG_LINKS),
         *_equal_weight('-few', '10 % of the captions linked', FEW_LINKS),
     ],
+    'And where phrases leave their colours to the caption?': _elided(),
 }
 # ... and all against the first.
 IDEAS: Dict[str, List[Variant]] = {
@@ -94,6 +132,11 @@ IDEAS: Dict[str, List[Variant]] = {
                 )
             },
             text='text tower at a tenth of the learning rate',
+        ),
+        Variant(
+            'lrc-pair',
+            {'model.heads.lrc.loss.positives': 'pair'},
+            text='LRC with one positive a row',
         ),
         Variant(
             'light',

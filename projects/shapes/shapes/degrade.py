@@ -13,7 +13,9 @@ from mmcv.transforms import BaseTransform
 from harmoclip_mm.datasets.transforms.regions import keep_regions
 from harmoclip_mm.registry import TRANSFORMS
 
-__all__ = ['DetachPhrases', 'KeepRegionsOfSome', 'MislinkRegions']
+from .scenes import COLOURS
+
+__all__ = ['ElideColours', 'KeepRegionsOfSome', 'MislinkRegions']
 
 
 def image_generator(results: dict, seed: int) -> np.random.Generator:
@@ -155,26 +157,40 @@ class KeepRegionsOfSome(BaseTransform):
 
 
 @TRANSFORMS.register_module()
-class DetachPhrases(BaseTransform):
-    """Make each phrase a text of its own instead of a span of its caption.
+class ElideColours(BaseTransform):
+    """Leave the colours to the captions: no phrase tells its own.
 
-    Lexemes are then pooled from the phrase read alone. Place it before
-    ``TokenizeRegionText``.
+    "A small red circle beside a blue star" becomes "in red a small circle and
+    in blue a star", of which "small circle" and "star" are linked. Read alone
+    a phrase does not tell its colour any more; its tokens in the caption can.
 
-    Required and modified key: ``phrases``.
+    Place it before ``TokenizeRegionText``. Required and modified keys:
+    ``text``, ``phrases``, which are spans of it.
     """
 
     def transform(self, results: dict) -> dict:
-        """Forget where the phrases stand in their caption.
+        """Write the caption anew.
 
         Args:
-            results (dict): A sample.
+            results (dict): A sample whose phrases have one colour each.
 
         Returns:
-            dict: The sample.
+            dict: The sample with the same links.
         """
-        for phrase in results['phrases'].values():
-            phrase['tokens_positive'] = []
+        phrases = sorted(
+            results['phrases'].values(), key=lambda p: p['tokens_positive']
+        )
+        caption = ''
+        for phrase in phrases:
+            words = phrase['phrase'].split()
+            (colour,) = COLOURS.keys() & set(words)
+            words.remove(colour)
+            phrase['phrase'] = ' '.join(words)
+            caption += f'{" and " if caption else ""}in {colour} a '
+            start = len(caption)
+            caption += phrase['phrase']
+            phrase['tokens_positive'] = [[start, len(caption)]]
+        results['text'] = caption
         return results
 
     def __repr__(self) -> str:

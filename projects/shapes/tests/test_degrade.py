@@ -120,16 +120,25 @@ def test_shares_of_images_are_nested():
     assert not (kept[0.1] & ~kept[0.3]).any()
 
 
-def test_detached_phrases_are_texts_of_their_own(harmoclip_scope):
-    results = sample(0)
-    for cfg in (
-        dict(type='DetachPhrases'),
-        dict(type='TokenizeRegionText', clip='ViT-B-16'),
-    ):
-        results = TRANSFORMS.build(cfg)(results)
-    assert phrases_of(results) == ['dog'] * 3
-    assert not results['phrase_spans'].any()
-    assert results['caption_ids'].shape == (1, 77)
+def test_colours_are_left_to_the_captions(harmoclip_scope):
+    caption = 'a plain blue star beside a small red circle'
+    results = dict(
+        sample(0, 2),
+        text=caption,
+        phrases={
+            0: dict(phrase='small red circle', tokens_positive=[[27, 43]]),
+            1: dict(phrase='plain blue star', tokens_positive=[[2, 17]]),
+        },
+    )
+    results = TRANSFORMS.build(dict(type='ElideColours'))(results)
+    text = results['text']
+    assert text == 'in blue a plain star and in red a small circle'
+    spans = [p['tokens_positive'] for p in results['phrases'].values()]
+    assert [text[slice(*span)] for (span,) in spans] == [
+        'small circle',
+        'plain star',
+    ]
+    assert phrases_of(results) == ['small circle', 'plain star']
 
 
 def test_senseless_arguments_are_refused(harmoclip_scope):
