@@ -61,40 +61,34 @@ def _wrong_links(prob: float) -> List[Variant]:
 
 
 def _elided() -> List[Variant]:
-    """Phrases that leave their colour to the caption: GR, which reads them
-    alone, against LRC, whose tokens have read the caption.
+    """Phrases that leave their colours to the caption: methods that read them
+    alone, each against LRC, whose tokens have read the caption.
 
-    Equal phrases are no positives of each other then: a red and a blue
+    Equal phrases are no positives of each other then, since a red and a blue
     "circle" differ.
     """
     elided = dict(transforms=[dict(type='ElideColours')])
-    pair = {'model.heads.lrc.loss.positives': 'pair'}
-    gr = Variant(
-        'gr-1.5-elided',
-        _weights(gr=1.5),
-        without=['lrc'],
-        text='GC + 1.5 GR',
+    ours = Variant(
+        'elided-pair',
+        {'model.heads.lrc.loss.positives': 'pair'},
+        text='GC + GR + 0.5 LRC, one positive a row',
         **elided,
     )
-    return [
-        gr,
-        Variant('all-elided', text='GC + GR + 0.5 LRC', **elided),
-        gr,
+    peers = [
         Variant(
-            'all-elided-pair',
-            pair,
-            text='GC + GR + 0.5 LRC, one positive a row',
+            'gr-1.5-elided',
+            _weights(gr=1.5),
+            without=['lrc'],
+            text='GC + 1.5 GR',
             **elided,
         ),
-        gr,
+        Variant('elided', text='GC + GR + 0.5 LRC, as by default', **elided),
         Variant(
-            'lrc-1.5-elided-pair',
-            {**pair, **_weights(lrc=1.5)},
-            without=['gr'],
-            text='GC + 1.5 LRC, one positive a row',
-            **elided,
+            'fineclip-elided', config='fineclip', text='FineCLIP', **elided
         ),
+        Variant('fgclip-elided', config='fgclip', text='FG-CLIP', **elided),
     ]
+    return [row for peer in peers for row in (peer, ours)]
 
 
 WRONG_LINKS = [dict(type='MislinkRegions', prob=0.2)]

@@ -128,7 +128,7 @@ class Variant:
         options (dict): Settings that replace those of the config, keys
             dotted as in ``--cfg-options``.
         without (Sequence[str]): Heads that are taken away.
-        transforms (Sequence[dict]): Put before ``TokenizeRegionText`` in the
+        transforms (Sequence[dict]): Put before the work on texts in the
             training pipeline.
         config (str): Config in place of the method's. Defaults to none.
         text (str): What it is, for the tables.

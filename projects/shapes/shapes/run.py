@@ -121,8 +121,10 @@ def make_config(spec: Dict[str, Any]) -> Config:
     dataset = cfg.train_dataloader.dataset
     if spec['transforms']:
         pipeline = dataset.pipeline
-        kinds = [each.type for each in pipeline]
-        place = kinds.index('TokenizeRegionText')
+        text_steps = ('ExchangeWords', 'TokenizeRegionText')
+        place = min(
+            at for at, each in enumerate(pipeline) if each.type in text_steps
+        )
         pipeline[place:place] = spec['transforms']
     set_schedule(cfg, spec['steps'], spec['lr'], spec['warmup'])
     if spec['load_from'] is None:
