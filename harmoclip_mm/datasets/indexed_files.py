@@ -1,4 +1,4 @@
-"""Indices that are made once, kept beside what they are of, and mapped."""
+"""Files that are read in pieces, by an index that is made once and kept."""
 
 import hashlib
 import os
@@ -7,84 +7,156 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Callable, Optional, Sequence, Union
+from typing import Any, Optional, Sequence
 
+import mmengine.fileio as fileio
 import numpy as np
 from filelock import FileLock
+from mmengine.fileio import LocalBackend
 from mmengine.logging import print_log
 from rich.console import Console
+from rich.progress import track
 
-QUIET = 16 << 20  # bytes that are indexed without a progress bar
 CONSOLE = Console(stderr=True)
+_QUIET = 16 << 20  # bytes that are indexed without a progress bar
 
 
-def file_state(files: Sequence[Union[str, int]]) -> np.ndarray:
-    """What changes when a file does.
+class IndexedFiles:
+    """Files with an index, which says where what is wanted lies in them.
 
-    Args:
-        files (Sequence[str | int]): Paths or descriptors of n files.
+    Local files are read in place. Their index lies beside them, or in the
+    user's cache (``$XDG_CACHE_HOME`` or ``~/.cache``) where that is read-only,
+    or in memory where both are; it begins with sizes and times of the files,
+    and is made anew when these change. Of several processes that start at
+    once on a machine one makes it. No backend of mmengine reads a part of a
+    file: those of another one are fetched to temporary files and indexed at
+    each start, and again in each spawned worker.
 
-    Returns:
-        np.ndarray: Bytes and time of the last change in ns, (n, 2) int64.
-    """
-    stats = [os.stat(file) for file in files]
-    return np.array([[each.st_size, each.st_mtime_ns] for each in stats])
-
-
-def open_index(
-    path: str,
-    state: np.ndarray,
-    dtype: np.dtype,
-    build: Callable[[], np.ndarray],
-    what: str,
-) -> np.ndarray:
-    """Map an index; make it if there is none or a stale one.
-
-    It lies beside the files, or in the user's cache (``$XDG_CACHE_HOME`` or
-    ``~/.cache``) where that is read-only, or in memory where both are. It
-    begins with the state of its files: others make it stale. Of several
-    processes that start at once on a machine one makes it.
+    Subclasses say what a row is, ``dtype`` and ``what``, for the log, and
+    make the rows in ``_build``.
 
     Args:
-        path (str): Absolute path of what is indexed; the index has its name
-            with ``.index`` behind.
-        state (np.ndarray): :func:`file_state` of the files.
-        dtype (np.dtype): Type of a row.
-        build (Callable): Makes the rows, an array of ``dtype``.
-        what (str): What has a row each, for the log.
+        name (str): Path of what is indexed; the index has its name with
+            ``.index`` behind.
+        paths (Sequence[str]): The files.
+        backend_args (dict, optional): File backend of the files.
 
-    Returns:
-        np.ndarray: The rows, usually mapped, so that all processes of a
-        machine share them.
+    Attributes:
+        paths (List[str]): Where they are read, local paths.
+        rows (np.ndarray): The index, usually mapped from a file, so that all
+            processes of a machine share it.
+
+    Raises:
+        OSError: If one of them cannot be read.
     """
-    key = hashlib.sha256(path.encode()).hexdigest()[:16]
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache').expanduser()
-    name = f'{osp.basename(path)}.{key}.index'
-    places = Path(f'{path}.index'), cache / 'harmoclip_mm' / 'indices' / name
-    lock = f'harmoclip_mm.{os.geteuid()}.{key}.lock'
-    with FileLock(osp.join(tempfile.gettempdir(), lock)):
-        for place in places:
-            index = _map(place, state, dtype)
-            if index is not None:
-                return index
-        begin, index = time.perf_counter(), build()
-        for place in places:
-            try:
-                # Another machine may have made it meanwhile and read from
-                # it: on NFS a file that is replaced kills its readers.
-                if _map(place, state, dtype) is None:
-                    _save(place, state, index)
-                index = _map(place, state, dtype)  # shared memory
-                where = f'kept in {place}'
-                break
-            except OSError as error:
-                where = f'not kept for the next start ({error})'
-    print_log(
-        f'Indexed {len(index)} {what} of {path} in '
-        f'{time.perf_counter() - begin:.1f} s; {where}',
-        logger='current',
-    )
-    return index
+
+    dtype: np.dtype
+    what: str
+
+    def __init__(
+        self,
+        name: str,
+        paths: Sequence[str],
+        backend_args: Optional[dict] = None,
+    ) -> None:
+        backend = fileio.get_file_backend(paths[0], backend_args=backend_args)
+        is_local = isinstance(backend, LocalBackend)
+        # absolute, since workers may start elsewhere
+        name = osp.abspath(name) if is_local else name
+        self._args = name, paths, backend_args
+        if is_local:
+            self.paths = [osp.abspath(each) for each in paths]
+        else:
+            self._folder = tempfile.TemporaryDirectory()
+            self.paths = _fetch(paths, self._folder.name, backend)
+        state = np.array([_state(each) for each in self.paths])
+        self._state = state.tolist()
+        self._quiet = state[:, 0].sum() < _QUIET
+        rows = self._open_index(name, state) if is_local else self._build()
+        # A plain view: np.memmap takes ten times as long to give a number.
+        self.rows = np.asarray(rows)
+
+    def _build(self) -> np.ndarray:
+        """Make the rows, an array of ``dtype``."""
+        raise NotImplementedError
+
+    def read_bytes(self, number: int, start: int, size: int) -> bytes:
+        """Read a piece of a file.
+
+        Args:
+            number (int): Which of the files.
+            start (int): First byte.
+            size (int): Bytes.
+
+        Raises:
+            OSError: If the file was changed after it was indexed.
+        """
+        path = self.paths[number]
+        with open(path, 'rb') as file:
+            if _state(file.fileno()) != self._state[number]:
+                raise OSError(
+                    f'{path} was changed while it was in use; start again'
+                )
+            return os.pread(file.fileno(), size, start)
+
+    def __getstate__(self) -> dict:
+        return {'_args': self._args, '_state': self._state}
+
+    def __setstate__(self, state: dict) -> None:
+        IndexedFiles.__init__(self, *state['_args'])
+        if self._state != state['_state']:
+            raise RuntimeError(
+                f'{self._args[0]} was changed while it was in use; start again'
+            )
+
+    def _open_index(self, path: str, state: np.ndarray) -> np.ndarray:
+        """Map the index; make it if there is none or a stale one."""
+        key = hashlib.sha256(path.encode()).hexdigest()[:16]
+        cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+        cache = Path(cache, 'harmoclip_mm', 'indices').expanduser()
+        beside = Path(f'{path}.index')
+        places = beside, cache / f'{osp.basename(path)}.{key}.index'
+        lock = f'harmoclip_mm.{os.geteuid()}.{key}.lock'
+        with FileLock(osp.join(tempfile.gettempdir(), lock)):
+            for place in places:
+                index = _map(place, state, self.dtype)
+                if index is not None:
+                    return index
+            begin, index = time.perf_counter(), self._build()
+            for place in places:
+                try:
+                    # Another machine may have made it meanwhile and read from
+                    # it: on NFS a file that is replaced kills its readers.
+                    if _map(place, state, self.dtype) is None:
+                        _save(place, state, index)
+                    index = _map(place, state, self.dtype)  # shared memory
+                    where = f'kept in {place}'
+                    break
+                except OSError as error:
+                    where = f'not kept for the next start ({error})'
+        print_log(
+            f'Indexed {len(index)} {self.what} of {path} in '
+            f'{time.perf_counter() - begin:.1f} s; {where}',
+            logger='current',
+        )
+        return index
+
+
+def hash_name(name: str) -> int:
+    """64 bits of a name, so that an index need not hold names.
+
+    Among n names two have the same with a probability of n^2 / 2^65, for 20
+    million 1e-5.
+    """
+    content = name.encode('utf-8', 'surrogateescape')
+    digest = hashlib.blake2b(content, digest_size=8).digest()
+    return int.from_bytes(digest, 'little')
+
+
+def _state(file: Any) -> list:
+    """What changes when a file does: its bytes, and its time in ns."""
+    found = os.stat(file)
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _map(
@@ -116,3 +188,22 @@ def _save(place: Path, state: np.ndarray, index: np.ndarray) -> None:
         os.replace(part, place)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _fetch(files: Sequence[str], folder: str, backend: Any) -> list:
+    """Copy files of a store to a folder, under their names."""
+    print_log(
+        f'Fetching {len(files)} files to {folder}: their file backend reads '
+        'no part of a file. TMPDIR chooses the place',
+        logger='current',
+    )
+    paths = []
+    for number, file in enumerate(
+        track(files, f'Fetching {len(files)} files', console=CONSOLE)
+    ):
+        place = Path(folder, str(number), osp.basename(file))
+        place.parent.mkdir()
+        place.write_bytes(backend.get(file))
+        os.utime(place, (0, 0))  # equal wherever it is fetched
+        paths.append(str(place))
+    return paths

@@ -37,7 +37,7 @@ class RegionPhraseDataset(BaseImageTextDataset):
     The file is read through once, which checks every line; an index is left
     beside it, or in ``~/.cache`` where that is read-only. From then on it
     opens at once, a line is parsed when its sample is asked for, and a changed
-    file is indexed anew. See :class:`OdvgFile` for other file backends.
+    file is indexed anew. See :class:`IndexedFiles` for other file backends.
 
     Args:
         ann_file (str): ODVG jsonl file, relative to ``data_root``.

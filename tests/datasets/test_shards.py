@@ -128,7 +128,7 @@ def test_the_second_opening_maps_and_walks_through_nothing(
     monkeypatch.setattr(tarfile, 'open', walk)
     shards = TarShards(three_shards)
     assert shards.read('000080003.jpg')
-    assert isinstance(shards._rows.base, np.memmap)
+    assert isinstance(shards.rows.base, np.memmap)
 
 
 def test_a_shard_that_changed(three_shards):
