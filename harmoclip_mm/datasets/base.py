@@ -2,7 +2,7 @@
 
 import logging
 import os.path as osp
-from typing import Optional, Set
+from typing import Any, Optional, Set
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import exists
@@ -133,6 +133,19 @@ class BaseImageTextDataset(BaseDataset):
                         'has none: add one, or set reduced=False'
                     )
                 step.least_size = sizes[0]
+
+    def _sample(self, name: str, image_id: Any, sizes: dict) -> dict:
+        """A sample of an image without regions; height and width in px where
+        they are among ``sizes``."""
+        sample = {
+            'img_path': osp.join(self.data_prefix.get('img', ''), name),
+            'img_id': image_id,
+            'instances': [],
+        }
+        for key in ('height', 'width'):
+            if key in sizes:
+                sample[key] = int(sizes[key])
+        return sample
 
     def _require_ann_file(
         self,

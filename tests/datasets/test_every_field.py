@@ -27,7 +27,7 @@ from harmoclip_mm.datasets import (
     check_annotations,
 )
 from harmoclip_mm.datasets.transforms import LoadCandidateBoxes, LoadCaptions
-from harmoclip_mm.datasets.transforms.loading import read_coco_captions
+from harmoclip_mm.datasets.transforms.loading import captions_by_id
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.text import PhraseFinder, load_vocabulary
 
@@ -289,7 +289,7 @@ def read_retrieval(path):
 
 
 def read_captions(path):
-    read_coco_captions.cache_clear()
+    captions_by_id.cache_clear()
     load = LoadCaptions(str(path))
     return Counter(
         (i, caption)

@@ -10,11 +10,11 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.pixels import rgb_of
 from harmoclip_mm.registry import TRANSFORMS
 
+from ..caption_files import read_captions
 from ..shards import read_image
 from .base import PrintedTransform
 
@@ -164,16 +164,16 @@ class LoadCaptions(PrintedTransform):
     an image without captions).
 
     Args:
-        ann_file (str): COCO captions json. It is read once a process, when
-            the first sample needs it.
+        ann_file (str): COCO captions json, or another file of
+            :func:`read_captions`. It is read once a process, when the first
+            sample needs it.
         max_captions (int, optional): Keep the first so many captions of an
             image; protocols of COCO retrieval keep 5. None keeps all.
         backend_args (dict, optional): File backend of ``ann_file``.
 
     Raises:
-        DataError: If ``ann_file`` does not exist or is not a COCO captions
-            file, or an image is not among its ``images``: it is then of
-            another split.
+        DataError: If ``ann_file`` does not exist or is no such file, or an
+            image is not in it: it is then of another split.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class LoadCaptions(PrintedTransform):
     def transform(self, results: dict) -> dict:
         """Add the captions."""
         backend = tuple(sorted((self.backend_args or {}).items()))
-        captions = read_coco_captions(self.ann_file, backend)
+        captions = captions_by_id(osp.abspath(self.ann_file), backend)
         found = captions.get(results['img_id'])
         if found is None:
             raise DataError(
@@ -203,29 +203,17 @@ class LoadCaptions(PrintedTransform):
 
 
 @lru_cache(maxsize=4)
-def read_coco_captions(
+def captions_by_id(
     path: str, backend: Tuple[tuple, ...] = ()
-) -> Dict[int, List[str]]:
-    """Read a COCO captions file, once a process.
+) -> Dict[Any, List[str]]:
+    """:func:`read_captions`, once a process.
 
     Args:
-        path (str): The json file.
+        path (str): The file.
         backend (tuple): Items of ``backend_args``.
 
     Returns:
-        dict[int, list[str]]: Captions by image id, in the order of the file,
-        none for a listed image without a caption.
-
-    Raises:
-        DataError: If it does not exist or is not a COCO captions file.
+        dict[Any, list[str]]: Captions by image id.
     """
-    remedy = 'check ann_file and the data root of the config'
-    content = read_json(osp.abspath(path), remedy, dict(backend) or None)
-    images = check_records(content, 'images', path, id='id')
-    captions: Dict[int, List[str]] = {image['id']: [] for image in images}
-    kinds = dict(id='id?', image_id='id', caption='text')
-    annotations = check_records(content, 'annotations', path, **kinds)
-    check_members(annotations, 'image_id', captions, path)
-    for annotation in annotations:
-        captions[annotation['image_id']].append(annotation['caption'])
-    return captions
+    images = read_captions(path, backend_args=dict(backend) or None)
+    return {image['id']: image['captions'] for image in images}
