@@ -2,7 +2,7 @@
 
 import logging
 import os.path as osp
-from typing import Any, Optional, Set
+from typing import Any, Iterator, Optional, Set
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import exists
@@ -160,3 +160,23 @@ class BaseImageTextDataset(BaseDataset):
                 f'exist. Check ann_file and data_root={self.data_root!r}, or '
                 f'{source}'
             )
+
+
+def leaf_datasets(dataset: Any) -> Iterator[Any]:
+    """Go through the data sets that read something.
+
+    Args:
+        dataset (Any): A data set, or a wrapper with ``dataset`` or
+            ``datasets``, which may hold further ones.
+
+    Yields:
+        Any: The data sets below, in order; one without a wrapper itself.
+    """
+    inner = getattr(dataset, 'datasets', None) or [
+        getattr(dataset, 'dataset', None)
+    ]
+    if inner == [None]:
+        yield dataset
+        return
+    for each in inner:
+        yield from leaf_datasets(each)

@@ -8,6 +8,9 @@ import numpy as np
 
 from harmoclip_mm.text import captions_of, normalise_phrase, phrases_of
 
+from .base import leaf_datasets
+from .region_phrase import RegionPhraseDataset
+
 _LONGEST = 12  # phrases that are listed
 
 
@@ -166,6 +169,29 @@ class DatasetFigures:
     def boxes(self) -> int:
         """All boxes."""
         return len(self.sides)
+
+    def say_boxes(self, dataset: Any) -> str:
+        """What the number of boxes counts, since one data set has several.
+
+        Args:
+            dataset (Any): The data set, which may be a wrapper.
+
+        Returns:
+            str: The number, and what one box is.
+        """
+        text = f'{self.boxes} boxes'
+        if self.crowds:
+            text += f', {self.crowds} of them crowds'
+        found = [
+            each
+            for each in leaf_datasets(dataset)
+            if isinstance(each, RegionPhraseDataset)
+        ]
+        if found:
+            text += ', one for each phrase of a box'
+        if any(each.draws_lines for each in found):
+            text += ', in one line of each image, drawn at random'
+        return text
 
     def warnings(self) -> List[str]:
         """What a person would say of these figures, one sentence each."""

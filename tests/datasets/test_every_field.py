@@ -27,7 +27,7 @@ from harmoclip_mm.datasets import (
     check_annotations,
 )
 from harmoclip_mm.datasets.transforms import LoadCandidateBoxes, LoadCaptions
-from harmoclip_mm.datasets.transforms.loading import captions_by_id
+from harmoclip_mm.datasets.transforms.annotations import captions_by_id
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.text import PhraseFinder, load_vocabulary
 

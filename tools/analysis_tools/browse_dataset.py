@@ -104,8 +104,8 @@ def dataset_of(config: Config, split: str):
 def image_loader(dataset) -> Callable[[Mapping[str, Any]], np.ndarray]:
     """What gives the image of a sample as its boxes are of it, RGB uint8
     (H, W, 3), or refuses it, as the data set does."""
+    from harmoclip_mm.datasets.base import leaf_datasets
     from harmoclip_mm.datasets.transforms import LoadCheckedImage
-    from harmoclip_mm.datasets.wrappers import leaf_datasets
 
     options = {}
     for step in next(leaf_datasets(dataset)).pipeline.transforms[:1]:
@@ -172,8 +172,8 @@ def spread(total: int, number: int) -> List[int]:
 
 def write_report(dataset, args: argparse.Namespace) -> None:
     """Write the page about a data set."""
+    from harmoclip_mm.datasets.base import leaf_datasets
     from harmoclip_mm.datasets.figures import DatasetFigures, ModelInput
-    from harmoclip_mm.datasets.wrappers import leaf_datasets, say_boxes
     from harmoclip_mm.visualization.dataset_report import write_page
 
     first = next(leaf_datasets(dataset))
@@ -184,7 +184,7 @@ def write_report(dataset, args: argparse.Namespace) -> None:
     for index in track(spread(total, args.page_samples), 'Counting'):
         figures.add(dataset.get_data_info(index))
     out_file = args.output_dir / 'index.html'
-    said = say_boxes(dataset, figures.boxes, figures.crowds)
+    said = figures.say_boxes(dataset)
     warnings = write_page(
         out_file,
         figures,
