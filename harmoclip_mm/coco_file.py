@@ -28,16 +28,21 @@ def _is_name(value: Any) -> bool:
     return type(value) is str and value.strip() != ''
 
 
+def _is_names(value: Any) -> bool:
+    return type(value) is list and all(map(_is_name, value))
+
+
 _KINDS = {
     'any': ('there', lambda each: True),
     'box': ('four numbers [x, y, width, height] in px', _is_box),
     'id': ('an integer or a text', lambda each: type(each) in (int, str)),
     'list': ('a list', lambda each: type(each) is list),
-    'name': ('a text that is not blank', _is_name),
-    'names': (
-        'a list of texts that are not blank',
-        lambda each: type(each) is list and all(map(_is_name, each)),
+    'lists': (
+        'an object of lists of texts that are not blank',
+        lambda each: type(each) is dict and all(map(_is_names, each.values())),
     ),
+    'name': ('a text that is not blank', _is_name),
+    'names': ('a list of texts that are not blank', _is_names),
     'number': ('a number', _is_number),
     'share': (
         'a number from 0 to 1',
@@ -113,9 +118,10 @@ def check_fields(record: Any, where: str, **kinds: str) -> None:
         record (Any): The record.
         where (str): File and place in it, for messages.
         **kinds (str): What a field holds: ``'any'``, ``'box'``, ``'id'``,
-            ``'list'``, ``'name'`` (a text that is not blank), ``'names'``,
-            ``'number'``, ``'share'`` (from 0 to 1), ``'size'`` (px) or
-            ``'text'``; with a ``'?'`` behind where it may be missing.
+            ``'list'``, ``'lists'`` (an object of names), ``'name'`` (a text
+            that is not blank), ``'names'``, ``'number'``, ``'share'`` (from 0
+            to 1), ``'size'`` (px) or ``'text'``; with a ``'?'`` behind where
+            it may be missing.
 
     Raises:
         DataError: If a field is otherwise; names place, id and field.

@@ -16,15 +16,13 @@ from .coco_reading import CocoFile
 from .lines import LAYOUTS, Tally
 from .reading import require
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--boxes',
+ARGUMENTS = {
+    '--boxes': dict(
         choices=LAYOUTS,
         default='xywh',
         help="how a bbox is four numbers (default: %(default)s, COCO's)",
     )
+}
 
 
 def list_parts(args) -> List[Path]:

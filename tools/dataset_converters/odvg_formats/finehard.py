@@ -16,22 +16,19 @@ from harmoclip_mm.errors import DataError
 from .lines import Line, Tally
 from .reading import image_size, iter_json, require, require_images
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--caption',
+ARGUMENTS = {
+    '--caption': dict(
         choices=('short', 'long', 'both'),
         default='both',
         help='both make two lines of an image; long ones exceed 77 tokens '
         '(default: %(default)s)',
-    )
-    parser.add_argument(
-        '--expression',
+    ),
+    '--expression': dict(
         choices=('short', 'long'),
         default='short',
         help='which words of a box (default: %(default)s)',
-    )
+    ),
+}
 
 
 def list_parts(args) -> List[Path]:

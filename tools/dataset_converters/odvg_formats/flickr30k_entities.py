@@ -20,13 +20,9 @@ from .reading import read_lines, require
 
 _PHRASE = re.compile(r'\[/EN#(\d+)(?:/\S*)? ([^\]]*)\]')
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--split',
-        help='train, val or test: SOURCE/SPLIT.txt (default: all)',
-    )
+ARGUMENTS = {
+    '--split': dict(help='train, val or test: SOURCE/SPLIT.txt (default: all)')
+}
 
 
 def list_parts(args) -> List[Path]:

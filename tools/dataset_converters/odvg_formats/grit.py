@@ -22,16 +22,14 @@ from .reading import require
 
 _IMAGES = ('jpg', 'jpeg', 'png', 'webp')
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--chunks',
+ARGUMENTS = {
+    '--chunks': dict(
         choices=('ref_exps', 'noun_chunks'),
         default='ref_exps',
         help='take whole referring expressions, or their heads (default: '
         "%(default)s, as in mmdet's converter)",
     )
+}
 
 
 def list_parts(args) -> List[Path]:

@@ -20,12 +20,9 @@ from .coco_reading import read_image
 from .lines import Line, Tally
 from .reading import iter_json, require
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--split', help='train, val, testA, testB or test (default: all)'
-    )
+ARGUMENTS = {
+    '--split': dict(help='train, val, testA, testB or test (default: all)')
+}
 
 
 def list_parts(args) -> List[Path]:

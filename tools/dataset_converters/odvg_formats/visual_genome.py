@@ -12,10 +12,6 @@ from .lines import Line, Tally
 from .reading import iter_json, require
 
 
-def add_arguments(parser) -> None:
-    """Nothing more."""
-
-
 def list_parts(args) -> List[Path]:
     """The descriptions."""
     for name in ('region_descriptions.json', 'image_data.json'):

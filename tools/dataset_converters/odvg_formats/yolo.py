@@ -21,15 +21,13 @@ from .reading import image_size, read_lines, require
 
 _SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--split',
+ARGUMENTS = {
+    '--split': dict(
         default='train',
         help='key of data.yaml, or folder of images/, "." for all of them '
         '(default: %(default)s)',
     )
+}
 
 
 def list_parts(args) -> List[Tuple[Path, Path, Dict[int, str]]]:
