@@ -61,17 +61,9 @@ def get_templates(name: Union[str, Sequence[str]]) -> Tuple[str, ...]:
     Raises:
         ValueError: If the name is unknown, the list is empty, or a template
             lacks ``{}`` or has another field.
-        TypeError: If ``name`` is neither a string nor a list of strings.
     """
     if isinstance(name, str):
         return _read(name)
-    if not isinstance(name, (list, tuple)) or not all(
-        isinstance(template, str) for template in name
-    ):
-        raise TypeError(
-            'Templates are the name of a set or a list of strings, got '
-            f'{name!r}.'
-        )
     if not name:
         raise ValueError('The list of templates is empty.')
     for index, template in enumerate(name):
