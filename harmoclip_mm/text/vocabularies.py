@@ -135,25 +135,24 @@ def _read(path: Path) -> Vocabulary:
             f'{suffix} is not read; write one class name a line into a .txt '
             'file, or a list of names into a .json file.'
         )
-    if suffix != '.json':
-        text = path.read_text(encoding='utf-8-sig')
-        lines = (line.strip() for line in text.splitlines())
-        names = tuple(line for line in lines if line)
-        if names and all(name.startswith('- ') for name in names):
-            raise ValueError(
-                f'its lines begin with a dash ({names[0]!r}), as those of '
-                'YAML; write the names alone.'
-            )
-        return Vocabulary(names)
-    content = read_json(str(path), 'give a file of class names')
-    if isinstance(content, list):
-        content = {'classes': content}
-    kinds = dict(classes='names', groups='lists?', prompts='names?')
-    check_fields(content, str(path), **kinds)
-    unknown = sorted(set(content) - set(kinds))
-    if unknown:
-        raise ValueError(f'unknown keys {unknown}, known are {list(kinds)}.')
-    return Vocabulary(**content)
+    if suffix == '.json':
+        content = read_json(str(path), 'give a file of class names')
+        if isinstance(content, list):
+            content = {'classes': content}
+        kinds = dict(classes='names', groups='lists?', prompts='names?')
+        check_fields(content, 'its content', **kinds)
+        unknown = sorted(set(content) - set(kinds))
+        if unknown:
+            raise ValueError(f'unknown keys {unknown}, known: {list(kinds)}.')
+        return Vocabulary(**content)
+    text = path.read_text(encoding='utf-8-sig')
+    names = tuple(filter(None, map(str.strip, text.splitlines())))
+    if names and all(name.startswith('- ') for name in names):
+        raise ValueError(
+            f'its lines begin with a dash ({names[0]!r}), as those of '
+            'YAML; write the names alone.'
+        )
+    return Vocabulary(names)
 
 
 def load_vocabulary(
@@ -196,8 +195,6 @@ def load_vocabulary(
             )
         try:
             return _read(path)
-        except DataError:
-            raise
         except ValueError as error:
             raise DataError(f'Vocabulary file {path}: {error}') from error
     return Vocabulary(tuple(source))

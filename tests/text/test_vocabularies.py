@@ -150,7 +150,7 @@ def test_from_files(tmp_path):
 def test_bad_files_are_named(tmp_path, content, message):
     file = tmp_path / 'bad.json'
     file.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=f'(?s)bad.json.*{message}'):
+    with pytest.raises(ValueError, match=f'(?s)bad.json: .*{message}'):
         load_vocabulary(file)
 
 
@@ -171,7 +171,7 @@ def test_lists_of_other_formats(tmp_path, name, content, message):
 def test_file_that_is_not_json(tmp_path):
     file = tmp_path / 'bad.json'
     file.write_text('{"classes": [')
-    with pytest.raises(ValueError, match='bad.json is not valid JSON'):
+    with pytest.raises(ValueError, match='is not valid JSON'):
         load_vocabulary(file)
     empty = tmp_path / 'empty.txt'
     empty.write_text('\n')
