@@ -241,7 +241,8 @@ def expand_braces(pattern: str) -> List[str]:
     first, last, words = found.groups()
     if words is None:
         zeros = max(len(x) if x[0] == '0' else 0 for x in (first, last))
-        numbers = range(int(first), int(last) + 1)
+        step = 1 if int(first) <= int(last) else -1
+        numbers = range(int(first), int(last) + step, step)
         parts = [f'{number:0{zeros}d}' for number in numbers]
     else:
         parts = words.split(',')

@@ -66,7 +66,8 @@ def three_shards(tmp_path):
         ('{098..101}', '098 099 100 101'),
         ('{a,b}/{0..1}.tar', 'a/0.tar a/1.tar b/0.tar b/1.tar'),
         ('x{,y}{2..2}', 'x2 xy2'),
-        ('{a}{..}{3..2}', ''),
+        ('{a}{..}{3..2}', '{a}{..}3 {a}{..}2'),
+        ('{10..8}.tar', '10.tar 9.tar 8.tar'),
     ],
 )
 def test_braces_are_those_of_a_shell(pattern, paths):
