@@ -34,7 +34,7 @@ BENCHMARKS = {
 _SOURCE = (
     'take the folder benchmarks/ of https://github.com/lorebianchi98/FG-OVD'
 )
-_KINDS = dict(bbox='box', image_id='id?', height='size?', width='size?')
+_SIDES = dict(height='size?', width='size?')
 
 
 @DATASETS.register_module()
@@ -166,7 +166,7 @@ class FGOVDDataset(BaseImageTextDataset):
         self, images: Dict[str, dict], record: dict, subset: int, where: str
     ) -> None:
         """Add a box to the sample of its image."""
-        check_fields(record, where, **_KINDS)
+        check_fields(record, where, bbox='box', image_id='id?', **_SIDES)
         x, y, width, height = map(float, record['bbox'])
         right, *wrong = record['pos_expression'] + record['neg_expression']
         wrong = wrong[: self.num_negatives]
@@ -188,16 +188,15 @@ class FGOVDDataset(BaseImageTextDataset):
                 f'{right!r}'
             )
         name = record['img_path']
-        if name not in images:
-            image_id = record.get('image_id', name)
-            images[name] = self._sample(name, image_id, record)
-            images[name]['phrases'] = {}
-        phrases = images[name]['phrases']
+        sample = self._sample(name, record.get('image_id', name), record)
+        known = images.setdefault(name, dict(sample, phrases={}))
+        known.update((key, sample[key]) for key in _SIDES if key in sample)
+        phrases = known['phrases']
         place = {each['phrase']: i for i, each in phrases.items()}
         for text in (right, *wrong):
             label = place.setdefault(text, len(place))
             phrases[label] = {'phrase': text, 'tokens_positive': []}
-        images[name]['instances'].append(
+        known['instances'].append(
             {
                 'bbox': [x, y, x + width, y + height],
                 'bbox_label': place[right],

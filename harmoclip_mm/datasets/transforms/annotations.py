@@ -20,6 +20,8 @@ from harmoclip_mm.registry import TRANSFORMS
 
 from ..caption_files import read_captions
 
+_THINGS = 80  # classes of COCO panoptic, the first ones
+
 
 @TRANSFORMS.register_module()
 class LoadCaptions(BaseTransform):
@@ -105,8 +107,6 @@ class LoadCandidateBoxes(BaseTransform):
 
     Args:
         ann_file (str): The json file.
-        max_boxes (int, optional): Keep the so many boxes of the highest
-            score. None keeps all.
         backend_args (dict, optional): File backend of ``ann_file``.
 
     Raises:
@@ -115,13 +115,9 @@ class LoadCandidateBoxes(BaseTransform):
     """
 
     def __init__(
-        self,
-        ann_file: str,
-        max_boxes: Optional[int] = None,
-        backend_args: Optional[dict] = None,
+        self, ann_file: str, backend_args: Optional[dict] = None
     ) -> None:
         self.ann_file = ann_file
-        self.max_boxes = max_boxes
         content = read_json(
             osp.abspath(ann_file),
             'give LoadCandidateBoxes COCO annotations with the boxes of the '
@@ -160,9 +156,6 @@ class LoadCandidateBoxes(BaseTransform):
                 f'(image_id {image_id}): use the file of the images that are '
                 'tested'
             )
-        if self.max_boxes is not None:
-            best = np.argsort(-rows[:, 4], kind='stable')[: self.max_boxes]
-            rows = rows[best]
         width, height = results.get('scale_factor', (1.0, 1.0))
         factor = np.array([width, height, width, height], dtype=np.float32)
         results['proposals'] = rows[:, :4] * factor
@@ -234,8 +227,6 @@ class LoadPanopticRegions(BaseTransform):
 
     Args:
         with_mask (bool): Whether to load masks. Defaults to False.
-        num_things (int): Classes below this index are things. Defaults to
-            80, as of COCO.
         backend_args (dict, optional): File backend of the maps.
 
     Raises:
@@ -246,11 +237,9 @@ class LoadPanopticRegions(BaseTransform):
     def __init__(
         self,
         with_mask: bool = False,
-        num_things: int = 80,
         backend_args: Optional[dict] = None,
     ) -> None:
         self.with_mask = with_mask
-        self.num_things = num_things
         self.backend_args = backend_args
 
     def transform(self, results: dict) -> dict:
@@ -268,7 +257,7 @@ class LoadPanopticRegions(BaseTransform):
                     'of the same release'
                 )
             # mmdet says False for stuff and for crowds of things.
-            thing = info['category'] < self.num_things
+            thing = info['category'] < _THINGS
             whole = thing and info['is_thing']
             box = next(annotated)['bbox'] if whole else tight[info['id']]
             boxes.append(box)

@@ -154,7 +154,7 @@ def test_nothing_left_is_an_error_with_the_reason(coco, convert, tmp_path):
                 ]
                 * 2
             },
-            'two annotations have id 8',
+            r'annotations\[.\] and annotations\[.\] have the same id',
         ),
         ({'images': [{'id': 5, 'file_name': 'b.jpg'}]}, 'width'),
         ({'categories': [{'id': 1, 'name': 'x'}]}, 'category 2'),
