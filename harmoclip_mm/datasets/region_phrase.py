@@ -10,7 +10,7 @@ from harmoclip_mm.errors import DataError, check_choice
 from harmoclip_mm.registry import DATASETS
 
 from .base import BaseImageTextDataset
-from .odvg_file import OdvgFile
+from .odvg import OdvgFile
 
 
 @DATASETS.register_module()

@@ -2,8 +2,13 @@
 
 from .phrase_finder import PhraseFinder
 from .phrase_linking import link_caption
-from .phrases import find_phrase, normalise_phrase, phrase_key
-from .sample_texts import captions_of, phrases_of
+from .phrases import (
+    captions_of,
+    find_phrase,
+    normalise_phrase,
+    phrase_key,
+    phrases_of,
+)
 from .templates import fill_templates, get_templates, list_templates
 from .vocabularies import (
     Vocabulary,

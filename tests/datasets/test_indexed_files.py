@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harmoclip_mm.datasets import indexed_files, odvg_file
-from harmoclip_mm.datasets.odvg_file import OdvgFile
+from harmoclip_mm.datasets import indexed_files, odvg
+from harmoclip_mm.datasets.odvg import OdvgFile
 from harmoclip_mm.errors import DataError
 
 
@@ -106,7 +106,7 @@ def test_the_second_opening_maps_and_parses_nothing(tmp_path, monkeypatch):
     def parse(*args):
         raise AssertionError('a line was parsed')
 
-    monkeypatch.setattr(odvg_file, 'parse_odvg_line', parse)
+    monkeypatch.setattr(odvg, 'parse_odvg_line', parse)
     again = OdvgFile(path)
     assert isinstance(again.rows.base, np.memmap)
     assert len(again.rows) == 20_000 and (again.rows == first.rows).all()
@@ -143,14 +143,14 @@ def test_a_stale_or_broken_index_is_made_anew(tmp_path, monkeypatch, change):
     path = write(tmp_path, line_of('a', BOX), line_of('b'))
     OdvgFile(path)
     change(path)
-    parse = odvg_file.parse_odvg_line
+    parse = odvg.parse_odvg_line
     parsed = []
 
     def count(line, where, tally):
         parsed.append(where)
         return parse(line, where, tally)
 
-    monkeypatch.setattr(odvg_file, 'parse_odvg_line', count)
+    monkeypatch.setattr(odvg, 'parse_odvg_line', count)
     expected = 3 if change is change_length else 2
     for _ in range(2):  # and kept
         assert len(OdvgFile(path).rows) == expected
@@ -257,7 +257,7 @@ def test_a_read_only_folder_has_its_index_in_the_cache(
     def parse(*args):
         raise AssertionError('a line was parsed')
 
-    monkeypatch.setattr(odvg_file, 'parse_odvg_line', parse)
+    monkeypatch.setattr(odvg, 'parse_odvg_line', parse)
     assert isinstance(OdvgFile(read_only_file).rows.base, np.memmap)
 
 

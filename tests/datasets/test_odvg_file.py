@@ -5,7 +5,7 @@ import pickle
 import pytest
 from mmengine.fileio import BaseStorageBackend, LocalBackend, register_backend
 
-from harmoclip_mm.datasets import RegionPhraseDataset, odvg_file
+from harmoclip_mm.datasets import RegionPhraseDataset, odvg
 
 DOG = {'bbox': [4, 4, 30, 30], 'phrase': 'dog', 'tokens_positive': [[2, 5]]}
 
@@ -32,14 +32,14 @@ def test_lines_are_parsed_when_asked_for(build, tiny_data, monkeypatch):
         for i in range(2000)
     ]
     build(*lines)
-    parse = odvg_file.parse_odvg_line
+    parse = odvg.parse_odvg_line
     parsed = []
 
     def count(line, where, tally):
         parsed.append(int(where.rsplit(':', 1)[1]))
         return parse(line, where, tally)
 
-    monkeypatch.setattr(odvg_file, 'parse_odvg_line', count)
+    monkeypatch.setattr(odvg, 'parse_odvg_line', count)
     dataset = build(ann_file='odvg.jsonl', filter_cfg={'min_size': 2})
     assert len(dataset) == 1000 and parsed == []
     assert not dataset.data_list.dtype.hasobject
@@ -107,9 +107,9 @@ def test_a_line_speaks_for_itself_and_is_parsed_once(
     dataset = build(first, second, caption_choice='all')
     dataset.full_init()
     parsed = []
-    parse = odvg_file.parse_odvg_line
+    parse = odvg.parse_odvg_line
     monkeypatch.setattr(
-        odvg_file,
+        odvg,
         'parse_odvg_line',
         lambda *args: parsed.append(args) or parse(*args),
     )

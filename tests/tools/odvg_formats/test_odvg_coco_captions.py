@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from odvg_formats import coco_captions
-from odvg_formats.coco_reading import CocoFile
+from odvg_formats.coco import CocoFile
 from odvg_formats.lines import Tally
 
 from harmoclip_mm.datasets import RegionPhraseDataset

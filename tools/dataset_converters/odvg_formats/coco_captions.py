@@ -21,8 +21,7 @@ from harmoclip_mm.text import (
 from harmoclip_mm.text.phrase_finder import UNSPACED
 from harmoclip_mm.text.phrase_linking import SINGULARS
 
-from . import coco
-from .coco_reading import CocoFile, read_captions, sort_key
+from .coco import CocoFile, read_captions, sort_key
 from .lines import Line, Tally
 from .reading import require
 
@@ -56,7 +55,7 @@ def list_parts(args) -> List[Path]:
     require(args.captions, 'it should be a COCO captions JSON')
     if args.words:
         require(args.words, 'it should be a JSON of synonyms')
-    return coco.list_parts(args)
+    return [require(args.source, 'it should be a JSON in COCO format')]
 
 
 def name_categories(file: CocoFile) -> List[str]:

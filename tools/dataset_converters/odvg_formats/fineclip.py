@@ -15,7 +15,7 @@ from typing import Iterator, List, Tuple
 
 from harmoclip_mm.errors import DataError
 
-from .coco_reading import read_captions
+from .coco import read_captions
 from .lines import Line, Tally
 from .reading import image_size, iter_json, require, require_images
 

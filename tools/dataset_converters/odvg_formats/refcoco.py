@@ -16,7 +16,7 @@ from typing import Iterator, List
 from harmoclip_mm.coco_file import check_fields
 from harmoclip_mm.errors import DataError
 
-from .coco_reading import read_image
+from .coco import read_image
 from .lines import Line, Tally
 from .reading import iter_json, require
 
