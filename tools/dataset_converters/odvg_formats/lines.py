@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 from harmoclip_mm.errors import DataError
@@ -43,19 +42,18 @@ class Tally:
         self.dropped[why] += number
         self.first.setdefault(why, self.where)
 
-    @contextmanager
-    def expect(self, layout: str) -> Iterator[None]:
+    def expect(self, layout: str, records: Iterator[Any]) -> Iterator[Any]:
         """Tell that something is not as in a layout, rather than how that
-        broke the code.
+        broke the code which reads it.
 
         Raises:
             DataError: Saying where.
         """
         try:
-            yield
+            yield from records
         except DataError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             why = f'{error} is missing' if type(error) is KeyError else error
             raise DataError(
                 f'{self.where} is not as in {layout}: {why}'

@@ -21,28 +21,24 @@ def list_parts(args) -> List[Path]:
 
 def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     """A line for each image."""
-    data = part.with_name('image_data.json')
-    images = {}
-    own = Tally()
-    for index, item in iter_json(data, own):
-        own.where = f'{data}: element {index}'
-        with own.expect('Visual Genome'):
-            name = '/'.join(item['url'].split('/')[-2:])
-            key = item.get('image_id', item.get('id'))
-            images[key] = name, item['width'], item['height']
+    data, images = part.with_name('image_data.json'), {}
+    for index, item in iter_json(data, Tally()):
+        tally.where = f'{data}: element {index}'
+        name = '/'.join(item['url'].split('/')[-2:])
+        key = item.get('image_id', item.get('id'))
+        images[key] = name, item['width'], item['height']
     for index, item in iter_json(part, tally):
         tally.where = f'{part}: element {index}'
-        with tally.expect('Visual Genome'):
-            regions = item['regions']
-            key = item.get('id', item.get('image_id'))
-            if key is None and regions:
-                key = regions[0]['image_id']
-            tally.where = f'{part}: image {key}'
-            if key not in images:
-                tally.drop('images that image_data.json does not list')
-                continue
-            line = Line(tally, *images[key])
-            for each in regions:
-                box = [each[side] for side in ('x', 'y', 'width', 'height')]
-                line.add([box], each['phrase'], layout='xywh')
+        regions = item['regions']
+        key = item.get('id', item.get('image_id'))
+        if key is None and regions:
+            key = regions[0]['image_id']
+        tally.where = f'{part}: image {key}'
+        if key not in images:
+            tally.drop('images that image_data.json does not list')
+            continue
+        line = Line(tally, *images[key])
+        for each in regions:
+            box = [each[side] for side in ('x', 'y', 'width', 'height')]
+            line.add([box], each['phrase'], layout='xywh')
         yield line.grounding()

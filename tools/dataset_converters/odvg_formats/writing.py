@@ -74,7 +74,7 @@ def _lines(
     """Lines of a part whose images are there."""
     last, present, written = None, True, Counter()
     with contextlib.closing(module.read(part, args, tally)) as records:
-        for record in records:
+        for record in tally.expect(args.format, records):
             if record['filename'] != last:
                 last = record['filename']
                 present = args.images is None or os.path.isfile(
