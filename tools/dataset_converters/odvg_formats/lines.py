@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
+from harmoclip_mm.coco_file import check_fields
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import find_phrase
 
@@ -81,7 +82,7 @@ class Line:
         caption (str): '' if there is none. Defaults to ''.
 
     Raises:
-        DataError: If the size is none.
+        DataError: If the image has no name or no size.
     """
 
     def __init__(
@@ -92,12 +93,9 @@ class Line:
         height: Any,
         caption: str = '',
     ) -> None:
-        sides = (width, height)
-        if not all(isinstance(x, (int, float)) and x >= 1 for x in sides):
-            raise DataError(
-                f'{tally.where}: the image has no width and height in px, but '
-                f'{width!r:.40} and {height!r:.40}'
-            )
+        sides = dict(width=width, height=height)
+        kinds = dict(filename='name', width='size', height='size')
+        check_fields(dict(sides, filename=filename), tally.where, **kinds)
         self.tally, self.filename = tally, filename
         self.width, self.height = int(width), int(height)
         # mmdet strips captions after reading, which would shift spans.
@@ -153,9 +151,13 @@ class Line:
                     region['score'] = round(score, 4)
                 else:
                     tally.drop('scores that are not in 0..1')
-            if negatives:
-                region['negatives'] = list(negatives)
-                tally.written['hard negatives'] += len(negatives)
+            almost = [x for x in negatives if type(x) is str and x.strip()]
+            if len(almost) < len(negatives):
+                lost = len(negatives) - len(almost)
+                tally.drop('hard negatives without words', lost)
+            if almost:
+                region['negatives'] = almost
+                tally.written['hard negatives'] += len(almost)
             self.regions.append(region)
         return None
 

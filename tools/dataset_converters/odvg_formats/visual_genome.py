@@ -8,6 +8,8 @@ VG_100K/ID.jpg or VG_100K_2/ID.jpg, as the address of the image has them.
 from pathlib import Path
 from typing import Iterator, List
 
+from harmoclip_mm.coco_file import check_fields
+
 from .lines import Line, Tally
 from .reading import iter_json, require
 
@@ -24,6 +26,9 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     data, images = part.with_name('image_data.json'), {}
     for index, item in iter_json(data, Tally()):
         tally.where = f'{data}: element {index}'
+        check_fields(
+            item, tally.where, url='name', width='size', height='size'
+        )
         name = '/'.join(item['url'].split('/')[-2:])
         key = item.get('image_id', item.get('id'))
         images[key] = name, item['width'], item['height']
