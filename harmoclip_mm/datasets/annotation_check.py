@@ -124,20 +124,22 @@ def check_coco(
             f'annotation file {path} holds no image: give the file of the '
             'split that is wanted'
         )
+    is_panoptic = issubclass(kind, CocoPanopticDataset)
+    kinds = dict(isthing='number') if is_panoptic else {}
     categories = check_records(
-        content, 'categories', path, id='id', name='name'
+        content, 'categories', path, id='id', name='name', **kinds
     )
     known = {category['id'] for category in categories}
     by_id = {image['id']: image for image in images}
-    if issubclass(kind, CocoPanopticDataset):
+    if is_panoptic:
         annotations = check_records(
             content, 'annotations', path, image_id='id', segments_info='list'
         )
         check_members(annotations, 'image_id', by_id, path)
+        kinds = dict(id='id', category_id='id', bbox='box', area='number')
         for each in annotations:
-            segments = check_records(
-                each, 'segments_info', path, id='id', category_id='id'
-            )
+            where = f'{path}, image {each["image_id"]}'
+            segments = check_records(each, 'segments_info', where, **kinds)
             check_members(segments, 'category_id', known, path)
         return images
     ids = dict(id='id', image_id='id', category_id='id')

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmdet.datasets import CocoDataset
+from mmdet.datasets import CocoDataset, CocoPanopticDataset
 from odvg_formats import writing
 from PIL import Image
 from to_odvg import parse_args
@@ -59,6 +59,28 @@ BOXES = {
             'iscrowd': 0,
         }
         for i, (image, category) in enumerate([(7, 5), (8, 3), (7, 3)])
+    ],
+}
+PANOPTIC = {
+    'images': IMAGES[:1],
+    'categories': [
+        {'id': 1, 'name': 'lynx', 'isthing': 1},
+        {'id': 2, 'name': 'sky', 'isthing': 0},
+    ],
+    'annotations': [
+        {
+            'image_id': 7,
+            'segments_info': [
+                {
+                    'id': 3 + i,
+                    'category_id': 1 + i,
+                    'area': 600,
+                    'bbox': [4, 5, 20, 30],
+                    'iscrowd': 0,
+                }
+                for i in range(2)
+            ],
+        }
     ],
 }
 KARPATHY = {
@@ -285,6 +307,24 @@ def read_coco_test(path):
     return figure_of(samples_of(CocoDataset(pipeline=[], **dataset)))
 
 
+def read_panoptic_test(path):
+    dataset = dict(
+        type='mmdet.CocoPanopticDataset',
+        ann_file=str(path),
+        metainfo=dict(
+            classes=('lynx', 'sky'),
+            thing_classes=('lynx',),
+            stuff_classes=('sky',),
+        ),
+        test_mode=True,
+        data_prefix=dict(img='', seg=''),
+        serialize_data=False,
+    )
+    check_annotations(dataset)
+    dataset.pop('type')
+    return figure_of(samples_of(CocoPanopticDataset(pipeline=[], **dataset)))
+
+
 def read_converter(words, others=()):
     """Convert a file, beside which others stand; words of a command line."""
 
@@ -389,6 +429,7 @@ FILES = {
     'fg-clip': ('1_attributes.jsonl', FGCLIP, read_fgovd),
     'fg-ovd': ('1_attributes.json', FGOVD, read_fgovd),
     'instances tested': ('boxes.json', BOXES, read_coco_test),
+    'panoptic': ('panoptic.json', PANOPTIC, read_panoptic_test),
     'instances converted': (
         'boxes.json',
         BOXES,
