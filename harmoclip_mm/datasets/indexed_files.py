@@ -7,7 +7,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, List, Optional, Sequence, Union
 
 import mmengine.fileio as fileio
 import numpy as np
@@ -42,6 +42,8 @@ class IndexedFiles:
         backend_args (dict, optional): File backend of the files.
 
     Attributes:
+        name (str): The same, absolute where the files are local.
+        state (List[list]): :func:`state_of` each file.
         paths (List[str]): Where they are read, local paths.
         rows (np.ndarray): The index, usually mapped from a file, so that all
             processes of a machine share it.
@@ -62,15 +64,14 @@ class IndexedFiles:
         backend = fileio.get_file_backend(paths[0], backend_args=backend_args)
         is_local = isinstance(backend, LocalBackend)
         # absolute, since workers may start elsewhere
-        name = osp.abspath(name) if is_local else name
-        self._args = name, paths, backend_args
+        self.name = name = osp.abspath(name) if is_local else name
         if is_local:
             self.paths = [osp.abspath(each) for each in paths]
         else:
             self._folder = tempfile.TemporaryDirectory()
             self.paths = _fetch(paths, self._folder.name, backend)
-        state = np.array([_state(each) for each in self.paths])
-        self._state = state.tolist()
+        state = np.array([state_of(each) for each in self.paths])
+        self.state = state.tolist()
         self._quiet = state[:, 0].sum() < _QUIET
         rows = self._open_index(name, state) if is_local else self._build()
         # A plain view: np.memmap takes ten times as long to give a number.
@@ -79,35 +80,6 @@ class IndexedFiles:
     def _build(self) -> np.ndarray:
         """Make the rows, an array of ``dtype``."""
         raise NotImplementedError
-
-    def read_bytes(self, number: int, start: int, size: int) -> bytes:
-        """Read a piece of a file.
-
-        Args:
-            number (int): Which of the files.
-            start (int): First byte.
-            size (int): Bytes.
-
-        Raises:
-            OSError: If the file was changed after it was indexed.
-        """
-        path = self.paths[number]
-        with open(path, 'rb') as file:
-            if _state(file.fileno()) != self._state[number]:
-                raise OSError(
-                    f'{path} was changed while it was in use; start again'
-                )
-            return os.pread(file.fileno(), size, start)
-
-    def __getstate__(self) -> dict:
-        return {'_args': self._args, '_state': self._state}
-
-    def __setstate__(self, state: dict) -> None:
-        IndexedFiles.__init__(self, *state['_args'])
-        if self._state != state['_state']:
-            raise RuntimeError(
-                f'{self._args[0]} was changed while it was in use; start again'
-            )
 
     def _open_index(self, path: str, state: np.ndarray) -> np.ndarray:
         """Map the index; make it if there is none or a stale one."""
@@ -153,7 +125,7 @@ def hash_name(name: str) -> int:
     return int.from_bytes(digest, 'little')
 
 
-def _state(file: Any) -> list:
+def state_of(file: Union[str, int]) -> List[int]:
     """What changes when a file does: its bytes, and its time in ns."""
     found = os.stat(file)
     return [found.st_size, found.st_mtime_ns]

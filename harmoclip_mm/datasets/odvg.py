@@ -15,6 +15,7 @@ a sample needs it. So a million lines open at once, and no process holds them.
 import io
 import json
 import math
+import os
 import os.path as osp
 import struct
 from array import array
@@ -67,6 +68,9 @@ class OdvgFile(IndexedFiles):
 
     def __init__(self, path: str, backend_args: Optional[dict] = None) -> None:
         super().__init__(path, [path], backend_args)
+        self._backend_args = backend_args
+        # Stays open: a file that takes its place meanwhile is another one.
+        self._file = open(self.paths[0], 'rb')  # noqa: SIM115
 
     def read(self, row: int) -> dict:
         """Read one line.
@@ -75,18 +79,27 @@ class OdvgFile(IndexedFiles):
             row (int): Which of the lines that are not blank.
 
         Raises:
-            DataError: If the file was changed after it was opened.
+            DataError: If the file was changed after it was opened, so that
+                the line is none any more.
         """
         start, size, number = self.rows[row].tolist()[:3]
-        try:
-            line = self.read_bytes(0, start, size)
-        except OSError as error:
-            raise DataError(str(error)) from error
-        return parse_odvg_line(line, f'{self._args[0]}:{number}', Counter())
+        # Unlike seek and read, safe where processes share the file.
+        line = os.pread(self._file.fileno(), size, start)
+        return parse_odvg_line(line, f'{self.name}:{number}', Counter())
+
+    def __getstate__(self) -> dict:
+        return {'args': (self.name, self._backend_args), 'state': self.state}
+
+    def __setstate__(self, kept: dict) -> None:
+        self.__init__(*kept['args'])
+        if self.state != kept['state']:
+            raise RuntimeError(
+                f'{self.name} was changed while it was in use; start again'
+            )
 
     def _build(self) -> np.ndarray:
         """Read every line once, check it and note where it lies."""
-        name = self._args[0]
+        name = self.name
         rows, hashes, start = bytearray(), array('Q'), 0
         with progress.open(
             self.paths[0],

@@ -23,7 +23,7 @@ from rich.progress import track
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.files import tar_members
 
-from .indexed_files import CONSOLE, IndexedFiles, hash_name
+from .indexed_files import CONSOLE, IndexedFiles, hash_name, state_of
 
 _IN_SHARDS = re.compile(r'(.+?\.tar)(?:[/\\](.*))?', re.DOTALL)
 _ROW = struct.Struct('<Q3I')
@@ -103,7 +103,12 @@ class TarShards(IndexedFiles):
                 'them: name it SHARD/NAME in the annotations'
             )
         ((number, (start, size)),) = found.items()
-        return self.read_bytes(number, start, size)
+        with open(paths[0], 'rb') as file:
+            if state_of(file.fileno()) != self.state[number]:
+                raise OSError(
+                    f'{paths[0]} was changed while it was in use; start again'
+                )
+            return os.pread(file.fileno(), size, start)
 
     def _places(self, name: str) -> Dict[int, Tuple[int, int]]:
         """As :meth:`_find`, of a member or of SHARD/NAME."""

@@ -9,7 +9,7 @@ from .phrases import (
     phrase_key,
     phrases_of,
 )
-from .templates import fill_templates, get_templates, list_templates
+from .templates import fill_templates, get_templates
 from .vocabularies import (
     Vocabulary,
     class_to_prompt,
@@ -30,7 +30,6 @@ __all__ = [
     'find_phrase',
     'get_templates',
     'link_caption',
-    'list_templates',
     'list_vocabularies',
     'load_vocabulary',
     'normalise_phrase',

@@ -14,21 +14,13 @@ _DATA_DIR = Path(__file__).parent / 'data' / 'templates'
 _FIELD = re.compile(r'\{(.*?)\}')
 
 
-def list_templates() -> Tuple[str, ...]:
-    """Names of the template sets that ship with the package.
-
-    Returns:
-        Tuple[str, ...]: Names in alphabetical order.
-    """
-    return tuple(sorted(path.stem for path in _DATA_DIR.glob('*.txt')))
-
-
 @lru_cache(maxsize=None)
 def _read(name: str) -> Tuple[str, ...]:
-    if name not in list_templates():
+    names = sorted(path.stem for path in _DATA_DIR.glob('*.txt'))
+    if name not in names:
         raise ValueError(
             f'Unknown template set {name!r}: choose one of '
-            f'{", ".join(list_templates())}, or give a list of templates '
+            f'{", ".join(names)}, or give a list of templates '
             "such as ['a photo of a {}.']."
         )
     templates = (_DATA_DIR / f'{name}.txt').read_text(encoding='utf-8')

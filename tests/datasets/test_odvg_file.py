@@ -119,6 +119,16 @@ def test_a_line_speaks_for_itself_and_is_parsed_once(
     assert len(parsed) == 2
 
 
+def test_a_file_that_is_replaced_in_use_is_read_as_it_was(build, tiny_data):
+    """As a converter does that is run again during a training."""
+    dataset = build(tiny_data.grounding('a.png', 'A dog.', DOG))
+    before = dataset.get_data_info(0)
+    path = tiny_data.root / 'odvg.jsonl'
+    path.rename(tiny_data.root / 'older.jsonl')
+    tiny_data.jsonl(tiny_data.grounding('a.png', 'A cat is no dog.'))
+    assert dataset.get_data_info(0) == before
+
+
 def test_a_copy_of_a_dataset_refuses_a_changed_file(build, tiny_data):
     dataset = build(tiny_data.grounding('a.png', 'A dog.', DOG))
     content = pickle.dumps(dataset)

@@ -10,7 +10,6 @@ import pytest
 from harmoclip_mm.text import (
     fill_templates,
     get_templates,
-    list_templates,
     templates,
 )
 
@@ -36,8 +35,7 @@ def test_counts_and_checksums(name, count):
 
 
 def test_all_sets_are_legal_templates():
-    assert list_templates() == ('none', 'openai80', 'simple', 'vild63')
-    for name in list_templates():
+    for name in ('none', 'openai80', 'simple', 'vild63'):
         assert get_templates(list(get_templates(name))) == get_templates(name)
 
 
