@@ -184,17 +184,19 @@ def _check_categories(
     counted = [name for name in names if name in wanted]
     if counted == list(classes):
         return
-    pairs = zip_longest(counted, classes)
+    pairs = [*zip_longest(counted, classes)]
     index = next(i for i, (name, other) in enumerate(pairs) if name != other)
-    there, meant = (
-        f'"{each[index]}"' if index < len(each) else 'no more'
-        for each in (counted, classes)
-    )
+    name, other = pairs[index]
+    what = f'"{name}" where the data set has class {index}, "{other}"'
+    missing = len(wanted - set(counted))
+    if missing and other not in counted:
+        what = (
+            f'no category "{other}", class {index} of the data set '
+            f'({missing} of {len(classes)} classes are missing)'
+        )
     raise DataError(
-        f'annotation file {path} has {there} where the data set has class '
-        f'{index}, {meant} ({len(wanted - set(counted))} of {len(classes)} '
-        'classes are missing): give the classes of the file, in its order and '
-        'each once, as metainfo.classes of the data set'
+        f'annotation file {path} has {what}; give the classes of the file, in '
+        'its order and each once, as metainfo.classes of the data set'
     )
 
 

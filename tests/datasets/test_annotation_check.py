@@ -90,10 +90,10 @@ def _no_object(project):
         (_no_image, CLASSES, 'boxes.json holds no image'),
         (_not_coco, CLASSES, "boxes.json is not in COCO format.*'images'"),
         (_no_object, CLASSES, 'boxes.json is not in COCO format'),
-        (None, ['cat', 'cow', 'bird'], r'boxes.json has "bird" where the '
-         r'data set has class 1, "cow" \(1 of 3 classes are missing\)'),
+        (None, ['cat', 'cow', 'bird'], r'boxes.json has no category "cow", '
+         r'class 1 of the data set \(1 of 3 classes are missing\)'),
         (None, ['dog', 'cat', 'bird'], 'boxes.json has "cat" where the data '
-         'set has class 0, "dog" .*: give the classes of the file'),
+         'set has class 0, "dog"; give the classes of the file'),
     ],
 )  # fmt: skip
 def test_one_clear_error(
