@@ -53,7 +53,7 @@ def convert(module: ModuleType, args: Namespace) -> Tally:
                 if number not in done:
                     lines = _lines(module, part, args, tally)
                     keep_lines(folder, number, lines, tally)
-                tally.on_move(1)
+                bar.update(task, completed=number + 1)
     except BaseException:
         done = whole_parts(folder)
         if done:
