@@ -57,7 +57,7 @@ class LoadCaptions(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Add the captions."""
         backend = tuple(sorted((self.backend_args or {}).items()))
-        captions = captions_by_id(osp.abspath(self.ann_file), backend)
+        captions = captions_by_id(self.ann_file, backend)
         found = captions.get(results['img_id'])
         if found is None:
             raise DataError(
@@ -119,7 +119,7 @@ class LoadCandidateBoxes(BaseTransform):
     ) -> None:
         self.ann_file = ann_file
         content = read_json(
-            osp.abspath(ann_file),
+            ann_file,
             'give LoadCandidateBoxes COCO annotations with the boxes of the '
             'images, or proposals in the format of COCO results',
             backend_args,
