@@ -1,4 +1,4 @@
-"""COCO's json files: read, and every field checked that is used.
+"""Annotation files: read, and every field checked that is used.
 
 pycocotools and mmdet take what they find: of two annotations with one id the
 first is lost, a box that is no box ends in a traceback hours later.
@@ -6,7 +6,7 @@ first is lost, a box that is no box ends in a traceback hours later.
 
 import json
 import math
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import mmengine.fileio as fileio
 
@@ -24,12 +24,30 @@ def _is_box(value: Any) -> bool:
     return all(_is_number(each) and abs(each) < 1e6 for each in value)
 
 
+def _is_name(value: Any) -> bool:
+    return type(value) is str and value.strip() != ''
+
+
+def _is_names(value: Any) -> bool:
+    return type(value) is list and all(map(_is_name, value))
+
+
 _KINDS = {
+    'any': ('there', lambda each: True),
     'box': ('four numbers [x, y, width, height] in px', _is_box),
     'id': ('an integer or a text', lambda each: type(each) in (int, str)),
     'list': ('a list', lambda each: type(each) is list),
-    'name': ('a text', lambda each: type(each) is str and each.strip() != ''),
+    'lists': (
+        'an object of lists of texts that are not blank',
+        lambda each: type(each) is dict and all(map(_is_names, each.values())),
+    ),
+    'name': ('a text that is not blank', _is_name),
+    'names': ('a list of texts that are not blank', _is_names),
     'number': ('a number', _is_number),
+    'share': (
+        'a number from 0 to 1',
+        lambda each: _is_number(each) and 0 <= each <= 1,
+    ),
     'size': (
         'a positive integer, in px',
         lambda each: _is_number(each) and 0 < each < 2**31 and each % 1 == 0,
@@ -52,13 +70,45 @@ def read_json(
         DataError: If it cannot be read or is not JSON.
     """
     try:
-        return json.loads(fileio.get(path, backend_args=backend_args))
+        return json.loads(_read(path, remedy, backend_args))
+    except (ValueError, RecursionError) as error:  # or bytes not of UTF-8
+        raise DataError(f'{path} is not valid JSON ({error})') from error
+
+
+def read_json_lines(
+    path: str, remedy: str, backend_args: Optional[dict] = None
+) -> Iterator[Tuple[str, Any]]:
+    """Read a file with JSON in each line; blank lines are passed over.
+
+    Args:
+        path (str): The file.
+        remedy (str): What to do where there is none.
+        backend_args (dict, optional): Its file backend.
+
+    Yields:
+        tuple[str, Any]: ``file:line``, for messages, and what stands there.
+
+    Raises:
+        DataError: If it cannot be read or a line is not JSON; names both.
+    """
+    lines = _read(path, remedy, backend_args).splitlines()
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield f'{path}:{number}', json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(
+                    f'{path}:{number}: not valid JSON ({error})'
+                ) from error
+
+
+def _read(path: str, remedy: str, backend_args: Optional[dict]) -> bytes:
+    try:
+        return fileio.get(path, backend_args=backend_args)
     except OSError as error:
         raise DataError(
             f'{path} cannot be read ({error.strerror or error}): {remedy}'
         ) from error
-    except (ValueError, RecursionError) as error:  # or bytes not of UTF-8
-        raise DataError(f'{path} is not valid JSON ({error})') from error
 
 
 def check_fields(record: Any, where: str, **kinds: str) -> None:
@@ -67,9 +117,11 @@ def check_fields(record: Any, where: str, **kinds: str) -> None:
     Args:
         record (Any): The record.
         where (str): File and place in it, for messages.
-        **kinds (str): What a field holds: ``'box'``, ``'id'``, ``'list'``,
-            ``'name'`` (a text that is not blank), ``'number'``, ``'size'``
-            (px) or ``'text'``; with a ``'?'`` behind where it may be missing.
+        **kinds (str): What a field holds: ``'any'``, ``'box'``, ``'id'``,
+            ``'list'``, ``'lists'`` (an object of names), ``'name'`` (a text
+            that is not blank), ``'names'``, ``'number'``, ``'share'`` (from 0
+            to 1), ``'size'`` (px) or ``'text'``; with a ``'?'`` behind where
+            it may be missing.
 
     Raises:
         DataError: If a field is otherwise; names place, id and field.
@@ -80,7 +132,7 @@ def check_fields(record: Any, where: str, **kinds: str) -> None:
         wanted, holds = _KINDS[kind.rstrip('?')]
         if field not in record and kind.endswith('?'):
             continue
-        if not holds(record.get(field)):
+        if field not in record or not holds(record[field]):
             if 'id' in record:
                 where += f' (id {record["id"]!r:.80})'
             found = 'is missing'

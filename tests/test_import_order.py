@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # ones. Names are relative to the package and cover all below them.
 LAYERS: Tuple[Tuple[str, ...], ...] = (
     (
-        *('version', 'compat', 'errors', 'files', 'registry', 'structures'),
+        *('version', 'compat', 'errors', 'files', 'registry', 'packed_list'),
         *('coco_file', 'command_line', 'pixels'),
         'unpickling',
     ),

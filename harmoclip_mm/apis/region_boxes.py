@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample
 
 from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.datasets.odvg import parse_odvg_line
-from harmoclip_mm.datasets.transforms.grid_regions import grid_boxes
+from harmoclip_mm.datasets.transforms.regions import grid_boxes
 from harmoclip_mm.errors import DataError
 
 

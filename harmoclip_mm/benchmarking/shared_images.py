@@ -9,8 +9,8 @@ from torch.utils.data import Dataset, default_collate
 
 from harmoclip_mm.datasets.transforms import BadImageError, LoadCheckedImage
 from harmoclip_mm.errors import UsageError
+from harmoclip_mm.packed_list import PackedList
 from harmoclip_mm.registry import TRANSFORMS
-from harmoclip_mm.structures import PackedList
 
 
 class Row(NamedTuple):

@@ -10,6 +10,7 @@ named in; pycocotools takes a match with annotation 0 for none, and boxes whose
 import logging
 import os.path as osp
 import pickle
+from itertools import zip_longest
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import mmengine.fileio as fileio
@@ -116,31 +117,29 @@ def check_coco(
     Raises:
         DataError: If something of it is no COCO, or would be counted wrongly.
     """
-    # LVIS v1 goes by the address
-    name = 'coco_url' if issubclass(kind, LVISV1Dataset) else 'file_name'
-    sides = dict(height='size', width='size')
-    images = check_records(
-        content, 'images', path, id='id', **{name: 'name'}, **sides
-    )
+    kinds = {_name_of(kind): 'name', 'height': 'size', 'width': 'size'}
+    images = check_records(content, 'images', path, id='id', **kinds)
     if not images:
         raise DataError(
             f'annotation file {path} holds no image: give the file of the '
             'split that is wanted'
         )
+    is_panoptic = issubclass(kind, CocoPanopticDataset)
+    kinds = dict(isthing='number') if is_panoptic else {}
     categories = check_records(
-        content, 'categories', path, id='id', name='name'
+        content, 'categories', path, id='id', name='name', **kinds
     )
     known = {category['id'] for category in categories}
     by_id = {image['id']: image for image in images}
-    if issubclass(kind, CocoPanopticDataset):
+    if is_panoptic:
         annotations = check_records(
             content, 'annotations', path, image_id='id', segments_info='list'
         )
         check_members(annotations, 'image_id', by_id, path)
+        kinds = dict(id='id', category_id='id', bbox='box', area='number')
         for each in annotations:
-            segments = check_records(
-                each, 'segments_info', path, id='id', category_id='id'
-            )
+            where = f'{path}, image {each["image_id"]}'
+            segments = check_records(each, 'segments_info', where, **kinds)
             check_members(segments, 'category_id', known, path)
         return images
     ids = dict(id='id', image_id='id', category_id='id')
@@ -181,31 +180,24 @@ def _check_categories(
     names: Sequence[str], classes: Sequence[str], path: str
 ) -> None:
     """Labels count those categories of the file that are classes."""
-    remedy = (
-        'give the classes of the file, in its order, as metainfo.classes of '
-        'the data set'
-    )
-    own = set(names)
-    missing = [name for name in classes if name not in own]
-    if missing:
-        raise DataError(
-            f'annotation file {path} has no category "{missing[0]}", class '
-            f'{list(classes).index(missing[0])} of the data set '
-            f'({len(missing)} of {len(classes)} classes are missing); {remedy}'
-        )
     wanted = set(classes)
     counted = [name for name in names if name in wanted]
-    for index, (name, other) in enumerate(zip(counted, classes)):
-        if name != other:
-            raise DataError(
-                f'annotation file {path} has "{name}" where the data set has '
-                f'class {index}, "{other}"; {remedy}'
-            )
-    if len(counted) != len(classes):
-        raise DataError(
-            f'annotation file {path} has two categories of one name among '
-            f'its {len(names)}; give each a name of its own'
+    if counted == list(classes):
+        return
+    pairs = [*zip_longest(counted, classes)]
+    index = next(i for i, (name, other) in enumerate(pairs) if name != other)
+    name, other = pairs[index]
+    what = f'"{name}" where the data set has class {index}, "{other}"'
+    missing = len(wanted - set(counted))
+    if missing and other not in counted:
+        what = (
+            f'no category "{other}", class {index} of the data set '
+            f'({missing} of {len(classes)} classes are missing)'
         )
+    raise DataError(
+        f'annotation file {path} has {what}; give the classes of the file, in '
+        'its order and each once, as metainfo.classes of the data set'
+    )
 
 
 def _check_proposals(
@@ -225,25 +217,19 @@ def _check_proposals(
         ) from error
     root = dataset.get('data_root') or ''
     prefix = osp.join(root, (dataset.get('data_prefix') or {}).get('img', ''))
-    # LVIS v1 goes by the address, which ends with COCO's folder and name
-    key_of_name = (
-        'coco_url' if issubclass(kind, LVISV1Dataset) else 'file_name'
-    )
-    missing: List[str] = []
-    for image in images:
-        name = osp.join(prefix, image[key_of_name])
-        key = f'{osp.basename(osp.dirname(name))}/{osp.basename(name)}'
-        if key not in found:
-            missing.append(key)
-    if missing:
+    names = [osp.join(prefix, image[_name_of(kind)]) for image in images]
+    keys = ['/'.join(name.split('/')[-2:]) for name in names]
+    missing = [key for key in keys if key not in found]
+    if missing or len(found) > len(images):
         raise DataError(
-            f'image {missing[0]} is not in the proposals {path} '
-            f'({len(missing)} of {len(images)} images are missing): the '
-            'detector must be run on the same annotations, from a folder of '
-            'the same name'
+            f'proposals {path} are of {len(found)} images, and of the '
+            f'{len(images)} of the annotations {len(missing)} are not there '
+            f'{missing[:1]}: mmdet takes proposals of the very same images, '
+            'from a folder of the same name'
         )
-    if len(found) > len(images):
-        raise DataError(
-            f'proposals {path} have {len(found)} images, the annotations only '
-            f'{len(images)}: mmdet takes proposals of the same images alone'
-        )
+
+
+def _name_of(kind: type) -> str:
+    """The key of an image's name: LVIS v1 goes by the address, which ends
+    with COCO's folder and name."""
+    return 'coco_url' if issubclass(kind, LVISV1Dataset) else 'file_name'

@@ -2,7 +2,7 @@
 
 import logging
 import os.path as osp
-from typing import Optional, Set
+from typing import Any, Iterator, Optional, Set
 
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import exists
@@ -134,6 +134,19 @@ class BaseImageTextDataset(BaseDataset):
                     )
                 step.least_size = sizes[0]
 
+    def _sample(self, name: str, image_id: Any, sizes: dict) -> dict:
+        """A sample of an image without regions; height and width in px where
+        they are among ``sizes``."""
+        sample = {
+            'img_path': osp.join(self.data_prefix.get('img', ''), name),
+            'img_id': image_id,
+            'instances': [],
+        }
+        for key in ('height', 'width'):
+            if key in sizes:
+                sample[key] = int(sizes[key])
+        return sample
+
     def _require_ann_file(
         self,
         source: str = 'write the file with '
@@ -147,3 +160,23 @@ class BaseImageTextDataset(BaseDataset):
                 f'exist. Check ann_file and data_root={self.data_root!r}, or '
                 f'{source}'
             )
+
+
+def leaf_datasets(dataset: Any) -> Iterator[Any]:
+    """Go through the data sets that read something.
+
+    Args:
+        dataset (Any): A data set, or a wrapper with ``dataset`` or
+            ``datasets``, which may hold further ones.
+
+    Yields:
+        Any: The data sets below, in order; one without a wrapper itself.
+    """
+    inner = getattr(dataset, 'datasets', None) or [
+        getattr(dataset, 'dataset', None)
+    ]
+    if inner == [None]:
+        yield dataset
+        return
+    for each in inner:
+        yield from leaf_datasets(each)

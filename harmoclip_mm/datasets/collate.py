@@ -6,8 +6,8 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from harmoclip_mm.packed_list import PackedList
 from harmoclip_mm.registry import FUNCTIONS
-from harmoclip_mm.structures import PackedList
 
 
 @FUNCTIONS.register_module()

@@ -1,12 +1,11 @@
 """FG-OVD: boxes with one right expression among hard negatives."""
 
-import glob
-import json
 import math
 import os.path as osp
 from collections import Counter
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
+import mmengine.fileio as fileio
 from mmengine.logging import print_log
 
 from harmoclip_mm.coco_file import (
@@ -14,6 +13,7 @@ from harmoclip_mm.coco_file import (
     check_members,
     check_records,
     read_json,
+    read_json_lines,
 )
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import DATASETS
@@ -34,6 +34,7 @@ BENCHMARKS = {
 _SOURCE = (
     'take the folder benchmarks/ of https://github.com/lorebianchi98/FG-OVD'
 )
+_SIDES = dict(height='size?', width='size?')
 
 
 @DATASETS.register_module()
@@ -102,17 +103,16 @@ class FGOVDDataset(BaseImageTextDataset):
         tally: Counter = Counter()
         for path, subset in self._files():
             read = _read_lines if path.endswith('.jsonl') else _read_lvis
-            for where, record, right, wrong in read(path):
+            for where, record in read(path, self.backend_args):
                 name = subset or _subset_of(record, where)
+                count = len(record['neg_expression'])
                 if name not in self.sets:
                     tally['of other sets'] += 1
-                elif len(wrong) < self.num_negatives:
+                elif count < self.num_negatives:
                     tally[f'with < {self.num_negatives} negatives'] += 1
                 else:
                     tally[name] += 1
-                    wrong = wrong[: self.num_negatives]
-                    instance = self._instance(record, where, name)
-                    self._add(images, record, instance, right, wrong, where)
+                    self._add(images, record, self.sets.index(name), where)
         used = {name: tally.pop(name) for name in self.sets if tally[name]}
         if not used:
             raise DataError(
@@ -128,96 +128,84 @@ class FGOVDDataset(BaseImageTextDataset):
 
     def _files(self) -> List[Tuple[str, Optional[str]]]:
         """Files to read, each with the set that its name tells."""
-        by_name = {file: name for name, file in BENCHMARKS.items()}
-        if osp.isfile(self.ann_file):
+        if osp.splitext(self.ann_file)[1] in ('.json', '.jsonl'):
             stem = osp.splitext(osp.basename(self.ann_file))[0]
             stem = stem.replace('_llava', '')  # FG-CLIP's own names
-            name = by_name.get(stem)
-            if name is None and not self.ann_file.endswith('.jsonl'):
+            by_file = {file: name for name, file in BENCHMARKS.items()}
+            if stem not in by_file and self.ann_file.endswith('.json'):
                 raise DataError(
                     f'{self.ann_file}: the name of a json file tells its '
-                    f'set: {", ".join(by_name)}'
+                    f'set: {", ".join(by_file)}'
                 )
-            return [(self.ann_file, name)]
-        files = []
-        for name in self.sets:
-            start = osp.join(self.ann_file, BENCHMARKS[name])
-            found = [
-                *glob.glob(f'{start}.json'),
-                *glob.glob(f'{start}*.jsonl'),
+            return [(self.ann_file, by_file.get(stem))]
+        backend, names = self.backend_args, []
+        if fileio.isdir(self.ann_file, backend_args=backend):
+            names = sorted(
+                fileio.list_dir_or_file(
+                    self.ann_file, list_dir=False, backend_args=backend
+                )
+            )
+        files: List[Tuple[str, Optional[str]]] = []
+        for subset in self.sets:
+            start = BENCHMARKS[subset]
+            found = [x for x in names if x == f'{start}.json'] or [
+                x
+                for x in names
+                if x.startswith(start) and x.endswith('.jsonl')
             ]
             if not found:
+                start = osp.abspath(osp.join(self.ann_file, start))
                 raise DataError(
-                    f'annotation file {osp.abspath(start)}.json does not '
-                    f'exist. Check ann_file and data_root={self.data_root!r}, '
-                    f'or {_SOURCE}'
+                    f'annotation file {start}.json does not exist. Check '
+                    f'ann_file and data_root={self.data_root!r}, or {_SOURCE}'
                 )
-            files.append((found[0], name))
+            files.append((osp.join(self.ann_file, found[0]), subset))
         return files
 
-    def _instance(self, record: dict, where: str, name: str) -> dict:
-        sides = dict(height='size?', width='size?')
-        check_fields(record, where, bbox='box', image_id='id?', **sides)
+    def _add(
+        self, images: Dict[str, dict], record: dict, subset: int, where: str
+    ) -> None:
+        """Add a box to the sample of its image."""
+        check_fields(record, where, bbox='box', image_id='id?', **_SIDES)
         x, y, width, height = map(float, record['bbox'])
-        if min(width, height) <= 0 or not self._meets_image(record):
-            raise DataError(
-                f'{where}: bbox must be x, y, width and height in px, in its '
-                f'image, not {record["bbox"]}'
-            )
-        return {
-            'bbox': [x, y, x + width, y + height],
-            'ignore_flag': 0,
-            'subset': self.sets.index(name),
-        }
-
-    @staticmethod
-    def _meets_image(record: dict) -> bool:
-        """Whether a box has a part in its image and is not larger twice."""
-        x, y, width, height = record['bbox']
-        return all(
-            start < side and start + size > 0 and size <= 2 * side
+        right, *wrong = record['pos_expression'] + record['neg_expression']
+        wrong = wrong[: self.num_negatives]
+        # a part of it is in its image, and it is not larger twice
+        if not all(
+            0 < size <= 2 * side and -size < start < side
             for start, size, side in (
                 (x, width, record.get('width', math.inf)),
                 (y, height, record.get('height', math.inf)),
             )
-        )
-
-    def _add(
-        self,
-        images: Dict[str, dict],
-        record: dict,
-        instance: dict,
-        right: str,
-        wrong: Sequence[str],
-        where: str,
-    ) -> None:
+        ):
+            raise DataError(
+                f'{where}: bbox must be x, y, width and height in px, in its '
+                f'image, not {record["bbox"]}'
+            )
         if right in wrong:
             raise DataError(
                 f'{where}: the right expression is among the wrong ones: '
                 f'{right!r}'
             )
         name = record['img_path']
-        sample = images.setdefault(
-            name,
-            {
-                'img_path': osp.join(self.data_prefix.get('img', ''), name),
-                'img_id': record.get('image_id', name),
-                'phrases': {},
-                'instances': [],
-            },
-        )
-        for key in ('height', 'width'):
-            if key in record:
-                sample[key] = record[key]
-        phrases = sample['phrases']
+        sample = self._sample(name, record.get('image_id', name), record)
+        known = images.setdefault(name, dict(sample, phrases={}))
+        known.update((key, sample[key]) for key in _SIDES if key in sample)
+        phrases = known['phrases']
         place = {each['phrase']: i for i, each in phrases.items()}
         for text in (right, *wrong):
             label = place.setdefault(text, len(place))
             phrases[label] = {'phrase': text, 'tokens_positive': []}
-        instance['bbox_label'] = place[right]
-        # A wrong expression that is given twice counts once.
-        instance['candidates'] = sorted({place[t] for t in (right, *wrong)})
-        sample['instances'].append(instance)
+        known['instances'].append(
+            {
+                'bbox': [x, y, x + width, y + height],
+                'bbox_label': place[right],
+                # A wrong expression that is given twice counts once.
+                'candidates': sorted({place[t] for t in (right, *wrong)}),
+                'subset': subset,
+                'ignore_flag': 0,
+            }
+        )
 
 
 def _list(tally: dict) -> str:
@@ -236,34 +224,24 @@ def _subset_of(record: dict, where: str) -> str:
     )
 
 
-def _read_lines(path: str) -> Iterator[Tuple[str, dict, str, List[str]]]:
+def _read_lines(
+    path: str, backend_args: Optional[dict]
+) -> Iterator[Tuple[str, dict]]:
     """FG-CLIP's lines, one box each."""
-    with open(path, 'rb') as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            where = f'{path}:{number}'
-            try:
-                record = json.loads(line)
-                (right,) = record['pos_expression']
-                wrong = record['neg_expression']
-                texts = (right, *wrong, record['img_path'])
-                if type(wrong) is not list or not all(
-                    type(text) is str and text.strip() for text in texts
-                ):
-                    raise TypeError('a text is no text')
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataError(
-                    f"{where}: not a line of FG-CLIP's evaluation, which "
-                    'has img_path, bbox, one pos_expression and a list '
-                    f'neg_expression ({error!r})'
-                ) from error
-            yield where, record, right, wrong
+    for where, record in read_json_lines(path, _SOURCE, backend_args):
+        texts = dict(pos_expression='names', neg_expression='names')
+        check_fields(record, where, img_path='name', **texts)
+        if len(record['pos_expression']) != 1:
+            raise DataError(f'{where}: a box has one pos_expression')
+        yield where, record
 
 
-def _read_lvis(path: str) -> Iterator[Tuple[str, dict, str, List[str]]]:
-    """The benchmark's own files: a category is an expression."""
-    content = read_json(path, _SOURCE)
+def _read_lvis(
+    path: str, backend_args: Optional[dict]
+) -> Iterator[Tuple[str, dict]]:
+    """The benchmark's own files, as FG-CLIP's lines: a category is an
+    expression."""
+    content = read_json(path, _SOURCE, backend_args)
     sides = dict(height='size', width='size')
     images = check_records(
         content, 'images', path, id='id', file_name='name', **sides
@@ -272,9 +250,8 @@ def _read_lvis(path: str) -> Iterator[Tuple[str, dict, str, List[str]]]:
         content, 'categories', path, id='id', name='name'
     )
     ids = dict(id='id', image_id='id', category_id='id')
-    ids['neg_category_ids'] = 'list'
     annotations = check_records(
-        content, 'annotations', path, bbox='box', **ids
+        content, 'annotations', path, neg_category_ids='list', **ids
     )
     by_id = {image['id']: image for image in images}
     names = {each['id']: each['name'] for each in categories}
@@ -283,14 +260,6 @@ def _read_lvis(path: str) -> Iterator[Tuple[str, dict, str, List[str]]]:
     for annotation in annotations:
         where = f'{path}, annotation {annotation["id"]}'
         image = by_id[annotation['image_id']]
-        record = {
-            'img_path': image['file_name'],
-            'image_id': image['id'],
-            'height': image['height'],
-            'width': image['width'],
-            'bbox': annotation['bbox'],
-        }
-        right = names[annotation['category_id']]
         try:
             wrong = [names[i] for i in annotation['neg_category_ids']]
         except (KeyError, TypeError) as error:
@@ -298,4 +267,13 @@ def _read_lvis(path: str) -> Iterator[Tuple[str, dict, str, List[str]]]:
                 f'{where}: neg_category_ids has {error}, which is no id of '
                 'a category'
             ) from error
-        yield where, record, right, wrong
+        record = {
+            'img_path': image['file_name'],
+            'bbox': annotation.get('bbox'),
+            'pos_expression': [names[annotation['category_id']]],
+            'neg_expression': wrong,
+        }
+        yield (
+            where,
+            dict(record, image_id=image['id'], **{k: image[k] for k in sides}),
+        )

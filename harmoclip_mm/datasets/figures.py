@@ -8,6 +8,9 @@ import numpy as np
 
 from harmoclip_mm.text import captions_of, normalise_phrase, phrases_of
 
+from .base import leaf_datasets
+from .region_phrase import RegionPhraseDataset
+
 _LONGEST = 12  # phrases that are listed
 
 
@@ -167,82 +170,86 @@ class DatasetFigures:
         """All boxes."""
         return len(self.sides)
 
+    def say_boxes(self, dataset: Any) -> str:
+        """What the number of boxes counts, since one data set has several.
+
+        Args:
+            dataset (Any): The data set, which may be a wrapper.
+
+        Returns:
+            str: The number, and what one box is.
+        """
+        text = f'{self.boxes} boxes'
+        if self.crowds:
+            text += f', {self.crowds} of them crowds'
+        found = [
+            each
+            for each in leaf_datasets(dataset)
+            if isinstance(each, RegionPhraseDataset)
+        ]
+        if found:
+            text += ', one for each phrase of a box'
+        if any(each.draws_lines for each in found):
+            text += ', in one line of each image, drawn at random'
+        return text
+
     def warnings(self) -> List[str]:
         """What a person would say of these figures, one sentence each."""
-        told = []
-
-        def tell(number: int, total: int, above: float, text: str) -> None:
-            if total and number / total > above:
-                share = f'{100 * number / total:.0f} %'
-                told.append(text.format(share=share, number=f'{number:,}'))
-
-        seen = self.model_input
+        told, seen = [], self.model_input
         if not self.boxes:
             told.append('No sample has a box: only the global loss trains.')
         if not self.captions and not self._classes:
             told.append('No sample has a caption: the global loss is silent.')
-        if seen and seen.cell:
-            height, width = seen.size
-            tell(
-                self.below_cell,
-                self.boxes,
-                0.2,
-                f'{{share}} of the boxes are below one cell of the dense map '
-                f'({seen.cell} x {seen.cell} px) at the input size of {width} '
-                f'x {height} px: take a larger size, or drop them by min_size '
+        phrase, often = (self.phrases.most_common(1) or [('', 0)])[0]
+        is_linked = self.captions and not self._classes
+        unlinked = self.boxes - self.linked if is_linked else 0
+        cell, length = (seen.cell, seen.context_length) if seen else (0, 0)
+        height, width = seen.size if seen else (0, 0)
+        for number, total, above, text in (
+            # how many, of how many, the share that is told
+            (
+                *(self.below_cell, self.boxes, 0.2),
+                'of the boxes are below one cell of the dense map '
+                f'({cell} x {cell} px) at the input size of {width} x '
+                f'{height} px: take a larger size, or drop them by min_size '
                 'of SampleRegions.',
-            )
-        if self.phrases:
-            phrase, number = self.phrases.most_common(1)[0]
-            tell(
-                number,
-                self.boxes,
-                0.4,
-                f'{{share}} of the regions have the phrase "{phrase}": most '
-                'pairs of a batch tell the model nothing.',
-            )
-        if seen and seen.is_cut:
-            tell(
-                self.cut_captions,
-                self.captions,
-                0.01,
-                '{share} of the captions ({number}) are cut: they are longer '
-                f'than the {seen.context_length} tokens of the text encoder.',
-            )
-        if self.captions and not self._classes:
-            tell(
-                self.boxes - self.linked,
-                self.boxes,
-                0.9,
-                '{share} of the regions are not linked to the caption: their '
-                'phrases are texts of their own.',
-            )
-        tell(
-            self.cut_words,
-            self.linked,
-            0.01,
-            '{share} of the linked regions ({number}) have spans that begin '
-            'or end within a word: they are [start, end) in characters, not '
-            'in bytes.',
-        )
-        tell(
-            self.boxes_each.count(0),
-            self.samples,
-            0.2,
-            '{share} of the samples have no box.',
-        )
-        tell(
-            self.whole,
-            self.boxes,
-            0.3,
-            '{share} of the boxes cover their whole image: they say no more '
-            'than a caption.',
-        )
-        tell(
-            self.reaching,
-            self.boxes,
-            0.05,
-            '{share} of the boxes reach out of their images: is it xywh where '
-            'xyxy is expected, or xyxy in a file of COCO, which has xywh?',
-        )
+            ),
+            (
+                *(often, self.boxes, 0.4),
+                f'of the regions have the phrase "{phrase}": most pairs of a '
+                'batch tell the model nothing.',
+            ),
+            (
+                *(self.cut_captions, self.captions, 0.01),
+                f'of the captions ({self.cut_captions:,}) are cut: they are '
+                f'longer than the {length} tokens of the text encoder.',
+            ),
+            (
+                *(unlinked, self.boxes, 0.9),
+                'of the regions are not linked to the caption: their phrases '
+                'are texts of their own.',
+            ),
+            (
+                *(self.cut_words, self.linked, 0.01),
+                f'of the linked regions ({self.cut_words:,}) have spans that '
+                'begin or end within a word: they are [start, end) in '
+                'characters, not in bytes.',
+            ),
+            (
+                *(self.boxes_each.count(0), self.samples, 0.2),
+                'of the samples have no box.',
+            ),
+            (
+                *(self.whole, self.boxes, 0.3),
+                'of the boxes cover their whole image: they say no more than '
+                'a caption.',
+            ),
+            (
+                *(self.reaching, self.boxes, 0.05),
+                'of the boxes reach out of their images: is it xywh where '
+                'xyxy is expected, or xyxy in a file of COCO, which has xywh?',
+            ),
+        ):
+            if total and number / total > above:
+                told.append(f'{100 * number / total:.0f} % {text}')
         return told

@@ -1,4 +1,4 @@
-"""A line of ODVG, the region-phrase format of MM-Grounding-DINO.
+"""ODVG, the region-phrase format of MM-Grounding-DINO.
 
 One JSON object a line: ``filename``, ``height``, ``width`` and either
 ``grounding`` (a caption whose phrases are linked to boxes) or ``detection``
@@ -7,22 +7,125 @@ its converters ``coco2odvg``, ``goldg2odvg``, ``refcoco2odvg``. Beyond it, a
 region may have a ``score``, the confidence of its link in [0, 1], as GRIT's
 links have, and ``negatives``, texts that are almost its phrase, as FineHARD
 has them; mmdet passes over both.
+
+A training opens a file by an index that was made once, and parses a line when
+a sample needs it. So a million lines open at once, and no process holds them.
 """
 
+import io
 import json
 import math
+import os
+import os.path as osp
+import struct
+from array import array
 from collections import Counter
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
+from rich import progress
 
+from harmoclip_mm.coco_file import check_fields
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import find_phrase
 
+from .indexed_files import CONSOLE, IndexedFiles, hash_name
+
 Spans = Tuple[Tuple[int, int], ...]  # none: a text of its own
-# Phrase, spans, boxes as they are given, confidence of the link, texts that
-# are almost the phrase.
-Region = Tuple[str, Spans, list, float, List[str]]
+# Phrase, spans, boxes as they are given, and the region with what else it has.
+Region = Tuple[str, Spans, list, dict]
+_ROW = struct.Struct('<q7I')
+
+
+class OdvgFile(IndexedFiles):
+    """An ODVG file whose lines are read and parsed when asked for.
+
+    Args:
+        path (str): The jsonl file.
+        backend_args (dict, optional): File backend of ``path``, see
+            :class:`IndexedFiles`.
+
+    Attributes:
+        rows (np.ndarray): A row of ``dtype`` for each line that is not blank.
+
+    Raises:
+        DataError: For a bad line, naming file and line.
+    """
+
+    dtype = np.dtype(
+        [
+            ('start', '<i8'),  # byte in the file
+            ('size', '<u4'),  # bytes
+            ('line', '<u4'),  # number of the line, from 1
+            ('image', '<u4'),  # images are counted by first appearance
+            ('short_side', '<u4'),  # px
+            ('boxes', '<u4'),  # boxes that are left after clipping
+            ('clipped', '<u4'),  # those of them that were clipped
+            ('dropped', '<u4'),  # boxes of which nothing was left
+        ]
+    )
+    what = 'lines'
+
+    def __init__(self, path: str, backend_args: Optional[dict] = None) -> None:
+        super().__init__(path, [path], backend_args)
+        self._backend_args = backend_args
+        # Stays open: a file that takes its place meanwhile is another one.
+        self._file = open(self.paths[0], 'rb')  # noqa: SIM115
+
+    def read(self, row: int) -> dict:
+        """Read one line.
+
+        Args:
+            row (int): Which of the lines that are not blank.
+
+        Raises:
+            DataError: If the file was changed after it was opened, so that
+                the line is none any more.
+        """
+        start, size, number = self.rows[row].tolist()[:3]
+        # Unlike seek and read, safe where processes share the file.
+        line = os.pread(self._file.fileno(), size, start)
+        return parse_odvg_line(line, f'{self.name}:{number}', Counter())
+
+    def __getstate__(self) -> dict:
+        return {'args': (self.name, self._backend_args), 'state': self.state}
+
+    def __setstate__(self, kept: dict) -> None:
+        self.__init__(*kept['args'])
+        if self.state != kept['state']:
+            raise RuntimeError(
+                f'{self.name} was changed while it was in use; start again'
+            )
+
+    def _build(self) -> np.ndarray:
+        """Read every line once, check it and note where it lies."""
+        name = self.name
+        rows, hashes, start = bytearray(), array('Q'), 0
+        with progress.open(
+            self.paths[0],
+            'rb',
+            description=f'Indexing {osp.basename(name)}',
+            console=CONSOLE,
+            disable=self._quiet,
+        ) as file:
+            for number, line in enumerate(io.BufferedReader(file), 1):
+                if line.strip():
+                    tally: Counter = Counter()
+                    sample = parse_odvg_line(line, f'{name}:{number}', tally)
+                    hashes.append(hash_name(sample['filename']))
+                    side = min(sample['height'], sample['width'])
+                    boxes = len(sample['instances'])
+                    place = start, len(line), number, 0, side, boxes
+                    rows += _ROW.pack(
+                        *place, tally['clipped'], tally['dropped']
+                    )
+                start += len(line)
+        index = np.frombuffer(rows, dtype=self.dtype)
+        _, first, image = np.unique(
+            np.asarray(hashes), return_index=True, return_inverse=True
+        )
+        index['image'] = np.argsort(np.argsort(first))[image]
+        return index
 
 
 def parse_odvg_line(line: bytes, where: str, tally: Counter) -> dict:
@@ -56,35 +159,32 @@ def parse_odvg_line(line: bytes, where: str, tally: Counter) -> dict:
 
 
 def _parse(record: Any, tally: Counter) -> dict:
-    image = _take(record, 'the line', filename=str, height=int, width=int)
-    filename, height, width = image
+    kinds = dict(filename='name', height='size', width='size')
+    check_fields(record, 'the line', **kinds)
     image_id = record.get('image_id')
-    if not filename or not all(0 < side < 2**31 for side in (height, width)):
-        raise ValueError(
-            'the line needs the name of a file, and its height and width as '
-            f'positive integers, not {image!r:.80}'
-        )
-    if isinstance(image_id, (list, dict)):
-        raise ValueError(f"'image_id' must be a number, not {image_id!r:.80}")
+    if image_id is not None:
+        check_fields(record, 'the line', image_id='id')
+    size = width, height = int(record['width']), int(record['height'])
     caption, regions = _read_regions(record)
     texts: Dict[Tuple[str, Spans], int] = {}  # regions of one text share it
     instances, scores, negatives = [], [], {}
-    for phrase, spans, boxes, score, almost in regions:
+    for phrase, spans, boxes, region in regions:
         known = negatives.setdefault((phrase, spans), [])
+        almost = region.get('negatives', ())
         known += [text for text in almost if text not in known]
         for box in boxes:
-            bbox = _clip_box(box, (width, height), tally)
+            bbox = _clip_box(box, size, tally)
             if bbox is not None:
                 label = texts.setdefault((phrase, spans), len(texts))
                 instances.append(
                     {'bbox': bbox, 'bbox_label': label, 'ignore_flag': 0}
                 )
-                scores.append(score)
+                scores.append(region.get('score', 1))
     almost = [negatives[text] for text in texts]
     if caption is None:
         caption, texts = _compose_caption([phrase for phrase, _ in texts])
     return {
-        'filename': filename,
+        'filename': record['filename'],
         'height': height,
         'width': width,
         'image_id': image_id,
@@ -102,52 +202,33 @@ def _parse(record: Any, tally: Counter) -> dict:
     }
 
 
-def _take(mapping: Any, what: str, **kinds: type) -> list:
-    """The values of some keys, which must be of these types."""
-    if type(mapping) is not dict:
-        raise ValueError(f'{what} must be a JSON object, not {mapping!r:.80}')
-    missing = [key for key in kinds if key not in mapping]
-    if missing:
-        raise ValueError(
-            f'{what} lacks {missing}; it has {sorted(mapping)}. See the ODVG '
-            'format in the documentation of mmdet'
-        )
-    for key, kind in kinds.items():
-        # not isinstance: true and false are no integers of JSON
-        if type(mapping[key]) is not kind and kind is not object:
-            raise ValueError(
-                f'{key!r} of {what} must be of type {kind.__name__}, not '
-                f'{mapping[key]!r:.80}'
-            )
-    return [mapping[key] for key in kinds]
-
-
 def _read_regions(record: dict) -> Tuple[Optional[str], List[Region]]:
     """The caption, None of a detection line, and the regions."""
+    beside = dict(bbox='any', score='share?', negatives='names?')
     if 'grounding' in record:
-        caption, regions = _take(
-            record['grounding'], "'grounding'", caption=str, regions=list
-        )
-        return caption, [_region(region, caption) for region in regions]
+        content = record['grounding']
+        check_fields(content, "'grounding'", caption='text', regions='list')
+        for region in content['regions']:
+            check_fields(region, 'a region', **beside)
+        caption = content['caption']
+        return caption, [_region(each, caption) for each in content['regions']]
     if 'detection' not in record:
         raise ValueError(
             "the line lacks 'grounding' or 'detection'; an image without "
             "regions needs {'grounding': {'caption': ..., 'regions': []}}"
         )
-    (found,) = _take(record['detection'], "'detection'", instances=list)
-    kinds = {'bbox': object, 'category': object}
-    pairs = [_take(instance, 'an instance', **kinds) for instance in found]
-    regions = [
-        (_words(name), (), [box], _score(instance), _negatives(instance))
-        for (box, name), instance in zip(pairs, found)
-    ]
+    content, regions = record['detection'], []
+    check_fields(content, "'detection'", instances='list')
+    for each in content['instances']:
+        check_fields(each, 'an instance', category='any', **beside)
+        regions.append((_words(each['category']), (), [each['bbox']], each))
     return None, regions
 
 
-def _region(region: Any, caption: str) -> Region:
+def _region(region: dict, caption: str) -> Region:
     """Without ``tokens_positive`` the phrase is looked up in the caption; an
     empty list says that it is a text of its own."""
-    (boxes,) = _take(region, 'a region', bbox=object)
+    boxes = region['bbox']
     if type(boxes) is not list or (boxes and type(boxes[0]) is not list):
         boxes = [boxes]
     given, phrase = region.get('tokens_positive'), region.get('phrase')
@@ -158,29 +239,7 @@ def _region(region: Any, caption: str) -> Region:
     if given is None:
         found = find_phrase(phrase, caption)
         spans = (found,) if found else ()
-    return phrase, spans, boxes, _score(region), _negatives(region)
-
-
-def _score(region: dict) -> float:
-    score = region.get('score', 1)
-    if type(score) not in (int, float) or not 0 <= score <= 1:
-        raise ValueError(
-            f"the 'score' of a region must be a number from 0 to 1, not "
-            f'{score!r:.80}'
-        )
-    return score
-
-
-def _negatives(region: dict) -> List[str]:
-    texts = region.get('negatives', [])
-    if type(texts) is not list or not all(
-        type(text) is str and text.strip() for text in texts
-    ):
-        raise ValueError(
-            f"the 'negatives' of a region must be a list of texts, not "
-            f'{texts!r:.80}'
-        )
-    return texts
+    return phrase, spans, boxes, region
 
 
 def _check_spans(spans: Any, caption: str) -> Spans:

@@ -10,7 +10,7 @@ from harmoclip_mm.errors import DataError, check_choice
 from harmoclip_mm.registry import DATASETS
 
 from .base import BaseImageTextDataset
-from .odvg_file import OdvgFile
+from .odvg import OdvgFile
 
 
 @DATASETS.register_module()
@@ -37,15 +37,15 @@ class RegionPhraseDataset(BaseImageTextDataset):
     The file is read through once, which checks every line; an index is left
     beside it, or in ``~/.cache`` where that is read-only. From then on it
     opens at once, a line is parsed when its sample is asked for, and a changed
-    file is indexed anew. See :class:`OdvgFile` for other file backends.
+    file is indexed anew. See :class:`IndexedFiles` for other file backends.
 
     Args:
         ann_file (str): ODVG jsonl file, relative to ``data_root``.
         caption_choice (str): What to do with several lines of one image:
             ``'random'`` makes one sample of an image and draws one of its
             lines at each access, so that an epoch shows each image once and
-            no batch holds an image twice; ``'first'`` keeps its first line;
-            ``'all'`` makes every line a sample.
+            no batch holds an image twice; ``'all'`` makes every line a
+            sample.
         data_root (str): Folder of ``ann_file`` and of the images.
         data_prefix (dict): ``img`` is the folder of the file names.
         filter_cfg (dict, optional): ``filter_empty_gt=True`` drops samples
@@ -59,7 +59,7 @@ class RegionPhraseDataset(BaseImageTextDataset):
             and line) or holds no samples.
     """
 
-    CAPTION_CHOICES = ('random', 'first', 'all')
+    CAPTION_CHOICES = ('random', 'all')
 
     def __init__(
         self, *args, caption_choice: str = 'random', **kwargs
@@ -83,9 +83,6 @@ class RegionPhraseDataset(BaseImageTextDataset):
         self._file = OdvgFile(self.ann_file, self.backend_args)
         rows = self._file.rows
         kept = np.ones(len(rows), dtype=bool)
-        if self.caption_choice == 'first':
-            kept[:] = False
-            kept[np.unique(rows['image'], return_index=True)[1]] = True
         if self.filter_cfg and not self.test_mode:
             kept &= rows['short_side'] >= self.filter_cfg.get('min_size', 0)
             if self.filter_cfg.get('filter_empty_gt', False):

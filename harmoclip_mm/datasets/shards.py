@@ -7,42 +7,30 @@ whatever data set joins them. Tars are those of webdataset, as img2dataset
 writes them: not compressed.
 """
 
-import hashlib
 import os
 import os.path as osp
 import re
 import struct
 import tarfile
-import tempfile
 from bisect import bisect_left
 from typing import Dict, List, Optional, Tuple
 
 import mmengine.fileio as fileio
 import numpy as np
-from mmengine.fileio import LocalBackend
-from mmengine.logging import print_log
 from PIL import Image
 from rich.progress import track
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.files import tar_members
 
-from .kept_index import CONSOLE, QUIET, file_state, open_index
+from .indexed_files import CONSOLE, IndexedFiles, hash_name, state_of
 
 _IN_SHARDS = re.compile(r'(.+?\.tar)(?:[/\\](.*))?', re.DOTALL)
 _ROW = struct.Struct('<Q3I')
-ROW_DTYPE = np.dtype(
-    [
-        ('hash', '<u8'),  # of the member's name; rows are sorted by it
-        ('block', '<u4'),  # of 512 bytes, where the image begins
-        ('size', '<u4'),  # bytes
-        ('shard', '<u4'),  # which of the tars
-    ]
-)
 _BLOCK = tarfile.BLOCKSIZE
 
 
-class TarShards:
+class TarShards(IndexedFiles):
     """The images of tars by their names, through one index.
 
     Members that have an extension of Pillow's are images; a name that comes
@@ -50,35 +38,38 @@ class TarShards:
     in several tars has to be asked for as ``SHARD/NAME``, SHARD being the name
     of a tar without its folder and ``.tar``.
 
-    The index takes 20 bytes an image and is kept, see :func:`open_index`.
-    No backend of mmengine reads a part of a file: tars of another one than the
-    local disk are fetched to temporary files and indexed at each start, and
-    again in each spawned worker. Where they do not fit, mount the store.
+    The index takes 20 bytes an image. Tars of another file backend than the
+    local disk are fetched, see :class:`IndexedFiles`; where they do not fit,
+    mount the store.
 
     Args:
         pattern (str): Path of the tars, see :func:`expand_braces`.
         backend_args (dict, optional): File backend of the tars.
 
-    Attributes:
-        paths (List[str]): The tars.
-
     Raises:
         DataError: If a tar is missing, cut off, damaged or compressed.
     """
+
+    dtype = np.dtype(
+        [
+            ('hash', '<u8'),  # of the member's name; rows are sorted by it
+            ('block', '<u4'),  # of 512 bytes, where the image begins
+            ('size', '<u4'),  # bytes
+            ('shard', '<u4'),  # which of the tars
+        ]
+    )
+    what = 'images'
 
     def __init__(
         self, pattern: str, backend_args: Optional[dict] = None
     ) -> None:
         shards = expand_braces(pattern)
-        backend = fileio.get_file_backend(shards[0], backend_args=backend_args)
-        is_local = isinstance(backend, LocalBackend)
+        path = osp.abspath(pattern)
+        folder = osp.dirname(path.split('{')[0])
+        # in the folder that it begins with
+        name = osp.relpath(path, folder).replace(os.sep, '_')
         try:
-            if is_local:
-                self.paths = [osp.abspath(each) for each in shards]
-            else:
-                self._folder = tempfile.TemporaryDirectory()
-                self.paths = _fetch(shards, self._folder.name, backend)
-            state = file_state(self.paths)
+            super().__init__(osp.join(folder, name), shards, backend_args)
         except OSError as error:
             raise DataError(
                 f'{error.filename or pattern}: the tar cannot be read '
@@ -87,21 +78,8 @@ class TarShards:
                 'data_prefix'
             ) from error
 
-        def build() -> np.ndarray:
-            return _index_shards(self.paths, quiet=state[:, 0].sum() < QUIET)
-
-        rows = (
-            open_index(_index_name(pattern), state, ROW_DTYPE, build, 'images')
-            if is_local
-            else build()
-        )
-        self._state = state.tolist()
-        # A plain view: np.memmap takes ten times as long to give a number.
-        self._rows = np.asarray(rows)
-        self._hashes = self._rows['hash']
-
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def __contains__(self, name: str) -> bool:
         return bool(self._places(name))
@@ -126,7 +104,7 @@ class TarShards:
             )
         ((number, (start, size)),) = found.items()
         with open(paths[0], 'rb') as file:
-            if file_state([file.fileno()]).tolist()[0] != self._state[number]:
+            if state_of(file.fileno()) != self.state[number]:
                 raise OSError(
                     f'{paths[0]} was changed while it was in use; start again'
                 )
@@ -146,13 +124,33 @@ class TarShards:
 
     def _find(self, name: str) -> Dict[int, Tuple[int, int]]:
         """First byte and size of a member by the numbers of its tars."""
-        key, found = np.uint64(_hash(name)), {}
-        place = bisect_left(self._hashes, key)
-        while place < len(self._rows) and self._hashes[place] == key:
-            _, block, size, shard = self._rows[place].tolist()
+        key, found, hashes = np.uint64(_hash(name)), {}, self.rows['hash']
+        place = bisect_left(hashes, key)
+        while place < len(hashes) and hashes[place] == key:
+            _, block, size, shard = self.rows[place].tolist()
             found[shard] = block * _BLOCK, size
             place += 1
         return found
+
+    def _build(self) -> np.ndarray:
+        """Walk through all tars from header to header."""
+        images, rows = Image.registered_extensions(), bytearray()
+        numbered = track(
+            enumerate(self.paths),
+            f'Indexing {len(self.paths)} tars',
+            len(self.paths),
+            console=CONSOLE,
+            disable=self._quiet,
+        )
+        for number, path in numbered:
+            for member, _ in tar_members(path):
+                if osp.splitext(member.name)[1].lower() in images:
+                    block = member.offset_data // _BLOCK
+                    rows += _ROW.pack(
+                        _hash(member.name), block, member.size, number
+                    )
+        index = np.frombuffer(rows, dtype=self.dtype)
+        return index[np.argsort(index['hash'], kind='stable')]
 
 
 _opened: Dict[Tuple[str, str], TarShards] = {}
@@ -248,7 +246,8 @@ def expand_braces(pattern: str) -> List[str]:
     first, last, words = found.groups()
     if words is None:
         zeros = max(len(x) if x[0] == '0' else 0 for x in (first, last))
-        numbers = range(int(first), int(last) + 1)
+        step = 1 if int(first) <= int(last) else -1
+        numbers = range(int(first), int(last) + step, step)
         parts = [f'{number:0{zeros}d}' for number in numbers]
     else:
         parts = words.split(',')
@@ -260,59 +259,6 @@ def expand_braces(pattern: str) -> List[str]:
 
 
 def _hash(name: str) -> int:
-    """64 bits of a name. Among n names two have the same with a probability
-    of n^2 / 2^65, for 20 million 1e-5; they are then asked to be told apart
-    as those that are in several tars."""
-    name = name[2:] if name.startswith('./') else name
-    content = name.encode('utf-8', 'surrogateescape')
-    digest = hashlib.blake2b(content, digest_size=8).digest()
-    return int.from_bytes(digest, 'little')
-
-
-def _index_name(pattern: str) -> str:
-    """The pattern as the name of a file in the folder that it begins with."""
-    path = osp.abspath(pattern)
-    folder = osp.dirname(path.split('{')[0])
-    return osp.join(folder, osp.relpath(path, folder).replace(os.sep, '_'))
-
-
-def _index_shards(paths: List[str], quiet: bool) -> np.ndarray:
-    """Walk through all tars from header to header."""
-    images, rows = Image.registered_extensions(), bytearray()
-    numbered = track(
-        enumerate(paths),
-        f'Indexing {len(paths)} tars',
-        len(paths),
-        console=CONSOLE,
-        disable=quiet,
-    )
-    for number, path in numbered:
-        for member, _ in tar_members(path):
-            if osp.splitext(member.name)[1].lower() in images:
-                block = member.offset_data // _BLOCK
-                rows += _ROW.pack(
-                    _hash(member.name), block, member.size, number
-                )
-    index = np.frombuffer(rows, dtype=ROW_DTYPE)
-    return index[np.argsort(index['hash'], kind='stable')]
-
-
-def _fetch(shards: List[str], folder: str, backend: object) -> List[str]:
-    """Copy tars of a store to a folder."""
-    print_log(
-        f'Fetching {len(shards)} tars to {folder}: their file backend reads '
-        'no part of a file. TMPDIR chooses the place',
-        logger='current',
-    )
-    paths = []
-    description = f'Fetching {len(shards)} tars'
-    for number, shard in enumerate(
-        track(shards, description, console=CONSOLE)
-    ):
-        # of the same name, since SHARD/NAME asks for it
-        place = osp.join(folder, str(number), osp.basename(shard))
-        os.makedirs(osp.dirname(place))
-        with open(place, 'wb') as file:
-            file.write(backend.get(shard))
-        paths.append(place)
-    return paths
+    """Members of equal hash are asked to be told apart as those that are in
+    several tars."""
+    return hash_name(name[2:] if name.startswith('./') else name)

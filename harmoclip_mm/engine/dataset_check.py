@@ -13,9 +13,9 @@ from rich.progress import track
 
 from harmoclip_mm.coco_file import read_json
 from harmoclip_mm.datasets import RegionPhraseDataset, check_annotations
+from harmoclip_mm.datasets.base import leaf_datasets
 from harmoclip_mm.datasets.figures import DatasetFigures, ModelInput
 from harmoclip_mm.datasets.shards import image_exists
-from harmoclip_mm.datasets.wrappers import leaf_datasets, say_boxes
 from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.registry import DATASETS
 from harmoclip_mm.text import classes_to_prompts
@@ -160,7 +160,7 @@ def _check_leaf(dataset: BaseDataset, split: str) -> List[Finding]:
             f'{len(missing)} of {count} images are missing, the first is '
             f'{missing[0]}: check data_root and data_prefix',
         )
-    add('ok', say_boxes(dataset, figures.boxes, figures.crowds))
+    add('ok', figures.say_boxes(dataset))
     if isinstance(dataset, RegionPhraseDataset):
         for warning in figures.warnings():
             add('warning', warning[:-1])

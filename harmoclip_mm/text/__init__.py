@@ -2,9 +2,14 @@
 
 from .phrase_finder import PhraseFinder
 from .phrase_linking import link_caption
-from .phrases import find_phrase, normalise_phrase, phrase_key
-from .sample_texts import captions_of, phrases_of
-from .templates import fill_templates, get_templates, list_templates
+from .phrases import (
+    captions_of,
+    find_phrase,
+    normalise_phrase,
+    phrase_key,
+    phrases_of,
+)
+from .templates import fill_templates, get_templates
 from .vocabularies import (
     Vocabulary,
     class_to_prompt,
@@ -25,7 +30,6 @@ __all__ = [
     'find_phrase',
     'get_templates',
     'link_caption',
-    'list_templates',
     'list_vocabularies',
     'load_vocabulary',
     'normalise_phrase',

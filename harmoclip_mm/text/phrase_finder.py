@@ -14,21 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from harmoclip_mm.coco_file import check_fields, read_json
 from harmoclip_mm.errors import DataError
 
 from .noun_phrases import Noun, NounPhrase, noun_phrases, number_of
 from .vocabularies import class_to_prompt, load_vocabulary
 
 _COCO_WORDS = Path(__file__).parent / 'data' / 'coco_phrases.json'
-_KEYS = (
-    'synonyms',
-    'irregular_plurals',
-    'other_meanings',
-    'contexts',
-    'groups',
-    'living',
-)
-_MAPPINGS = ('synonyms', 'irregular_plurals', 'contexts')
+# What a file of words holds.
+_KINDS = {
+    'synonyms': 'lists',
+    'irregular_plurals': 'lists?',
+    'contexts': 'lists?',
+    'other_meanings': 'names?',
+    'groups': 'names?',
+    'living': 'names?',
+}
 # What may stand between the words of one mention: "hot dog", "hot-dog".
 _JOINT = r"[\s'’-]+"  # noqa: RUF001
 # Scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese
@@ -103,16 +104,6 @@ def word_key(phrase: str) -> str:
     return ' '.join(re.findall(r'\w+', phrase.lower()))
 
 
-def _check_words(key: str, words: object) -> None:
-    if not isinstance(words, (list, tuple)) or not all(
-        isinstance(each, str) and each.strip() for each in words
-    ):
-        raise ValueError(
-            f'{key!r} of the phrase data must hold lists of words, not '
-            f'{words!r:.80}.'
-        )
-
-
 class PhraseFinder:
     """Finds mentions of categories in captions.
 
@@ -126,9 +117,6 @@ class PhraseFinder:
             ("family"); ``living``, categories that act, so that a verb may
             follow.
 
-    Raises:
-        ValueError: If there are no categories, or ``words`` has unknown keys.
-
     Examples:
         >>> finder = PhraseFinder.from_categories(['dog', 'hot dog'])
         >>> for found in finder.find('A small dog eats hot dogs'):
@@ -138,20 +126,6 @@ class PhraseFinder:
     """
 
     def __init__(self, words: dict) -> None:
-        unknown = sorted(set(words) - set(_KEYS))
-        if unknown:
-            raise ValueError(
-                f'Unknown keys {unknown} in the phrase data, known are '
-                f'{list(_KEYS)}.'
-            )
-        if not words.get('synonyms'):
-            raise ValueError('The phrase data names no categories.')
-        for key, value in words.items():
-            lists = [value]
-            if key in _MAPPINGS:
-                lists = value.values() if isinstance(value, dict) else [None]
-            for each in lists:
-                _check_words(key, each)
         self._living = set(words.get('living', ()))
         self._contexts = {
             word_key(name): {word_key(word) for word in context}
@@ -219,17 +193,15 @@ class PhraseFinder:
         Raises:
             DataError: If there is no such JSON file; the message names it.
         """
-        try:
-            words = json.loads(Path(path).read_text(encoding='utf-8'))
-            if not isinstance(words, dict):
-                raise ValueError('expected an object.')
-            return cls(words)
-        except OSError as error:
+        words = read_json(str(path), 'give a JSON of synonyms')
+        check_fields(words, str(path), **_KINDS)
+        unknown = sorted(set(words) - set(_KINDS))
+        if unknown or not words['synonyms']:
             raise DataError(
-                f'Phrase file {path}: {error.strerror or error}'
-            ) from error
-        except (ValueError, TypeError, AttributeError) as error:
-            raise DataError(f'Phrase file {path}: {error}') from error
+                f'{path} has the unknown keys {unknown}; known are '
+                f'{list(_KINDS)}, of which "synonyms" names the categories'
+            )
+        return cls(words)
 
     @classmethod
     def from_categories(cls, names: Sequence[str]) -> 'PhraseFinder':

@@ -1,15 +1,17 @@
-"""Normal form of a phrase, and a key that compares phrases as integers.
+"""Texts of samples; the normal form of a phrase, and its key, an integer.
 
 Two regions whose phrases have the same normal form say the same thing, so
 they are positives of each other ("A dog." and "the dog"). The integer key
 lets ranks compare phrases by gathering a tensor instead of strings.
+
+Samples have their texts under the keys of mmdet's grounding data sets.
 """
 
 import hashlib
 import re
 import unicodedata
 from functools import lru_cache
-from typing import Optional, Tuple
+from typing import Any, List, Mapping, Optional, Tuple
 
 _ARTICLES = ('a', 'an', 'the')
 
@@ -42,18 +44,10 @@ def normalise_phrase(phrase: str) -> str:
         str: The normal form. A phrase that consists of an article alone
         stays as it is; one of punctuation alone becomes ``''``.
 
-    Raises:
-        TypeError: If ``phrase`` is not a string.
-
     Examples:
         >>> normalise_phrase('  The  Big Dog. ')
         'big dog'
     """
-    if not isinstance(phrase, str):
-        raise TypeError(
-            f'A phrase must be a string, got {type(phrase).__name__}: '
-            f'{phrase!r}.'
-        )
     text = unicodedata.normalize('NFKC', phrase).lower()
     words = _strip_edges(text).split()
     if len(words) > 1 and words[0] in _ARTICLES:
@@ -94,3 +88,32 @@ def phrase_key(phrase: str) -> int:
     text = normalise_phrase(phrase).encode('utf-8', errors='surrogatepass')
     digest = hashlib.blake2b(text, digest_size=8).digest()
     return int.from_bytes(digest, 'big') >> 1
+
+
+def captions_of(sample: Mapping[str, Any]) -> List[str]:
+    """The captions of an image.
+
+    Args:
+        sample (Mapping): A sample, or the metainfo of a packed one.
+
+    Returns:
+        list[str]: ``captions`` where there are any, as for retrieval, else
+        ``text`` if it is a caption: data sets of boxes name their classes
+        in it, which are no caption.
+    """
+    if 'captions' in sample:
+        return list(sample['captions'])
+    text = sample.get('text')
+    return [text] if text and isinstance(text, str) else []
+
+
+def phrases_of(sample: Mapping[str, Any]) -> List[str]:
+    """The phrases of an image's regions.
+
+    Args:
+        sample (Mapping): A sample, or the metainfo of a packed one.
+
+    Returns:
+        list[str]: The phrase of each label; none without ``phrases``.
+    """
+    return [each['phrase'] for each in sample.get('phrases', {}).values()]

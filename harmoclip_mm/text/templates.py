@@ -14,21 +14,13 @@ _DATA_DIR = Path(__file__).parent / 'data' / 'templates'
 _FIELD = re.compile(r'\{(.*?)\}')
 
 
-def list_templates() -> Tuple[str, ...]:
-    """Names of the template sets that ship with the package.
-
-    Returns:
-        Tuple[str, ...]: Names in alphabetical order.
-    """
-    return tuple(sorted(path.stem for path in _DATA_DIR.glob('*.txt')))
-
-
 @lru_cache(maxsize=None)
 def _read(name: str) -> Tuple[str, ...]:
-    if name not in list_templates():
+    names = sorted(path.stem for path in _DATA_DIR.glob('*.txt'))
+    if name not in names:
         raise ValueError(
             f'Unknown template set {name!r}: choose one of '
-            f'{", ".join(list_templates())}, or give a list of templates '
+            f'{", ".join(names)}, or give a list of templates '
             "such as ['a photo of a {}.']."
         )
     templates = (_DATA_DIR / f'{name}.txt').read_text(encoding='utf-8')
@@ -61,17 +53,9 @@ def get_templates(name: Union[str, Sequence[str]]) -> Tuple[str, ...]:
     Raises:
         ValueError: If the name is unknown, the list is empty, or a template
             lacks ``{}`` or has another field.
-        TypeError: If ``name`` is neither a string nor a list of strings.
     """
     if isinstance(name, str):
         return _read(name)
-    if not isinstance(name, (list, tuple)) or not all(
-        isinstance(template, str) for template in name
-    ):
-        raise TypeError(
-            'Templates are the name of a set or a list of strings, got '
-            f'{name!r}.'
-        )
     if not name:
         raise ValueError('The list of templates is empty.')
     for index, template in enumerate(name):

@@ -5,16 +5,15 @@ are reported apart (base and novel, thing and stuff, ...), and for each class
 the words that fill a prompt template.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, Mapping, Sequence, Tuple, Union
 
+from harmoclip_mm.coco_file import check_fields, read_json
 from harmoclip_mm.errors import DataError
 
 _DATA_DIR = Path(__file__).parent / 'data' / 'vocabularies'
-_FIELDS = ('classes', 'groups', 'prompts')
 
 
 def class_to_prompt(name: str) -> str:
@@ -75,10 +74,10 @@ class Vocabulary:
             Empty: made from the class names by :func:`class_to_prompt`.
 
     Raises:
-        ValueError: No classes, a name that is not a string or is blank,
-            duplicate names or, without prompts, names that make one prompt, a
-            number of prompts that differs from the number of classes, or a
-            group that names something that is not a class.
+        ValueError: No classes, duplicate names or, without prompts, names
+            that make one prompt, a number of prompts that differs from the
+            number of classes, or a group that names something that is not a
+            class.
     """
 
     classes: Tuple[str, ...]
@@ -86,14 +85,8 @@ class Vocabulary:
     prompts: Tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        classes = _names('classes', self.classes)
-        prompts = _names('prompts', self.prompts)
-        if not isinstance(self.groups, dict):
-            raise ValueError('groups must map names to lists of class names.')
-        groups = {
-            group: _names(f'group {group!r}', members)
-            for group, members in self.groups.items()
-        }
+        classes, prompts = tuple(self.classes), tuple(self.prompts)
+        groups = {name: tuple(each) for name, each in self.groups.items()}
         if not classes:
             raise ValueError(
                 'The vocabulary is empty: list at least one class name.'
@@ -126,19 +119,6 @@ class Vocabulary:
         return len(self.classes)
 
 
-def _names(key: str, names: Sequence[str]) -> Tuple[str, ...]:
-    if not isinstance(names, (list, tuple)):
-        raise ValueError(
-            f'{key} must be a list of strings, got {type(names).__name__}.'
-        )
-    for index, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(
-                f'{key}[{index}] must be a non-empty string, got {name!r}.'
-            )
-    return tuple(names)
-
-
 def list_vocabularies() -> Tuple[str, ...]:
     """Names of the vocabularies that ship with the package.
 
@@ -149,33 +129,30 @@ def list_vocabularies() -> Tuple[str, ...]:
 
 
 def _read(path: Path) -> Vocabulary:
-    text, suffix = path.read_text(encoding='utf-8-sig'), path.suffix.lower()
+    suffix = path.suffix.lower()
     if suffix in ('.csv', '.tsv', '.yaml', '.yml'):
         raise ValueError(
             f'{suffix} is not read; write one class name a line into a .txt '
             'file, or a list of names into a .json file.'
         )
-    if suffix != '.json':
-        lines = (line.strip() for line in text.splitlines())
-        names = tuple(line for line in lines if line)
-        if names and all(name.startswith('- ') for name in names):
-            raise ValueError(
-                f'its lines begin with a dash ({names[0]!r}), as those of '
-                'YAML; write the names alone.'
-            )
-        return Vocabulary(names)
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'not valid JSON ({error})') from None
-    if isinstance(content, list):
-        content = {'classes': content}
-    if not isinstance(content, dict) or 'classes' not in content:
-        raise ValueError('expected an object with the key "classes".')
-    unknown = sorted(set(content) - set(_FIELDS))
-    if unknown:
-        raise ValueError(f'unknown keys {unknown}, known are {list(_FIELDS)}.')
-    return Vocabulary(**content)
+    if suffix == '.json':
+        content = read_json(str(path), 'give a file of class names')
+        if isinstance(content, list):
+            content = {'classes': content}
+        kinds = dict(classes='names', groups='lists?', prompts='names?')
+        check_fields(content, 'its content', **kinds)
+        unknown = sorted(set(content) - set(kinds))
+        if unknown:
+            raise ValueError(f'unknown keys {unknown}, known: {list(kinds)}.')
+        return Vocabulary(**content)
+    text = path.read_text(encoding='utf-8-sig')
+    names = tuple(filter(None, map(str.strip, text.splitlines())))
+    if names and all(name.startswith('- ') for name in names):
+        raise ValueError(
+            f'its lines begin with a dash ({names[0]!r}), as those of '
+            'YAML; write the names alone.'
+        )
+    return Vocabulary(names)
 
 
 def load_vocabulary(
@@ -200,7 +177,6 @@ def load_vocabulary(
             holds no legal vocabulary; the message names it.
         ValueError: The names are no legal vocabulary; see
             :class:`Vocabulary`.
-        TypeError: ``source`` is of another type.
 
     Examples:
         >>> load_vocabulary(['cat', 'dog']).prompts
@@ -219,14 +195,9 @@ def load_vocabulary(
             )
         try:
             return _read(path)
-        except (ValueError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise DataError(f'Vocabulary file {path}: {error}') from error
-    if isinstance(source, (list, tuple)):
-        return Vocabulary(tuple(source))
-    raise TypeError(
-        'A vocabulary is a name, a path or a list of class names, got '
-        f'{type(source).__name__}.'
-    )
+    return Vocabulary(tuple(source))
 
 
 def find_groups(

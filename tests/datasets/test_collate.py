@@ -6,7 +6,7 @@ from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader
 
 from harmoclip_mm.datasets import RegionPhraseDataset, packed_collate
-from harmoclip_mm.structures import PackedList
+from harmoclip_mm.packed_list import PackedList
 
 PIPELINE = [
     {'type': 'LoadCheckedImage'},

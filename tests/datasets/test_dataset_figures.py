@@ -106,6 +106,10 @@ def test_nothing_to_warn_of():
             [sample(([0, 0, 200, 100], f'{n}', []), text='a') for n in 'abc'],
             '100 % of the boxes cover their whole image',
         ),
+        (
+            [sample(([0, 0, 9, 9], 'big {red} dog', []))],
+            'the phrase "big {red} dog"',
+        ),
         (  # as JavaScript counts: "red dog" is [4, 11)
             [
                 sample(

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from mmengine.fileio import LocalBackend, register_backend
 
 from harmoclip_mm.datasets import FGOVDDataset
 from harmoclip_mm.errors import DataError
@@ -112,6 +113,29 @@ def test_the_benchmarks_own_files(build, tiny_data):
         build(name='benchmarks', sets=('medium',))
 
 
+def test_other_file_backends(build, tiny_data):
+    """A file and a folder of a store, whatever its names mean here."""
+
+    class Store(LocalBackend):
+        def get(self, filepath):
+            return super().get(filepath.replace('there', 'benchmarks'))
+
+        def isdir(self, filepath):
+            return filepath.endswith('there')
+
+        def list_dir_or_file(self, dir_path, *args):
+            path = dir_path.replace('there', 'benchmarks')
+            return super().list_dir_or_file(path, *args)
+
+    register_backend('test_fgovd_store', Store, force=True)
+    (tiny_data.root / 'benchmarks').mkdir()
+    tiny_data.jsonl(line(), name='benchmarks/1_attributes_llava.jsonl')
+    store = dict(backend_args={'backend': 'test_fgovd_store'}, sets=('hard',))
+    for name in ('there', 'there/1_attributes_llava.jsonl'):
+        info = build(name=name, **store).get_data_info(0)
+        assert info['img_id'] == 7
+
+
 def changed(**changes):
     return {**line(), **changes}
 
@@ -119,9 +143,9 @@ def changed(**changes):
 @pytest.mark.parametrize(
     ('bad', 'message'),
     [
-        ('{', r'lines\.jsonl:2: not a line'),
-        (changed(pos_expression=['a', 'b']), r'lines\.jsonl:2: not a line'),
-        (changed(neg_expression=[1, 2]), r'lines\.jsonl:2: not a line'),
+        ('{', r'lines\.jsonl:2: not valid JSON'),
+        (changed(pos_expression=['a', 'b']), r'lines\.jsonl:2: a box has one'),
+        (changed(neg_expression=[1, 2]), r":2: 'neg_expression' must"),
         (changed(bbox=[1, 2, 0, 4]), r':2: bbox must be x, y, width'),
         (changed(bbox=[1, 2, 3]), r":2: 'bbox' must be four numbers"),
         (changed(test_type='5'), r":2: test_type must be one of .*'5'"),

@@ -4,10 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harmoclip_mm.datasets import (
-    ImageTextRetrievalDataset,
-    image_text_retrieval,
-)
+from harmoclip_mm.datasets import ImageTextRetrievalDataset, caption_files
 from harmoclip_mm.datasets.transforms import BadImageError
 from harmoclip_mm.errors import DataError
 
@@ -107,7 +104,7 @@ def test_karpathy_splits(build, tiny_data):
     ('content', 'kwargs', 'message'),
     [
         ({'images': [{'id': 1}]}, {}, "'filename' is missing"),
-        ({}, {}, 'neither a COCO captions file nor'),
+        ({}, {}, 'is not a COCO captions file, nor'),
         (KARPATHY, {'split': 'val'}, r"no image with captions in .*'val'"),
         (COCO, {'split': 'val'}, r"'val',.*only \"test\" ships"),
         (COCO, {'split': 'test'}, 'lacks 5000 of the 5000 images of the spl'),
@@ -135,7 +132,7 @@ def test_bad_files(build, content, kwargs, message):
 
 def test_the_split_that_ships(build):
     """Karpathy's test images of COCO's own captions file."""
-    path = Path(image_text_retrieval.__file__).parent / 'data'
+    path = Path(caption_files.__file__).parent / 'data'
     text = (path / 'karpathy_coco_test.txt').read_bytes()
     assert hashlib.sha256(text).hexdigest() == SPLIT_SHA256
     ids = [int(line) for line in text.split()]

@@ -199,19 +199,19 @@ def test_images_without_regions_are_legal():
 @pytest.mark.parametrize(
     ('record', 'message'),
     [
-        ({}, "lacks .*'filename', 'height', 'width'"),
+        ({}, "'filename' is missing"),
         ({'filename': 'a', 'height': 1, 'width': 1}, "lacks 'grounding'"),
         (
             {'filename': 'a', 'height': 0, 'width': 1, 'grounding': {}},
-            'positive integers',
+            'a positive integer',
         ),
         (
             {'filename': 'a', 'height': 9, 'width': 9, 'grounding': {}},
-            "'grounding' lacks .*'caption', 'regions'",
+            "'grounding': 'caption' is missing",
         ),
         (
             {'filename': 'a', 'height': 9, 'width': 9, 'grounding': 4},
-            'must be a JSON object',
+            'must be an object',
         ),
         (
             {
@@ -220,7 +220,7 @@ def test_images_without_regions_are_legal():
                 'width': 9,
                 'detection': {'instances': [{'bbox': [0, 0, 3, 3]}]},
             },
-            "an instance lacks .*'category'",
+            "an instance: 'category' is missing",
         ),
     ],
 )
@@ -236,7 +236,7 @@ def test_a_region_without_words_is_an_error():
     ):
         with pytest.raises(ValueError, match=r"x\.jsonl:3: .*'phrase'"):
             parse(bad)
-    with pytest.raises(ValueError, match="'caption' of 'grounding'"):
+    with pytest.raises(ValueError, match="'grounding': 'caption'"):
         parse(caption=None)
 
 
@@ -336,7 +336,7 @@ def test_a_bad_region_is_named(change, names):
     ('change', 'names'),
     [
         ({'filename': 17}, "'filename'"),
-        ({'filename': ''}, 'name of a file'),
+        ({'filename': ''}, "'filename'"),
         ({'height': 4.5}, "'height'"),
         ({'width': True}, "'width'"),
         ({'image_id': [1]}, "'image_id'"),
@@ -364,7 +364,7 @@ def test_negatives_of_a_text_are_those_of_all_its_regions():
 @pytest.mark.parametrize('negatives', [None, 'cat', [1], [' '], {'0': 'cat'}])
 def test_bad_negatives(negatives):
     with pytest.raises(
-        DataError, match=r"x\.jsonl:3: the 'negatives' of a re"
+        DataError, match=r"x\.jsonl:3: a region: 'negatives' mu"
     ):
         parse(region(negatives=negatives))
 
@@ -392,5 +392,5 @@ def test_scores_of_links():
     'score', [-0.1, 1.1, None, 'high', [0.5], True, float('nan'), 1e400]
 )
 def test_bad_scores(score):
-    with pytest.raises(DataError, match=r"x\.jsonl:3: the 'score' of a re"):
+    with pytest.raises(DataError, match=r"x\.jsonl:3: a region: 'score' mu"):
         parse(region(score=score))

@@ -5,7 +5,7 @@ import pickle
 import pytest
 from mmengine.fileio import BaseStorageBackend, LocalBackend, register_backend
 
-from harmoclip_mm.datasets import RegionPhraseDataset, odvg_file
+from harmoclip_mm.datasets import RegionPhraseDataset, odvg
 
 DOG = {'bbox': [4, 4, 30, 30], 'phrase': 'dog', 'tokens_positive': [[2, 5]]}
 
@@ -32,14 +32,14 @@ def test_lines_are_parsed_when_asked_for(build, tiny_data, monkeypatch):
         for i in range(2000)
     ]
     build(*lines)
-    parse = odvg_file.parse_odvg_line
+    parse = odvg.parse_odvg_line
     parsed = []
 
     def count(line, where, tally):
         parsed.append(int(where.rsplit(':', 1)[1]))
         return parse(line, where, tally)
 
-    monkeypatch.setattr(odvg_file, 'parse_odvg_line', count)
+    monkeypatch.setattr(odvg, 'parse_odvg_line', count)
     dataset = build(ann_file='odvg.jsonl', filter_cfg={'min_size': 2})
     assert len(dataset) == 1000 and parsed == []
     assert not dataset.data_list.dtype.hasobject
@@ -107,9 +107,9 @@ def test_a_line_speaks_for_itself_and_is_parsed_once(
     dataset = build(first, second, caption_choice='all')
     dataset.full_init()
     parsed = []
-    parse = odvg_file.parse_odvg_line
+    parse = odvg.parse_odvg_line
     monkeypatch.setattr(
-        odvg_file,
+        odvg,
         'parse_odvg_line',
         lambda *args: parsed.append(args) or parse(*args),
     )
@@ -117,6 +117,16 @@ def test_a_line_speaks_for_itself_and_is_parsed_once(
     found = [(each['text'], each['width'], each['img_id']) for each in infos]
     assert found == [('A dog.', 64, 0), ('My dog.', 32, 7)]
     assert len(parsed) == 2
+
+
+def test_a_file_that_is_replaced_in_use_is_read_as_it_was(build, tiny_data):
+    """As a converter does that is run again during a training."""
+    dataset = build(tiny_data.grounding('a.png', 'A dog.', DOG))
+    before = dataset.get_data_info(0)
+    path = tiny_data.root / 'odvg.jsonl'
+    path.rename(tiny_data.root / 'older.jsonl')
+    tiny_data.jsonl(tiny_data.grounding('a.png', 'A cat is no dog.'))
+    assert dataset.get_data_info(0) == before
 
 
 def test_a_copy_of_a_dataset_refuses_a_changed_file(build, tiny_data):

@@ -143,7 +143,6 @@ def test_caption_choices(build, three_lines):
 
     a, b, again = 'A dog.', 'Nothing here.', 'My dog again.'
     assert captions('all') == [{a}, {b}, {again}]
-    assert captions('first') == [{a}, {b}]
     assert captions('random') == [{a, again}, {b}]
     with pytest.raises(ValueError, match='no caption_choice'):
         build(*three_lines, caption_choice='some')

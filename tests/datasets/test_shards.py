@@ -66,7 +66,8 @@ def three_shards(tmp_path):
         ('{098..101}', '098 099 100 101'),
         ('{a,b}/{0..1}.tar', 'a/0.tar a/1.tar b/0.tar b/1.tar'),
         ('x{,y}{2..2}', 'x2 xy2'),
-        ('{a}{..}{3..2}', ''),
+        ('{a}{..}{3..2}', '{a}{..}3 {a}{..}2'),
+        ('{10..8}.tar', '10.tar 9.tar 8.tar'),
     ],
 )
 def test_braces_are_those_of_a_shell(pattern, paths):
@@ -128,7 +129,7 @@ def test_the_second_opening_maps_and_walks_through_nothing(
     monkeypatch.setattr(tarfile, 'open', walk)
     shards = TarShards(three_shards)
     assert shards.read('000080003.jpg')
-    assert isinstance(shards._rows.base, np.memmap)
+    assert isinstance(shards.rows.base, np.memmap)
 
 
 def test_a_shard_that_changed(three_shards):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import load_vocabulary, phrase_finder
 from harmoclip_mm.text.phrase_finder import PhraseFinder, plural_forms
 
@@ -267,14 +268,16 @@ def test_number_and_kind(coco, caption, number, kind):
 
 
 def test_bad_words(tmp_path):
-    with pytest.raises(ValueError, match='no categories'):
-        PhraseFinder({'synonyms': {}})
-    with pytest.raises(ValueError, match=r"Unknown keys \['synonym'\]"):
-        PhraseFinder({'synonym': {}})
     file = tmp_path / 'words.json'
+    file.write_text('{"synonyms": {}}')
+    with pytest.raises(DataError, match=r'words\.json .*names the categories'):
+        PhraseFinder.from_file(file)
+    file.write_text('{"synonyms": {"fox": []}, "synonym": {}}')
+    with pytest.raises(DataError, match=r"unknown keys \['synonym'\]"):
+        PhraseFinder.from_file(file)
     file.write_text('[')
     with pytest.raises(ValueError, match=r'words\.json'):
         PhraseFinder.from_file(file)
     file.write_text('[]')
-    with pytest.raises(ValueError, match=r'words\.json: expected an object'):
+    with pytest.raises(ValueError, match=r'words\.json must be an object'):
         PhraseFinder.from_file(file)

@@ -10,7 +10,6 @@ import pytest
 from harmoclip_mm.text import (
     fill_templates,
     get_templates,
-    list_templates,
     templates,
 )
 
@@ -36,8 +35,7 @@ def test_counts_and_checksums(name, count):
 
 
 def test_all_sets_are_legal_templates():
-    assert list_templates() == ('none', 'openai80', 'simple', 'vild63')
-    for name in list_templates():
+    for name in ('none', 'openai80', 'simple', 'vild63'):
         assert get_templates(list(get_templates(name))) == get_templates(name)
 
 
@@ -101,10 +99,4 @@ def test_templates_of_ones_own():
 )
 def test_bad_templates(bad, message):
     with pytest.raises(ValueError, match=message):
-        get_templates(bad)
-
-
-@pytest.mark.parametrize('bad', [None, 3, [1], [None, 'a {}']])
-def test_templates_of_the_wrong_type(bad):
-    with pytest.raises(TypeError, match='list of strings'):
         get_templates(bad)

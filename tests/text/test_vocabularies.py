@@ -132,16 +132,19 @@ def test_from_files(tmp_path):
         ({'classes': []}, 'vocabulary is empty'),
         ({'classes': ['a', 'b', 'a']}, r"Duplicate class names: \['a'\]"),
         ({'classes': ['Hot_dog', 'b', 'hot dog']}, "one prompt, 'hot dog'"),
-        ({'classes': 'cat'}, 'classes must be a list of strings, got str'),
-        ({'classes': ['a', 1]}, r'classes\[1\] must be a non-empty string'),
-        ({'classes': ['a', ' ']}, r'classes\[1\]'),
+        ({'classes': 'cat'}, "'classes' must be a list of texts"),
+        ({'classes': ['a', 1]}, "'classes' must be"),
+        ({'classes': ['a', ' ']}, "'classes' must be"),
         ({'classes': ['a'], 'groups': {'g': ['b']}}, "'g' names .*'b'"),
-        ({'classes': ['a'], 'groups': ['a']}, 'groups must map'),
-        ({'classes': ['a'], 'groups': {'g': 'a'}}, "group 'g' must be a list"),
+        ({'classes': ['a'], 'groups': ['a']}, "'groups' must be an object"),
+        (
+            {'classes': ['a'], 'groups': {'g': 'a'}},
+            "'groups' must be an object",
+        ),
         ({'classes': ['a', 'b'], 'prompts': ['x']}, '1 prompts for 2 classes'),
-        ({'names': ['a']}, 'key "classes"'),
+        ({'names': ['a']}, "'classes' is missing"),
         ({'classes': ['a'], 'group': {}}, r"unknown keys \['group'\]"),
-        (3, 'expected an object'),
+        (3, 'must be an object'),
     ],
 )
 def test_bad_files_are_named(tmp_path, content, message):
@@ -168,7 +171,7 @@ def test_lists_of_other_formats(tmp_path, name, content, message):
 def test_file_that_is_not_json(tmp_path):
     file = tmp_path / 'bad.json'
     file.write_text('{"classes": [')
-    with pytest.raises(ValueError, match='not valid JSON'):
+    with pytest.raises(ValueError, match='is not valid JSON'):
         load_vocabulary(file)
     empty = tmp_path / 'empty.txt'
     empty.write_text('\n')
@@ -181,8 +184,6 @@ def test_unknown_names_and_types():
         load_vocabulary('coco81')
     with pytest.raises(ValueError, match='is empty'):
         load_vocabulary([])
-    with pytest.raises(TypeError, match='got NoneType'):
-        load_vocabulary(None)
 
 
 def test_imagenet1000_prompts_are_open_clips():

@@ -194,3 +194,9 @@ def test_page_of_some_samples(config, tiny_data, run_tool):
     text = (tiny_data.root / 'out' / 'index.html').read_text(encoding='utf-8')
     assert 'figures are of 2 of them' in text
     assert text.count('data:image/jpeg') == 1
+
+
+def test_a_page_has_no_mode(config, run_tool, capsys):
+    with pytest.raises(SystemExit):
+        run_tool(TOOL, config, '--page', '--mode', 'pipeline')
+    assert 'leave out --mode' in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Tests of the base and novel annotations of OV-COCO and OV-LVIS."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -197,3 +198,21 @@ def test_a_wrong_file_is_an_error_that_says_what_to_do(
         (folder / 'instances_train2017.json').write_text(text)
     with pytest.raises(UsageError, match=words):
         run_tool(TOOL, 'coco', tmp_path)
+
+
+def test_an_older_file_stays_where_the_new_one_cannot_be_written(
+    photos_copy, run_tool, monkeypatch
+):
+    folder = photos_copy / 'annotations'
+    target = folder / 'instances_train2017_seen_2.json'
+    target.write_text('older')
+    with monkeypatch.context() as full:
+        full.setattr(os, 'fsync', fail_full)
+        with pytest.raises(OSError, match='No space left'):
+            run_tool(TOOL, 'coco', photos_copy)
+    assert target.read_text() == 'older'
+    assert not list(folder.glob('*.part'))
+
+
+def fail_full(descriptor):
+    raise OSError(28, 'No space left on device')

@@ -10,7 +10,7 @@ sizes, frequent phrases, what looks wrong, and samples.
 
 import argparse
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, Optional, Tuple
+from typing import Any, Callable, List, Mapping
 
 try:
     from harmoclip_mm.errors import UsageError, run_command
@@ -76,6 +76,8 @@ def parse_args() -> argparse.Namespace:
     )
     add_config_option(parser, 'train_dataloader.dataset.indices=9')
     args = parser.parse_args()
+    if args.page and args.mode != 'original':
+        parser.error('--page shows samples as annotated: leave out --mode')
     if args.number is None:
         args.number = 50 if args.page else 20
     if min(args.number, args.page_samples) < 0:
@@ -104,8 +106,8 @@ def dataset_of(config: Config, split: str):
 def image_loader(dataset) -> Callable[[Mapping[str, Any]], np.ndarray]:
     """What gives the image of a sample as its boxes are of it, RGB uint8
     (H, W, 3), or refuses it, as the data set does."""
+    from harmoclip_mm.datasets.base import leaf_datasets
     from harmoclip_mm.datasets.transforms import LoadCheckedImage
-    from harmoclip_mm.datasets.wrappers import leaf_datasets
 
     options = {}
     for step in next(leaf_datasets(dataset)).pipeline.transforms[:1]:
@@ -118,50 +120,29 @@ def image_loader(dataset) -> Callable[[Mapping[str, Any]], np.ndarray]:
     )
 
 
-def picture_of_annotation(dataset, index: int, visualizer) -> np.ndarray:
-    """Draw a sample as its annotations have it."""
+def draw(dataset, index: int, mode: str, load_image, visualizer) -> np.ndarray:
+    """Draw a sample as its annotations have it, or as the model gets it."""
+    if mode == 'pipeline':
+        packed = dataset[index]
+        image = packed['inputs'].numpy().transpose(1, 2, 0)[..., ::-1]
+        visualizer.add_datasample(
+            str(index),
+            np.ascontiguousarray(image),
+            packed['data_samples'],
+            draw_pred=False,
+        )
+        return visualizer.get_image()
     info = dataset.get_data_info(index)
-    image = image_loader(dataset)(info)
     phrases = info.get('phrases', {}).values()
     instances = info.get('instances', [])
     return visualizer.draw_region_text(
-        image,
+        load_image(info),
         [instance['bbox'] for instance in instances],
         [instance['bbox_label'] for instance in instances],
         phrases_of(info) or dataset.metainfo.get('classes', ()),
         '\n'.join(captions_of(info)),
         [each['tokens_positive'] for each in phrases],
     )
-
-
-def picture_of_sample(dataset, index: int, visualizer) -> np.ndarray:
-    """Draw a sample as the model gets it."""
-    packed = dataset[index]
-    image = packed['inputs'].numpy().transpose(1, 2, 0)[..., ::-1]
-    visualizer.add_datasample(
-        str(index),
-        np.ascontiguousarray(image),
-        packed['data_samples'],
-        draw_pred=False,
-    )
-    return visualizer.get_image()
-
-
-def draw(
-    dataset, index: int, mode: str, visualizer
-) -> Tuple[Optional[np.ndarray], str]:
-    """Picture and file name of a sample; no picture for a bad image."""
-    from harmoclip_mm.datasets.transforms import BadImageError
-
-    path = Path(dataset.get_data_info(index)['img_path'])
-    name = f'{index:06d}_{path.stem}.png'
-    try:
-        if mode == 'pipeline':
-            return picture_of_sample(dataset, index, visualizer), name
-        return picture_of_annotation(dataset, index, visualizer), name
-    except (BadImageError, OSError) as error:
-        print(f'left out: {error}')
-        return None, name
 
 
 def spread(total: int, number: int) -> List[int]:
@@ -172,8 +153,8 @@ def spread(total: int, number: int) -> List[int]:
 
 def write_report(dataset, args: argparse.Namespace) -> None:
     """Write the page about a data set."""
+    from harmoclip_mm.datasets.base import leaf_datasets
     from harmoclip_mm.datasets.figures import DatasetFigures, ModelInput
-    from harmoclip_mm.datasets.wrappers import leaf_datasets, say_boxes
     from harmoclip_mm.visualization.dataset_report import write_page
 
     first = next(leaf_datasets(dataset))
@@ -184,7 +165,7 @@ def write_report(dataset, args: argparse.Namespace) -> None:
     for index in track(spread(total, args.page_samples), 'Counting'):
         figures.add(dataset.get_data_info(index))
     out_file = args.output_dir / 'index.html'
-    said = say_boxes(dataset, figures.boxes, figures.crowds)
+    said = figures.say_boxes(dataset)
     warnings = write_page(
         out_file,
         figures,
@@ -204,6 +185,8 @@ def main() -> None:
     args = parse_args()
     import mmcv
 
+    from harmoclip_mm.datasets.transforms import BadImageError
+
     config = load_config(args.config, args.cfg_options)
     init_default_scope(config.get('default_scope', 'harmoclip_mm'))
     np.random.seed(args.seed)
@@ -216,12 +199,17 @@ def main() -> None:
     )
     visualizer.dataset_meta = dataset.metainfo
     count = min(args.number or len(dataset), len(dataset))
-    saved = 0
+    load_image, saved = image_loader(dataset), 0
     for index in track(range(count), description='Drawing'):
-        picture, name = draw(dataset, index, args.mode, visualizer)
-        if picture is not None:
-            mmcv.imwrite(picture[..., ::-1], str(args.output_dir / name))
-            saved += 1
+        try:
+            picture = draw(dataset, index, args.mode, load_image, visualizer)
+        except (BadImageError, OSError) as error:
+            print(f'left out: {error}')
+            continue
+        path = Path(dataset.get_data_info(index)['img_path'])
+        name = f'{index:06d}_{path.stem}.png'
+        mmcv.imwrite(picture[..., ::-1], str(args.output_dir / name))
+        saved += 1
     print(f'{saved} pictures of {len(dataset)} samples in {args.output_dir}')
 
 

@@ -119,11 +119,10 @@ def read_captions(
 
 
 def _read_tar(file: Path, tally: Tally) -> Iterator[Tuple[str, str]]:
-    for name, row in read_tar(file, tally):
-        with tally.expect("img2dataset's tars"):
-            caption = str(row.get('caption') or '')
+    samples = read_tar(file, tally)
+    for name, row in tally.expect("img2dataset's tars", samples):
         # SHARD/NAME, since two tars may have one name
-        yield f'{file.stem}/{name}', caption
+        yield f'{file.stem}/{name}', str(row.get('caption') or '')
 
 
 def _read_jsonl(file: Path, tally: Tally) -> Iterator[Tuple[str, str]]:

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harmoclip_mm.coco_file import check_records, read_json
+from harmoclip_mm.files import replacing
 from harmoclip_mm.text import load_vocabulary
 
 KEYS = ('categories', 'images', 'annotations')
@@ -90,6 +91,12 @@ def lvis_splits(categories: List[dict], path: Path) -> Dict[int, str]:
     }
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    with replacing(path) as part:
+        Path(part).write_text(text, encoding='utf-8')
+
+
 def write_split(
     source: Path, target: Path, splits: Tuple[str, ...], find_splits
 ) -> dict:
@@ -124,8 +131,7 @@ def write_split(
     content['images'] = [
         each for each in content['images'] if each['id'] in images
     ]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(content), encoding='utf-8')
+    write_text(target, json.dumps(content))
     print(target)
     table = Table('', 'before', 'kept')
     for key in KEYS:
@@ -149,9 +155,9 @@ def main() -> None:
     source, target = LVIS_TRAIN
     kept = write_split(folder / source, out / target, (BASE,), lvis_splits)
     categories = sorted(kept['categories'], key=lambda each: each['id'])
-    (out / LVIS_CATEGORIES).write_text(json.dumps(categories))
+    write_text(out / LVIS_CATEGORIES, json.dumps(categories))
     names = [each['name'] for each in categories]
-    (out / LVIS_CLASSES).write_text('\n'.join(names) + '\n')
+    write_text(out / LVIS_CLASSES, '\n'.join(names) + '\n')
 
 
 if __name__ == '__main__':

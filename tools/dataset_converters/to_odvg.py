@@ -48,7 +48,8 @@ def parse_args(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
             metavar='DIR',
             help='folder of the images; lines without theirs are dropped',
         )
-        module.add_arguments(each)
+        for option, settings in getattr(module, 'ARGUMENTS', {}).items():
+            each.add_argument(option, **settings)
         each.set_defaults(module=module)
     return parser.parse_args(argv)
 

@@ -1,16 +1,18 @@
 """Transforms of images with regions and texts."""
 
-from .candidates import LoadCandidateBoxes, TokenizeCandidates
+from .annotations import (
+    LoadCandidateBoxes,
+    LoadCaptions,
+    LoadPanopticRegions,
+)
 from .caption_mosaic import CaptionMosaic
 from .clip_resize import CLIPResize
 from .exchange_words import ExchangeWords
 from .flip import TextAwareRandomFlip
 from .formatting import PackRegionTextInputs
-from .grid_regions import SampleGridRegions
-from .loading import BadImageError, LoadCaptions, LoadCheckedImage
-from .panoptic import LoadPanopticRegions
-from .regions import FilterRegions, SampleRegions
-from .tokenize import TokenizeRegionText
+from .loading import BadImageError, LoadCheckedImage
+from .regions import FilterRegions, SampleGridRegions, SampleRegions
+from .tokenize import TokenizeCandidates, TokenizeRegionText
 
 __all__ = [
     'BadImageError',

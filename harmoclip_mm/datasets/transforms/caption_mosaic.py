@@ -5,17 +5,17 @@ import math
 from typing import Any, List, Mapping, Sequence, Union
 
 import numpy as np
+from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import HorizontalBoxes
 
 from harmoclip_mm.registry import TRANSFORMS
 
-from .base import PrintedTransform
 from .clip_resize import CLIPResize
 from .regions import REGION_FIELDS
 
 
 @TRANSFORMS.register_module()
-class CaptionMosaic(PrintedTransform):
+class CaptionMosaic(BaseTransform):
     """Make one image of several, each of which is a region with its caption.
 
     CLIM (arXiv 2312.11376). A grid of one cell leaves the image whole: it

@@ -3,20 +3,18 @@
 from typing import Any, Mapping, Optional, Tuple, Union
 
 import numpy as np
-from mmcv.transforms import CenterCrop
+from mmcv.transforms import BaseTransform, CenterCrop
 from mmdet.datasets.transforms import Pad, Resize
 from mmengine.utils import to_2tuple
 
 from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import CLIPS, TRANSFORMS
 
-from .base import PrintedTransform
-
 MODES = ('squash', 'longest', 'native')
 
 
 @TRANSFORMS.register_module()
-class CLIPResize(PrintedTransform):
+class CLIPResize(BaseTransform):
     """Resize images to a CLIP's size by Pillow, with its interpolation.
 
     Boxes, masks and segmentation maps follow as in mmdet's ``Resize``. An

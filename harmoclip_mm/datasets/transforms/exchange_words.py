@@ -3,15 +3,14 @@
 from typing import List, Sequence, Union
 
 import numpy as np
+from mmcv.transforms import BaseTransform
 
 from harmoclip_mm.registry import TRANSFORMS
 from harmoclip_mm.text import class_to_prompt, load_vocabulary
 
-from .base import PrintedTransform
-
 
 @TRANSFORMS.register_module()
-class ExchangeWords(PrintedTransform):
+class ExchangeWords(BaseTransform):
     """Give phrases hard negatives by exchanging a word for one of its kind.
 
     FG-CLIP (arXiv 2505.05071) lets a language model exchange attributes and

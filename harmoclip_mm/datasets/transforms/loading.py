@@ -1,22 +1,18 @@
-"""Loading of images, with errors that say what to do, and of captions."""
+"""Loading of images, with errors that say what to do."""
 
 import io
-import os.path as osp
-from functools import lru_cache
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import mmcv
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from harmoclip_mm.coco_file import check_members, check_records, read_json
-from harmoclip_mm.errors import DataError
+from harmoclip_mm.errors import DataError, check_choice
 from harmoclip_mm.pixels import rgb_of
 from harmoclip_mm.registry import TRANSFORMS
 
 from ..shards import read_image
-from .base import PrintedTransform
 
 
 class BadImageError(DataError):
@@ -41,8 +37,8 @@ class LoadCheckedImage(LoadImageFromFile):
     of an image that was reduced ``scale_factor`` too.
 
     Args:
-        color_type (str): As in mmcv. Defaults to
-            ``'color_ignore_orientation'``.
+        color_type (str): ``'color'`` turns images by their EXIF data.
+            Defaults to ``'color_ignore_orientation'``.
         reduced (bool): Decode JPEGs at the smallest scale of 1, 1/2, 1/4 and
             1/8, which libjpeg decodes without computing the rest, that leaves
             both sides at least as long as the ``CLIPResize`` of the pipeline
@@ -57,7 +53,8 @@ class LoadCheckedImage(LoadImageFromFile):
 
     Raises:
         BadImageError: For an image that cannot be used.
-        ValueError: If ``reduced`` meets another ``color_type``.
+        ValueError: If ``color_type`` is none of these, or ``reduced`` meets
+            ``'color'``.
     """
 
     def __init__(
@@ -66,6 +63,8 @@ class LoadCheckedImage(LoadImageFromFile):
         reduced: bool = False,
         **kwargs: Any,
     ) -> None:
+        kinds = 'color_ignore_orientation', 'color'
+        check_choice('LoadCheckedImage', 'color_type', color_type, kinds)
         super().__init__(
             color_type=color_type, imdecode_backend='pillow', **kwargs
         )
@@ -111,9 +110,6 @@ class LoadCheckedImage(LoadImageFromFile):
 
     def _decode(self, content: bytes) -> Tuple[np.ndarray, Tuple[int, int]]:
         """Pixels, and height and width of the image as it is stored."""
-        if not self.color_type.startswith('color'):
-            img = mmcv.imfrombytes(content, self.color_type, backend='pillow')
-            return img, img.shape[:2]
         image = Image.open(io.BytesIO(content))
         if self.color_type == 'color':
             image = ImageOps.exif_transpose(image)
@@ -153,79 +149,3 @@ def _scale_boxes(results: dict) -> None:
             dict(each, bbox=[x * y for x, y in zip(each['bbox'], 2 * ratios)])
             for each in results['instances']
         ]
-
-
-@TRANSFORMS.register_module()
-class LoadCaptions(PrintedTransform):
-    """Add the captions of an image, so that a data set of boxes can also be
-    used for retrieval.
-
-    Required keys: ``img_id``. Added keys: ``captions`` (list[str], empty for
-    an image without captions).
-
-    Args:
-        ann_file (str): COCO captions json. It is read once a process, when
-            the first sample needs it.
-        max_captions (int, optional): Keep the first so many captions of an
-            image; protocols of COCO retrieval keep 5. None keeps all.
-        backend_args (dict, optional): File backend of ``ann_file``.
-
-    Raises:
-        DataError: If ``ann_file`` does not exist or is not a COCO captions
-            file, or an image is not among its ``images``: it is then of
-            another split.
-    """
-
-    def __init__(
-        self,
-        ann_file: str,
-        max_captions: Optional[int] = None,
-        backend_args: Optional[dict] = None,
-    ) -> None:
-        self.ann_file = ann_file
-        self.max_captions = max_captions
-        self.backend_args = backend_args
-
-    def transform(self, results: dict) -> dict:
-        """Add the captions."""
-        backend = tuple(sorted((self.backend_args or {}).items()))
-        captions = read_coco_captions(self.ann_file, backend)
-        found = captions.get(results['img_id'])
-        if found is None:
-            raise DataError(
-                f'image {results["img_id"]} ({results.get("img_path", "?")}) '
-                f'is not in {self.ann_file}, which lists {len(captions)} '
-                'images: give LoadCaptions the captions of the same split, '
-                'or list the image there, without captions'
-            )
-        results['captions'] = list(found[: self.max_captions])
-        return results
-
-
-@lru_cache(maxsize=4)
-def read_coco_captions(
-    path: str, backend: Tuple[tuple, ...] = ()
-) -> Dict[int, List[str]]:
-    """Read a COCO captions file, once a process.
-
-    Args:
-        path (str): The json file.
-        backend (tuple): Items of ``backend_args``.
-
-    Returns:
-        dict[int, list[str]]: Captions by image id, in the order of the file,
-        none for a listed image without a caption.
-
-    Raises:
-        DataError: If it does not exist or is not a COCO captions file.
-    """
-    remedy = 'check ann_file and the data root of the config'
-    content = read_json(osp.abspath(path), remedy, dict(backend) or None)
-    images = check_records(content, 'images', path, id='id')
-    captions: Dict[int, List[str]] = {image['id']: [] for image in images}
-    kinds = dict(id='id?', image_id='id', caption='text')
-    annotations = check_records(content, 'annotations', path, **kinds)
-    check_members(annotations, 'image_id', captions, path)
-    for annotation in annotations:
-        captions[annotation['image_id']].append(annotation['caption'])
-    return captions

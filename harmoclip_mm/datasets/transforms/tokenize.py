@@ -1,20 +1,20 @@
-"""Captions and phrases to token ids, keys and masks."""
+"""Captions, phrases and candidates to token ids, keys and masks."""
 
 from typing import Any, Mapping, Union
 
 import numpy as np
 import torch
+from mmcv.transforms import BaseTransform
 
 from harmoclip_mm.registry import CLIPS, TRANSFORMS
-from harmoclip_mm.text import captions_of, phrase_key
+from harmoclip_mm.text import captions_of, phrase_key, phrases_of
 
 from ..counters import SharedCounters
-from .base import PrintedTransform
 from .regions import keep_regions
 
 
 @TRANSFORMS.register_module()
-class TokenizeRegionText(PrintedTransform):
+class TokenizeRegionText(BaseTransform):
     """Tokenize the caption and the phrases of the regions that are left.
 
     This is the last step that sees text: what the model needs to know of it
@@ -127,3 +127,63 @@ class TokenizeRegionText(PrintedTransform):
         ids = results['phrase_ids'][:, None].repeat(1, self.negatives, 1)
         ids[masks] = self.tokenizer.ids([t for each in texts for t in each])
         results.update(negative_ids=ids, negative_masks=masks)
+
+
+@TRANSFORMS.register_module()
+class TokenizeCandidates(BaseTransform):
+    """Tokenize the texts that the boxes of a sample are compared with.
+
+    Unlike ``TokenizeRegionText`` it keeps phrases that no box has as its
+    label: those are the wrong answers.
+
+    Required keys: ``phrases`` (see :class:`RegionPhraseDataset`), or ``text``
+    (str) as mmdet's data sets of referring expressions have it, which becomes
+    the only phrase and the label of every box.
+    Optional keys of ``instances``: ``candidates`` (list[int], the phrases
+    that a box is compared with; all of them without it) and ``subset`` (int,
+    where the box is counted).
+    Added keys, L being the context length:
+
+    - ``candidate_ids`` int64 (T, L): one row a phrase.
+    - ``gt_candidate_mask`` bool (N, T) and ``gt_subset_ids`` int64 (N,),
+      where the instances say so.
+
+    Args:
+        clip (str | Mapping): The CLIP whose tokens are wanted: a name of
+            open_clip's, a config or a folder.
+        lower (bool): Lower-case the texts, as FG-CLIP 2's evaluation does.
+            Defaults to False.
+
+    Raises:
+        UsageError: If there is no such CLIP.
+    """
+
+    def __init__(
+        self, clip: Union[str, Mapping[str, Any]], lower: bool = False
+    ) -> None:
+        self.spec = CLIPS.get('CLIPSpec')(clip)
+        self.tokenizer = self.spec.tokenizer
+        self.lower = lower
+
+    def transform(self, results: dict) -> dict:
+        """Tokenize the candidates of a sample."""
+        if 'phrases' not in results:
+            phrase = {'phrase': results['text'], 'tokens_positive': []}
+            results['phrases'] = {0: phrase}
+            if 'gt_bboxes_labels' in results:
+                labels = np.zeros_like(results['gt_bboxes_labels'])
+                results['gt_bboxes_labels'] = labels
+        phrases = phrases_of(results)
+        if self.lower:
+            phrases = [phrase.lower() for phrase in phrases]
+        results['candidate_ids'] = self.tokenizer.ids(phrases)
+        instances = results.get('instances') or []
+        if any('candidates' in each for each in instances):
+            mask = torch.zeros(len(instances), len(phrases), dtype=torch.bool)
+            for row, each in zip(mask, instances):
+                row[each['candidates']] = True
+            results['gt_candidate_mask'] = mask
+        if any('subset' in each for each in instances):
+            subsets = [each['subset'] for each in instances]
+            results['gt_subset_ids'] = torch.tensor(subsets)
+        return results

@@ -10,8 +10,8 @@ from mmdet.structures import DetDataSample
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from harmoclip_mm.datasets.base import leaf_datasets
 from harmoclip_mm.datasets.shards import read_image
-from harmoclip_mm.datasets.wrappers import leaf_datasets
 from harmoclip_mm.registry import HOOKS
 
 

@@ -5,8 +5,8 @@ from typing import Any, Mapping, Optional, Sequence, Union
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmengine.model.base_model.data_preprocessor import CastData
 
+from harmoclip_mm.packed_list import PackedList
 from harmoclip_mm.registry import MODELS
-from harmoclip_mm.structures import PackedList
 
 from ..towers.clip_spec import clip_spec
 

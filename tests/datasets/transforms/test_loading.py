@@ -176,7 +176,7 @@ def test_what_cannot_be_reduced_is_decoded_whole(shaded, tiny_data):
             results['img'], LoadCheckedImage()({'img_path': path})['img']
         )
         assert 'scale_factor' not in results
-    with pytest.raises(ValueError, match=r'reduced=True .*grayscale'):
+    with pytest.raises(ValueError, match='knows no color_type'):
         LoadCheckedImage(reduced=True, color_type='grayscale')
     path = shaded('cut.jpg')
     with open(path, 'rb+') as file:
@@ -194,7 +194,7 @@ def test_load_captions(tmp_path):
     path = tmp_path / 'captions.json'
     pairs = [(7, 'one'), (9, 'other'), (7, 'two'), (7, 'three')]
     annotations = [{'image_id': i, 'caption': c} for i, c in pairs]
-    images = [{'id': i} for i in (7, 8, 9)]
+    images = [{'id': i, 'file_name': f'{i}.jpg'} for i in (7, 8, 9)]
     content = {'images': images, 'annotations': annotations}
     path.write_text(json.dumps(content))
     load = LoadCaptions(str(path))
@@ -216,7 +216,7 @@ def test_load_captions(tmp_path):
 def test_bad_caption_files(tmp_path):
     with pytest.raises(DataError, match=r'none\.json cannot be read .No such'):
         LoadCaptions(str(tmp_path / 'none.json'))({'img_id': 1})
-    for i, content in enumerate(('{"images": []}', '[1]', 'no json')):
+    for i, content in enumerate(('{}', '[1]', 'no json')):
         path = tmp_path / f'{i}.json'
         path.write_text(content)
         with pytest.raises(ValueError, match=f'{i}.json is not '):

@@ -16,7 +16,7 @@ from harmoclip_mm.datasets.transforms import (
     LoadPanopticRegions,
     PackRegionTextInputs,
 )
-from harmoclip_mm.datasets.transforms.panoptic import segment_boxes
+from harmoclip_mm.datasets.transforms.annotations import segment_boxes
 from harmoclip_mm.errors import DataError
 
 

@@ -38,13 +38,8 @@ def test_random_choice_keeps_order_and_reaches_every_region():
     assert seen == set(range(6))
 
 
-def test_the_first_ones_for_tests():
-    results = SampleRegions(max_regions=2, random=False)(sample(6))
-    assert results['gt_bboxes_labels'].tolist() == [0, 1]
-
-
 def test_small_regions_are_dropped_and_counted():
-    transform = SampleRegions(max_regions=2, min_size=4, random=False)
+    transform = SampleRegions(max_regions=2, min_size=4)
     results = transform(sample(4, [3.9, 4, 12, 1]))
     assert results['gt_bboxes_labels'].tolist() == [1, 2]
     assert results['gt_bboxes'].tensor[:, 2].tolist() == [4, 12]
@@ -54,7 +49,7 @@ def test_small_regions_are_dropped_and_counted():
 
 
 def test_doubtful_regions_are_dropped_and_counted():
-    transform = SampleRegions(max_regions=3, min_score=0.5, random=False)
+    transform = SampleRegions(max_regions=3, min_score=0.5)
     results = dict(sample(4), gt_scores=np.float32([0.4, 0.5, 1, 0.1]))
     results = transform(results)
     assert results['gt_bboxes_labels'].tolist() == [1, 2]

@@ -159,7 +159,6 @@ def test_tokenizers_are_read_when_they_are_needed(monkeypatch):
     monkeypatch.setenv('HF_HUB_OFFLINE', '1')
     transform = TokenizeRegionText('ViT-B-16-SigLIP2')
     transform = pickle.loads(pickle.dumps(transform))
-    assert 'SigLIP2' in repr(transform)
     with pytest.raises(UsageError, match='ViT-B-16-SigLIP2'):
         transform({'captions': ['a dog']})
 

@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.models.data_preprocessors import RegionTextDataPreprocessor
 from harmoclip_mm.models.losses.info_nce import symmetric_info_nce
+from harmoclip_mm.packed_list import PackedList
 from harmoclip_mm.registry import MODELS
-from harmoclip_mm.structures import PackedList
 from harmoclip_mm.text import phrase_key
 
 

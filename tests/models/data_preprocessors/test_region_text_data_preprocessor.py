@@ -8,8 +8,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import InstanceData
 
 from harmoclip_mm.models import RegionTextDataPreprocessor
+from harmoclip_mm.packed_list import PackedList
 from harmoclip_mm.registry import MODELS
-from harmoclip_mm.structures import PackedList
 
 CONFIG = dict(
     mean=[122.8, 116.7, 104.1],

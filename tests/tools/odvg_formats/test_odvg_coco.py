@@ -154,7 +154,7 @@ def test_nothing_left_is_an_error_with_the_reason(coco, convert, tmp_path):
                 ]
                 * 2
             },
-            'two annotations have id 8',
+            r'annotations\[.\] and annotations\[.\] have the same id',
         ),
         ({'images': [{'id': 5, 'file_name': 'b.jpg'}]}, 'width'),
         ({'categories': [{'id': 1, 'name': 'x'}]}, 'category 2'),
@@ -202,3 +202,8 @@ def test_real_annotations_as_pycocotools_has_them(coco_photos, convert):
             x, y, w, h = item['bbox']
             assert box['bbox'] == pytest.approx([x, y, x + w, y + h], abs=0.01)
             assert box['category'] == coco.cats[item['category_id']]['name']
+
+
+def test_the_bar_ends_at_its_end(coco, convert, capsys):
+    convert('coco', coco([(3, 2, [1, 2, 10, 20], {})]))
+    assert '100%' in capsys.readouterr().err

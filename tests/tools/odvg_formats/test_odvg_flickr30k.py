@@ -136,5 +136,5 @@ def test_bad_files(entities, convert, tmp_path):
     with pytest.raises(DataError, match=r'1\.txt:1: a bracket is left open'):
         convert('flickr30k-entities', source)
     entities('1', b'A [/EN#10/other dog] .', '<annotation>')
-    with pytest.raises(DataError, match=r'1\.xml: not an annotation'):
+    with pytest.raises(DataError, match=r'1\.xml: not XML'):
         convert('flickr30k-entities', source)

@@ -132,7 +132,7 @@ def test_what_is_no_grit(convert, tmp_path):
         convert('grit', path)
     for chunks in ([7], [[0, 'x', 0, 0, 1, 1]], 'no list'):
         write_tar(path, ('1', {**SAMPLE, 'ref_exps': chunks}))
-        with pytest.raises(DataError, match=r'a\.tar: 1\.jpg is not as in GR'):
+        with pytest.raises(DataError, match=r'a\.tar: 1\.jpg is not as in gr'):
             convert('grit', path)
     with pytest.raises(UsageError, match='these images are in tars'):
         convert('grit', tmp_path, '--images', tmp_path)

@@ -119,7 +119,9 @@ def test_files_that_are_none(refcoco, convert, tmp_path):
     with pytest.raises(DataError, match='should have one file'):
         convert('refcoco', tmp_path)
     source = refcoco({'a': 1})
-    with pytest.raises(DataError, match='not a list of dicts with'):
+    with pytest.raises(
+        DataError, match=r'refs\(unc\)\.p is not as in refcoco'
+    ):
         convert('refcoco', source)
     file = source / 'refs(unc).p'
     file.write_bytes(pickle.dumps(REFS)[:-9])

@@ -130,7 +130,10 @@ def test_an_export_whose_paths_begin_a_folder_too_high(
     [
         (b'7 0.5 0.5 0.5 0.5', r'a\.txt:1: class 7 is none of the 2'),
         (b'0 0.5 0.5 0.5 0.5\n0 0.5', r'a\.txt:2: a line is "class'),
-        (b'dog 0.5 0.5 0.5 0.5', r'a\.txt:1: could not convert'),
+        (
+            b'dog 0.5 0.5 0.5 0.5',
+            r'a\.txt:1 is not as in yolo: could not',
+        ),
         (b'0 50 50 100 50', 'none of its 1 boxes .* as if in px'),
     ],
 )

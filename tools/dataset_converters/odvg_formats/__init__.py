@@ -1,7 +1,8 @@
 """Formats of region-text data that ``to_odvg.py`` reads, one module each.
 
 A format has a docstring (its first line and its layout are the help),
-``add_arguments(parser)``, ``list_parts(args)`` (its files, or one thing: a
+``ARGUMENTS`` (its options, if it has any, and what ``add_argument`` is told of
+each), ``list_parts(args)`` (its files, or one thing: a
 conversion that was interrupted goes on behind the last whole part; raises
 ``DataError`` for a wrong layout) and ``read(part, args, tally)``, which yields
 ODVG lines made by :class:`~odvg_formats.lines.Line`.

@@ -21,61 +21,33 @@ from harmoclip_mm.text import (
 from harmoclip_mm.text.phrase_finder import UNSPACED
 from harmoclip_mm.text.phrase_linking import SINGULARS
 
-from . import coco
-from .coco_reading import CocoFile, read_captions, sort_key
+from .coco import CocoFile, read_captions, sort_key
 from .lines import Line, Tally
 from .reading import require
 
-_SPANS = 'spans without a box'
-
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--captions', type=Path, required=True, help='COCO captions JSON'
-    )
-    parser.add_argument(
-        '--image-prefix',
-        default='',
-        help='put before each file name, such as train2017/ (default: none)',
-    )
-    parser.add_argument(
-        '--words',
+ARGUMENTS = {
+    '--captions': dict(type=Path, required=True, help='COCO captions JSON'),
+    '--words': dict(
         type=Path,
         help='JSON with synonyms of your own categories, in the form of '
         "harmoclip_mm/text/data/coco_phrases.json (default: COCO's for its "
         'categories, else their names and regular plurals)',
-    )
-    parser.add_argument(
-        '--singular',
+    ),
+    '--singular': dict(
         choices=SINGULARS,
         default='largest',
         help='what a singular noun is linked to where its category has '
         'several boxes: the largest, with a score by how much larger it is '
         'than the next; all of n, each with a score of 1 / n; or only a box '
         'that is alone (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--drop-unlinked',
-        action='store_true',
-        help='leave out captions without a region, which would train the '
-        'global loss only',
-    )
-    parser.add_argument(
-        '--name-unlinked-boxes',
+    ),
+    '--name-unlinked-boxes': dict(
         action='store_true',
         help='also write the boxes that a caption does not name, the '
         'category name being a phrase of its own: every box trains, though '
         'only linked ones have a span in the caption',
-    )
-    parser.add_argument(
-        '--show-unlinked',
-        type=int,
-        default=0,
-        metavar='N',
-        help='also tell the N most frequent spans that got no box '
-        '(default: %(default)s)',
-    )
+    ),
+}
 
 
 def list_parts(args) -> List[Path]:
@@ -83,7 +55,7 @@ def list_parts(args) -> List[Path]:
     require(args.captions, 'it should be a COCO captions JSON')
     if args.words:
         require(args.words, 'it should be a JSON of synonyms')
-    return coco.list_parts(args)
+    return [require(args.source, 'it should be a JSON in COCO format')]
 
 
 def name_categories(file: CocoFile) -> List[str]:
@@ -96,48 +68,20 @@ def name_categories(file: CocoFile) -> List[str]:
     ]
 
 
-class _Linker:
-    """Links captions and counts what was found."""
-
-    def __init__(self, file: CocoFile, args, tally: Tally) -> None:
-        self.args, self.tally = args, tally
-        self.phrases = set()
-        self.spans = Tally()  # drops those without a box, by their words
-        try:
-            if args.words:
-                self.finder = PhraseFinder.from_file(args.words)
-            else:
-                names = name_categories(file)
-                self.finder = PhraseFinder.from_categories(names)
-        except ValueError as error:
-            raise DataError(str(error)) from error
-
-    def link(self, line: Line, boxes: Dict[str, list]) -> set:
-        """Fill a line; category and index of each box that it names."""
-        text, tally = line.caption, self.tally
-        linked = link_caption(text, boxes, self.finder, self.args.singular)
-        line.regions = linked.regions
-        tally.written['lines with linked spans'] += bool(linked.linked)
-        tally.written['spans linked to boxes'] += len(linked.linked)
-        for region in linked.regions:
-            self.phrases.add(normalise_phrase(region['phrase']))
-            tally.written['regions with a score below 1'] += 'score' in region
-        tally.written['distinct phrases'] = len(self.phrases)
-        self.spans.where = tally.where
-        for mention in linked.unlinked:
-            tally.drop(_SPANS)
-            self.spans.drop(text[mention.start : mention.end].lower())
-        mentions = linked.linked or linked.unlinked
-        if not mentions and UNSPACED.search(text):
-            tally.read['captions without spaces that name no category'] += 1
-        return set(linked.boxes)
-
-    def show_unlinked(self) -> None:
-        """Tell the most frequent spans without a box one by one."""
-        most = self.spans.dropped.most_common(self.args.show_unlinked)
-        for words, number in most:
-            self.tally.where = self.spans.first[words]
-            self.tally.drop(f'{_SPANS}: {words}', number)
+def _fill(line: Line, boxes: Dict[str, list], finder, args) -> set:
+    """Link the phrases of a line; category and index of each box of them."""
+    text, tally = line.caption, line.tally
+    linked = link_caption(text, boxes, finder, args.singular)
+    line.regions = linked.regions
+    tally.written['lines with linked spans'] += bool(linked.linked)
+    tally.written['spans linked to boxes'] += len(linked.linked)
+    for region in linked.regions:
+        tally.written['regions with a score below 1'] += 'score' in region
+    if linked.unlinked:
+        tally.drop('spans without a box', len(linked.unlinked))
+    elif not linked.linked and UNSPACED.search(text):
+        tally.read['captions without spaces that name no category'] += 1
+    return set(linked.boxes)
 
 
 def _add_unlinked(line: Line, boxes: Dict[str, list], linked: set) -> None:
@@ -152,8 +96,11 @@ def _add_unlinked(line: Line, boxes: Dict[str, list], linked: set) -> None:
 
 def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     """A line for each caption."""
-    file = CocoFile(part, tally)
-    linker = _Linker(file, args, tally)
+    file, distinct = CocoFile(part, tally), set()
+    if args.words:
+        finder = PhraseFinder.from_file(args.words)
+    else:
+        finder = PhraseFinder.from_categories(name_categories(file))
     _, captions = read_captions(args.captions)
     for id_ in set(captions) - set(file.images):
         raise DataError(
@@ -173,15 +120,14 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
         for caption_id, caption in captions.get(id_, ()):
             tally.where = f'{args.captions}: caption {caption_id}'
             line = Line(tally, *file.images[id_], caption)
-            line.filename = args.image_prefix + line.filename
-            of_line = linker.link(line, boxes)
+            of_line = _fill(line, boxes, finder, args)
             linked |= of_line
+            for region in line.regions:
+                distinct.add(normalise_phrase(region['phrase']))
+            tally.written['distinct phrases'] = len(distinct)
             if args.name_unlinked_boxes:
                 _add_unlinked(line, boxes, of_line)
-            if line.regions or not args.drop_unlinked:
-                lines.append(line.grounding())
-            else:
-                tally.drop('captions without a region')
+            lines.append(line.grounding())
         tally.written['boxes linked to a caption'] += len(linked)
         left = sum(map(len, boxes.values())) - len(linked)
         if left and not (lines and args.name_unlinked_boxes):
@@ -189,4 +135,3 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
             tally.written['boxes'] -= left
             tally.drop('boxes that no caption names', left)
         yield from lines
-    linker.show_unlinked()

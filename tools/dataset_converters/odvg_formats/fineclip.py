@@ -15,7 +15,7 @@ from typing import Iterator, List, Tuple
 
 from harmoclip_mm.errors import DataError
 
-from .coco_reading import read_captions
+from .coco import read_captions
 from .lines import Line, Tally
 from .reading import image_size, iter_json, require, require_images
 
@@ -23,17 +23,13 @@ _KEY = re.compile(
     r'(.+)_(-?[\d.]+)_(-?[\d.]+)_(-?[\d.]+)_(-?\d+(?:\.\d+)?)(\.jpe?g|\.png)?$'
 )
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--name',
+ARGUMENTS = {
+    '--name': dict(
         default='{:0>12}.jpg',
         help="file name of an image id (default: %(default)s, COCO's)",
-    )
-    parser.add_argument(
-        '--captions', type=Path, help='COCO captions JSON of the images'
-    )
+    ),
+    '--captions': dict(type=Path, help='COCO captions JSON of the images'),
+}
 
 
 def list_parts(args) -> List[Path]:

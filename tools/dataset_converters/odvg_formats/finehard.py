@@ -16,22 +16,19 @@ from harmoclip_mm.errors import DataError
 from .lines import Line, Tally
 from .reading import image_size, iter_json, require, require_images
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--caption',
+ARGUMENTS = {
+    '--caption': dict(
         choices=('short', 'long', 'both'),
         default='both',
         help='both make two lines of an image; long ones exceed 77 tokens '
         '(default: %(default)s)',
-    )
-    parser.add_argument(
-        '--expression',
+    ),
+    '--expression': dict(
         choices=('short', 'long'),
         default='short',
         help='which words of a box (default: %(default)s)',
-    )
+    ),
+}
 
 
 def list_parts(args) -> List[Path]:
@@ -54,23 +51,22 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     keys['both'] = keys['long'] + keys['short']
     for index, item in iter_json(part, tally):
         tally.where = f'{part}: element {index}'
-        with tally.expect('FineHARD'):
-            name, regions = item['f_path'], item.get('bbox_info') or []
-            captions = [item[key] for key in keys[args.caption]]
-            size = image_size(args.images / name, tally)
-            if size is None:
-                continue
-            for caption in captions:
-                line = Line(tally, name, *size, caption or '')
-                for each in regions:
-                    found = each.get('short_expr_negs') or {}
-                    found = [text for text in found.values() if text]
-                    x1, y1, x2, y2, *score = each['bbox']
-                    line.add(
-                        [[x1, y1, x2, y2]],
-                        each[f'{args.expression}_expr'],
-                        score=score[0] if score else None,
-                        layout='relative-xyxy',
-                        negatives=found if args.expression == 'short' else (),
-                    )
-                yield line.grounding()
+        name, regions = item['f_path'], item.get('bbox_info') or []
+        captions = [item[key] for key in keys[args.caption]]
+        size = image_size(args.images / name, tally)
+        if size is None:
+            continue
+        for caption in captions:
+            line = Line(tally, name, *size, caption or '')
+            for each in regions:
+                found = each.get('short_expr_negs') or {}
+                found = [text for text in found.values() if text]
+                x1, y1, x2, y2, *score = each['bbox']
+                line.add(
+                    [[x1, y1, x2, y2]],
+                    each[f'{args.expression}_expr'],
+                    score=score[0] if score else None,
+                    layout='relative-xyxy',
+                    negatives=found if args.expression == 'short' else (),
+                )
+            yield line.grounding()

@@ -20,13 +20,9 @@ from .reading import read_lines, require
 
 _PHRASE = re.compile(r'\[/EN#(\d+)(?:/\S*)? ([^\]]*)\]')
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--split',
-        help='train, val or test: SOURCE/SPLIT.txt (default: all)',
-    )
+ARGUMENTS = {
+    '--split': dict(help='train, val or test: SOURCE/SPLIT.txt (default: all)')
+}
 
 
 def list_parts(args) -> List[Path]:
@@ -52,6 +48,7 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
         if not (sentences.exists() and annotations.exists()):
             tally.drop('images without sentences or annotations')
             continue
+        tally.where = str(annotations)
         name, size, boxes, why = _read_boxes(annotations)
         for number, text in read_lines(sentences):
             tally.where = f'{sentences}:{number}'
@@ -84,23 +81,21 @@ def _read_boxes(file: Path) -> Tuple[str, tuple, Dict[str, list], dict]:
     boxes, why = defaultdict(list), {'0': 'that are not visible'}
     try:
         root = ElementTree.parse(file).getroot()
-        size = [int(root.findtext(f'size/{k}')) for k in ('width', 'height')]
-        for item in root.iter('object'):
-            entities = [name.text.strip() for name in item.iter('name')]
-            if item.find('bndbox') is not None:
-                x1, y1, x2, y2 = (
-                    int(item.findtext(f'bndbox/{side}'))
-                    for side in ('xmin', 'ymin', 'xmax', 'ymax')
-                )
-                for entity in entities:
-                    boxes[entity].append([x1 - 1, y1 - 1, x2, y2])
-            else:
-                scene = (item.findtext('scene') or '0').strip() == '1'
-                reason = 'of the scene' if scene else 'without a box'
-                why.update(dict.fromkeys(entities, reason))
-    except (ElementTree.ParseError, TypeError, ValueError) as error:
-        raise DataError(
-            f'{file}: not an annotation of Flickr30k Entities ({error})'
-        ) from error
+    except ElementTree.ParseError as error:
+        raise DataError(f'{file}: not XML ({error})') from error
+    size = [int(root.findtext(f'size/{key}')) for key in ('width', 'height')]
+    for item in root.iter('object'):
+        entities = [name.text.strip() for name in item.iter('name')]
+        if item.find('bndbox') is None:
+            scene = (item.findtext('scene') or '0').strip() == '1'
+            reason = 'of the scene' if scene else 'without a box'
+            why.update(dict.fromkeys(entities, reason))
+            continue
+        x1, y1, x2, y2 = (
+            int(item.findtext(f'bndbox/{side}'))
+            for side in ('xmin', 'ymin', 'xmax', 'ymax')
+        )
+        for entity in entities:
+            boxes[entity].append([x1 - 1, y1 - 1, x2, y2])
     name = (root.findtext('filename') or f'{file.stem}.jpg').strip()
     return name, tuple(size), boxes, why

@@ -22,16 +22,14 @@ from .reading import require
 
 _IMAGES = ('jpg', 'jpeg', 'png', 'webp')
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--chunks',
+ARGUMENTS = {
+    '--chunks': dict(
         choices=('ref_exps', 'noun_chunks'),
         default='ref_exps',
         help='take whole referring expressions, or their heads (default: '
         "%(default)s, as in mmdet's converter)",
     )
+}
 
 
 def list_parts(args) -> List[Path]:
@@ -58,31 +56,28 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
         rows = _read_parquet(part, args, tally)
     for file, row in rows:
         tally.where = f'{part}: {file}'
-        with tally.expect('GRIT'):
-            caption, chunks = row.get('caption'), row.get(args.chunks)
-            # img2dataset's JSON may hold it as text
-            chunks = json.loads(chunks) if type(chunks) is str else chunks
-            if chunks is None:
-                raise DataError(
-                    f'{tally.where} lacks {args.chunks}, it has '
-                    f'{sorted(row)}: see --save_additional_columns of '
-                    'img2dataset'
-                )
-            size = row.get('width'), row.get('height')
-            line = Line(
-                tally, f'{folder.as_posix()}/{file}', *size, caption or ''
+        caption, chunks = row.get('caption'), row.get(args.chunks)
+        # img2dataset's JSON may hold it as text
+        chunks = json.loads(chunks) if type(chunks) is str else chunks
+        if chunks is None:
+            raise DataError(
+                f'{tally.where} lacks {args.chunks}, it has '
+                f'{sorted(row)}: see --save_additional_columns of '
+                'img2dataset'
             )
-            for chunk in chunks:
-                if len(chunk) < 6:
-                    tally.drop('chunks of fewer than 6 numbers')
-                    continue
-                start, end, *box = chunk[:6]
-                line.add(
-                    [box],
-                    span=(start, end),
-                    score=chunk[6] if len(chunk) > 6 else None,
-                    layout='relative-xyxy',
-                )
+        size = row.get('width'), row.get('height')
+        line = Line(tally, f'{folder.as_posix()}/{file}', *size, caption or '')
+        for chunk in chunks:
+            if len(chunk) < 6:
+                tally.drop('chunks of fewer than 6 numbers')
+                continue
+            start, end, *box = chunk[:6]
+            line.add(
+                [box],
+                span=(start, end),
+                score=chunk[6] if len(chunk) > 6 else None,
+                layout='relative-xyxy',
+            )
         yield line.grounding()
 
 
@@ -103,8 +98,7 @@ def read_tar(part: Path, tally: Tally) -> Iterator[Tuple[str, dict]]:
             image = member.name
         elif suffix == 'json':
             file.seek(member.offset_data)
-            with tally.expect('GRIT'):
-                row = json.loads(file.read(member.size))
+            row = json.loads(file.read(member.size))
     yield from _sample(image, row, tally)
 
 

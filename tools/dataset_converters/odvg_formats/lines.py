@@ -2,9 +2,9 @@
 
 import math
 from collections import Counter
-from contextlib import contextmanager
 from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
+from harmoclip_mm.coco_file import check_fields
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import find_phrase
 
@@ -43,19 +43,18 @@ class Tally:
         self.dropped[why] += number
         self.first.setdefault(why, self.where)
 
-    @contextmanager
-    def expect(self, layout: str) -> Iterator[None]:
+    def expect(self, layout: str, records: Iterator[Any]) -> Iterator[Any]:
         """Tell that something is not as in a layout, rather than how that
-        broke the code.
+        broke the code which reads it.
 
         Raises:
             DataError: Saying where.
         """
         try:
-            yield
+            yield from records
         except DataError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             why = f'{error} is missing' if type(error) is KeyError else error
             raise DataError(
                 f'{self.where} is not as in {layout}: {why}'
@@ -83,7 +82,7 @@ class Line:
         caption (str): '' if there is none. Defaults to ''.
 
     Raises:
-        DataError: If the size is none.
+        DataError: If the image has no name or no size.
     """
 
     def __init__(
@@ -94,12 +93,9 @@ class Line:
         height: Any,
         caption: str = '',
     ) -> None:
-        sides = (width, height)
-        if not all(isinstance(x, (int, float)) and x >= 1 for x in sides):
-            raise DataError(
-                f'{tally.where}: the image has no width and height in px, but '
-                f'{width!r:.40} and {height!r:.40}'
-            )
+        sides = dict(width=width, height=height)
+        kinds = dict(filename='name', width='size', height='size')
+        check_fields(dict(sides, filename=filename), tally.where, **kinds)
         self.tally, self.filename = tally, filename
         self.width, self.height = int(width), int(height)
         # mmdet strips captions after reading, which would shift spans.
@@ -155,9 +151,13 @@ class Line:
                     region['score'] = round(score, 4)
                 else:
                     tally.drop('scores that are not in 0..1')
-            if negatives:
-                region['negatives'] = list(negatives)
-                tally.written['hard negatives'] += len(negatives)
+            almost = [x for x in negatives if type(x) is str and x.strip()]
+            if len(almost) < len(negatives):
+                lost = len(negatives) - len(almost)
+                tally.drop('hard negatives without words', lost)
+            if almost:
+                region['negatives'] = almost
+                tally.written['hard negatives'] += len(almost)
             self.regions.append(region)
         return None
 

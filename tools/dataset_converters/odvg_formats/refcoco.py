@@ -16,16 +16,13 @@ from typing import Iterator, List
 from harmoclip_mm.coco_file import check_fields
 from harmoclip_mm.errors import DataError
 
-from .coco_reading import read_image
+from .coco import read_image
 from .lines import Line, Tally
 from .reading import iter_json, require
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--split', help='train, val, testA, testB or test (default: all)'
-    )
+ARGUMENTS = {
+    '--split': dict(help='train, val, testA, testB or test (default: all)')
+}
 
 
 def list_parts(args) -> List[Path]:
@@ -49,7 +46,7 @@ def _read_refs(file: Path) -> list:
 
     try:
         with open(file, 'rb') as opened:
-            refs = load(opened, encoding='latin1')
+            return load(opened, encoding='latin1')
     except pickle.UnpicklingError as error:
         raise DataError(
             f'{file}: not the plain data of RefCOCO, so it is not read '
@@ -57,17 +54,11 @@ def _read_refs(file: Path) -> list:
         ) from error
     except Exception as error:  # of a cut or foreign file: any
         raise DataError(f'{file}: not a pickle ({error!r})') from error
-    keys = {'ann_id', 'image_id', 'split', 'sentences'}
-    if not isinstance(refs, list) or not all(
-        isinstance(ref, dict) and keys <= set(ref) for ref in refs
-    ):
-        raise DataError(f'{file}: not a list of dicts with {sorted(keys)}')
-    return refs
 
 
 def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     """Lines of each image."""
-    refs = _read_refs(part)
+    tally.where, refs = str(part), _read_refs(part)
     splits = sorted({str(ref['split']) for ref in refs})
     if args.split:
         refs = [ref for ref in refs if ref['split'] == args.split]
@@ -92,11 +83,10 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
         if image_id not in images:
             tally.drop('images that instances.json does not list')
             continue
-        with tally.expect('RefCOCO'):
-            texts = [
-                [(ref, x.get('sent', x.get('raw'))) for x in ref['sentences']]
-                for ref in found
-            ]
+        texts = [
+            [(ref, x.get('sent', x.get('raw'))) for x in ref['sentences']]
+            for ref in found
+        ]
         for row in zip_longest(*texts):
             line = Line(tally, *images[image_id])
             for ref, text in filter(None, row):

@@ -53,7 +53,7 @@ def convert(module: ModuleType, args: Namespace) -> Tally:
                 if number not in done:
                     lines = _lines(module, part, args, tally)
                     keep_lines(folder, number, lines, tally)
-                tally.on_move(1)
+                bar.update(task, completed=number + 1)
     except BaseException:
         done = whole_parts(folder)
         if done:
@@ -74,7 +74,7 @@ def _lines(
     """Lines of a part whose images are there."""
     last, present, written = None, True, Counter()
     with contextlib.closing(module.read(part, args, tally)) as records:
-        for record in records:
+        for record in tally.expect(args.format, records):
             if record['filename'] != last:
                 last = record['filename']
                 present = args.images is None or os.path.isfile(

@@ -21,15 +21,13 @@ from .reading import image_size, read_lines, require
 
 _SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
 
-
-def add_arguments(parser) -> None:
-    """What this format can be told."""
-    parser.add_argument(
-        '--split',
+ARGUMENTS = {
+    '--split': dict(
         default='train',
         help='key of data.yaml, or folder of images/, "." for all of them '
         '(default: %(default)s)',
     )
+}
 
 
 def list_parts(args) -> List[Tuple[Path, Path, Dict[int, str]]]:
@@ -130,16 +128,12 @@ def read(part, args, tally: Tally) -> Iterator[dict]:
 def _add_boxes(line: Line, file: Path, names: dict, tally: Tally) -> None:
     for number, text in read_lines(file):
         tally.where = f'{file}:{number}'
-        try:
-            label, *values = map(float, text.split())
-            name = names[int(label)]
-        except ValueError as error:
-            raise DataError(f'{tally.where}: {error}') from error
-        except KeyError:
+        label, *values = map(float, text.split())
+        if label not in names:
             raise DataError(
-                f'{tally.where}: class {int(label)} is none of the '
+                f'{tally.where}: class {label:g} is none of the '
                 f'{len(names)} names'
-            ) from None
+            )
         if len(values) in (4, 5):
             score = values[4] if len(values) == 5 else None
             box, layout = values[:4], 'relative-cxcywh'
@@ -152,4 +146,4 @@ def _add_boxes(line: Line, file: Path, names: dict, tally: Tally) -> None:
                 f'{tally.where}: a line is "class cx cy w h" or "class x1 y1 '
                 f'x2 y2 x3 y3 ...", not {text!r:.80}'
             )
-        line.add([box], name, score=score, layout=layout)
+        line.add([box], names[label], score=score, layout=layout)

@@ -3,13 +3,14 @@ import logging
 import multiprocessing
 import os
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harmoclip_mm.datasets import kept_index, odvg_file
-from harmoclip_mm.datasets.odvg_file import OdvgFile
+from harmoclip_mm.datasets import indexed_files, odvg
+from harmoclip_mm.datasets.odvg import OdvgFile
 from harmoclip_mm.errors import DataError
 
 
@@ -66,6 +67,19 @@ def test_rows_tell_where_each_line_is(tmp_path):
         assert content[start : start + size].strip() == lines[line]
 
 
+def test_names_of_images_are_not_held_while_an_index_is_made(tmp_path):
+    """Of lines whose names are long, memory stays below their length."""
+    names = [f'{i:04d}' + 'x' * 4000 for i in range(2000)]
+    path = write(tmp_path, *map(line_of, [*names, *names[::-1]]))
+    tracemalloc.start()
+    rows = OdvgFile(path).rows
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    order = [*range(2000)]
+    assert rows['image'].tolist() == [*order, *order[::-1]]
+    assert peak < 2000 * 4000 / 2
+
+
 def test_a_last_line_without_an_end_is_read(tmp_path):
     path = tmp_path / 'odvg.jsonl'
     path.write_bytes(line_of('a') + b'\n' + line_of('b'))
@@ -92,9 +106,9 @@ def test_the_second_opening_maps_and_parses_nothing(tmp_path, monkeypatch):
     def parse(*args):
         raise AssertionError('a line was parsed')
 
-    monkeypatch.setattr(odvg_file, 'parse_odvg_line', parse)
+    monkeypatch.setattr(odvg, 'parse_odvg_line', parse)
     again = OdvgFile(path)
-    assert isinstance(again.rows, np.memmap)
+    assert isinstance(again.rows.base, np.memmap)
     assert len(again.rows) == 20_000 and (again.rows == first.rows).all()
     assert Path(f'{path}.index').stat().st_size < 36 * 20_000 + 1000
     assert sorted(os.listdir(tmp_path)) == ['odvg.jsonl', 'odvg.jsonl.index']
@@ -129,14 +143,14 @@ def test_a_stale_or_broken_index_is_made_anew(tmp_path, monkeypatch, change):
     path = write(tmp_path, line_of('a', BOX), line_of('b'))
     OdvgFile(path)
     change(path)
-    parse = odvg_file.parse_odvg_line
+    parse = odvg.parse_odvg_line
     parsed = []
 
     def count(line, where, tally):
         parsed.append(where)
         return parse(line, where, tally)
 
-    monkeypatch.setattr(odvg_file, 'parse_odvg_line', count)
+    monkeypatch.setattr(odvg, 'parse_odvg_line', count)
     expected = 3 if change is change_length else 2
     for _ in range(2):  # and kept
         assert len(OdvgFile(path).rows) == expected
@@ -153,13 +167,13 @@ def test_a_bad_line_leaves_no_index(tmp_path):
 
 def build_and_tell(path, barrier, queue):
     built = []
-    index_lines = odvg_file._index_lines
+    build = OdvgFile._build
 
-    def count(*args):
+    def count(self):
         built.append(1)
-        return index_lines(*args)
+        return build(self)
 
-    odvg_file._index_lines = count
+    OdvgFile._build = count
     barrier.wait()
     index = OdvgFile(path)
     queue.put((len(built), len(index.rows), index.rows['start'].sum()))
@@ -199,17 +213,17 @@ def test_an_index_that_another_machine_made_meanwhile_stays(
     tmp_path, monkeypatch
 ):
     path = write(tmp_path, line_of('a', BOX))
-    build, made = odvg_file._index_lines, []
+    build, made = OdvgFile._build, []
 
-    def build_late(*args):
+    def build_late(self):
         with monkeypatch.context() as other:
-            other.setattr(odvg_file, '_index_lines', build)
+            other.setattr(OdvgFile, '_build', build)
             other.setattr(tempfile, 'tempdir', str(tmp_path))  # its locks
             OdvgFile(path)
         made.append(os.stat(f'{path}.index').st_ino)
-        return build(*args)
+        return build(self)
 
-    monkeypatch.setattr(odvg_file, '_index_lines', build_late)
+    monkeypatch.setattr(OdvgFile, '_build', build_late)
     assert OdvgFile(path).rows['boxes'].tolist() == [1]
     assert made == [os.stat(f'{path}.index').st_ino]
 
@@ -243,8 +257,8 @@ def test_a_read_only_folder_has_its_index_in_the_cache(
     def parse(*args):
         raise AssertionError('a line was parsed')
 
-    monkeypatch.setattr(odvg_file, 'parse_odvg_line', parse)
-    assert isinstance(OdvgFile(read_only_file).rows, np.memmap)
+    monkeypatch.setattr(odvg, 'parse_odvg_line', parse)
+    assert isinstance(OdvgFile(read_only_file).rows.base, np.memmap)
 
 
 def test_where_nothing_is_writable_the_index_stays_in_memory(
@@ -254,7 +268,7 @@ def test_where_nothing_is_writable_the_index_stays_in_memory(
     monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
     logger = logging.getLogger('index')
     monkeypatch.setattr(
-        kept_index,
+        indexed_files,
         'print_log',
         lambda text, **_: logger.warning(text),
     )
@@ -270,13 +284,13 @@ def test_a_full_disk_costs_the_index_and_nothing_else(
     path = write(tmp_path, line_of('a', BOX))
     logger = logging.getLogger('index')
     monkeypatch.setattr(
-        kept_index, 'print_log', lambda text, **_: logger.warning(text)
+        indexed_files, 'print_log', lambda text, **_: logger.warning(text)
     )
 
     def full(file, index):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(kept_index.np, 'save', full)
+    monkeypatch.setattr(indexed_files.np, 'save', full)
     assert len(OdvgFile(path).rows) == 1
     assert 'No space left on device' in caplog.text
     assert [p.name for p in tmp_path.rglob('*.*')] == ['odvg.jsonl']

@@ -1,7 +1,7 @@
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 
 from harmoclip_mm.datasets import SeededDataset
-from harmoclip_mm.datasets.wrappers import leaf_datasets
+from harmoclip_mm.datasets.base import leaf_datasets
 
 
 class Numbers(BaseDataset):

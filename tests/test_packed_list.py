@@ -9,7 +9,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 
-from harmoclip_mm.structures import PackedList
+from harmoclip_mm.packed_list import PackedList
 
 
 def make_sample(boxes: int, captions: int = 1) -> DetDataSample:
