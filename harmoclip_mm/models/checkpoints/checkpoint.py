@@ -5,7 +5,7 @@ import os
 import os.path as osp
 import re
 import reprlib
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -21,12 +21,18 @@ OWN = 'harmoclip_mm'
 # What a weight of a CLIP is called in each format; the first match holds.
 _FORMATS = {
     OWN: r'(backbone\.visual|text_encoder\.text)\.',
-    'harmoclip_mm 0.1': r'backbone\.proj\.weight|text_encoder\.token_embed',
+    'harmoclip_mm_0_1_eva': r'backbone\.layers\.0\.ffn\.w12\.',
+    'harmoclip_mm_0_1': r'backbone\.proj\.weight|text_encoder\.token_embed',
     'huggingface_siglip': r'vision_model\.head\.|text_model\.head\.',
     'huggingface_clip': r'(vision|text)_model\.',
     'eva_clip': r'visual\.blocks\.\d',
     'mmpretrain': r'visual\.layers\.\d',
     'open_clip': r'(visual|text|token_embedding)\.',
+}
+# Arguments of the towers of version 0.1 that mean the same today.
+_SINCE_0_1 = {
+    *('dense_mode', 'frozen', 'frozen_stages', 'global_indices', 'img_size'),
+    *('out_indices', 'window_size', 'with_cp'),
 }
 # Computed when a model is built: masks, positions, angles, OpenAI's numbers.
 _COMPUTED = re.compile(
@@ -82,7 +88,8 @@ class Checkpoint(NamedTuple):
 
         Hence without a second pool, or what else is in a training of ours.
         """
-        ours = ('visual.', 'text.', 'logit_') if self.format == OWN else ''
+        own = (self.format or '').startswith(OWN)
+        ours = ('visual.', 'text.', 'logit_') if own else ''
         return {
             name: tuple(value.shape)
             for name, value in self.weights.items()
@@ -135,15 +142,10 @@ def _recognise(found: Checkpoint, quick_gelu: Optional[bool]) -> Checkpoint:
     if not forms:
         return found
     form = forms[0]
-    if form not in TABLES:
-        raise CheckpointError(
-            f'checkpoint {found.path} is of {form}: convert it by `python '
-            'tools/model_converters/convert_0_1.py`.'
-        )
     if quick_gelu is None and 'input_resolution' in found.weights:
         quick_gelu = True  # OpenAI's numbers beside OpenAI's weights
     weights, rest = rename(found.weights, TABLES[form])
-    kept = rest if form == OWN else {}  # heads and the like
+    kept = rest if form.startswith(OWN) else {}  # heads and the like
     weights = {
         name: value
         for name, value in {**weights, **rest}.items()
@@ -156,6 +158,8 @@ def _recognise(found: Checkpoint, quick_gelu: Optional[bool]) -> Checkpoint:
     if form == OWN:
         clip, towers = own_config(found.container)
         return found._replace(clip=clip, towers=towers)
+    if form.startswith('harmoclip_mm_0_1'):
+        return _of_0_1(found)
     # Beside a file of any other name a config may be anything's.
     beside = folder if file in WEIGHT_FILES else ''
     config = 'config.json' if 'hugging' in form else 'open_clip_config.json'
@@ -167,6 +171,48 @@ def _recognise(found: Checkpoint, quick_gelu: Optional[bool]) -> Checkpoint:
         activation = ['quick_gelu' if quick_gelu else 'gelu']
         return found._replace(facts=dict(text=dict(activation=activation)))
     return found
+
+
+def _of_0_1(found: Checkpoint) -> Checkpoint:
+    """Adds what the config of a training of version 0.1 says.
+
+    A teacher is left out: a training that starts has its own start.
+    """
+    weights = {
+        name: value
+        for name, value in found.weights.items()
+        if not name.startswith('teacher.')
+    }
+    found = found._replace(weights=weights)
+    towers = own_config(found.container)[1]
+    if not towers:
+        return found
+
+    def fact(tower: Dict, heads: int) -> Dict[str, List]:
+        act = (tower.get('act_cfg') or {}).get('type', 'QuickGELU')
+        act = 'quick_gelu' if act.endswith('QuickGELU') else 'gelu'
+        return dict(heads=[heads], activation=[act])
+
+    vision, text = towers['backbone'], towers['text_encoder']
+    facts = dict(text=fact(text, text.get('num_heads') or 8))
+    positions, patches = 'trunk.pos_embed', 'trunk.patch_embed.proj.weight'
+    if found.format == 'harmoclip_mm_0_1':  # EVA-02 is one of open_clip's
+        positions, patches = 'positional_embedding', 'conv1.weight'
+        arch, width = vision.get('arch'), len(weights[f'visual.{patches}'])
+        heads = {1280: 16}.get(width, width // 64)
+        if isinstance(arch, dict):
+            heads = arch['num_heads']
+        facts['visual'] = fact(vision, heads)
+    side = round((weights[f'visual.{positions}'].shape[-2] - 1) ** 0.5)
+    side *= weights[f'visual.{patches}'].shape[-1]
+    towers = {
+        name: {k: v for k, v in tower.items() if k in _SINCE_0_1}
+        for name, tower in towers.items()
+    }
+    towers['backbone'].setdefault('img_size', side)
+    if not found.is_whole:  # a detector's
+        del facts['text']
+    return found._replace(facts=facts, towers=towers)
 
 
 def _read_file(path: str, trust_pickle: bool) -> Tuple:
