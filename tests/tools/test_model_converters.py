@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harmoclip_mm import load_clip
-from harmoclip_mm.errors import CheckpointError, UsageError
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.checkpoints import blend_state_dicts
 from harmoclip_mm.models.classifiers import TextEmbeddings
 
@@ -179,9 +179,6 @@ def test_blending_by_hand():
     found = blend_state_dicts(old, new, dict(a=0.75, b=0.0))
     assert found['a'].tolist() == [2.5, 5.0]
     assert found['b'] == 4 and found['heads'] == 9
-    old['a'] = torch.zeros(3)
-    with pytest.raises(CheckpointError, match=r'a is \(3,\) in the initial'):
-        blend_state_dicts(old, new, dict(a=0.5))
 
 
 def test_text_embeddings_are_those_of_the_reference(tmp_path, run, arch):

@@ -5,7 +5,7 @@ import os
 import os.path as osp
 import re
 import reprlib
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -183,36 +183,23 @@ def _of_0_1(found: Checkpoint) -> Checkpoint:
         for name, value in found.weights.items()
         if not name.startswith('teacher.')
     }
-    found = found._replace(weights=weights)
-    towers = own_config(found.container)[1]
-    if not towers:
-        return found
-
-    def fact(tower: Dict, heads: int) -> Dict[str, List]:
-        act = (tower.get('act_cfg') or {}).get('type', 'QuickGELU')
+    facts, _, towers = {}, *own_config(found.container)
+    for tower, place in dict(visual='backbone', text='text_encoder').items():
+        cfg = towers.get(place)
+        if not cfg or (tower == 'visual' and found.format.endswith('eva')):
+            continue  # EVA-02 is one of open_clip's
+        act = (cfg.get('act_cfg') or {}).get('type', 'QuickGELU')
         act = 'quick_gelu' if act.endswith('QuickGELU') else 'gelu'
-        return dict(heads=[heads], activation=[act])
-
-    vision, text = towers['backbone'], towers['text_encoder']
-    facts = dict(text=fact(text, text.get('num_heads') or 8))
-    positions, patches = 'trunk.pos_embed', 'trunk.patch_embed.proj.weight'
-    if found.format == 'harmoclip_mm_0_1':  # EVA-02 is one of open_clip's
-        positions, patches = 'positional_embedding', 'conv1.weight'
-        arch, width = vision.get('arch'), len(weights[f'visual.{patches}'])
-        heads = {1280: 16}.get(width, width // 64)
-        if isinstance(arch, dict):
-            heads = arch['num_heads']
-        facts['visual'] = fact(vision, heads)
-    side = round((weights[f'visual.{positions}'].shape[-2] - 1) ** 0.5)
-    side *= weights[f'visual.{patches}'].shape[-1]
+        facts[tower] = dict(activation=[act])
+        arch = cfg.get('arch')
+        heads = (arch if isinstance(arch, dict) else cfg).get('num_heads')
+        if heads is not None:
+            facts[tower]['heads'] = [heads]
     towers = {
-        name: {k: v for k, v in tower.items() if k in _SINCE_0_1}
-        for name, tower in towers.items()
+        place: {k: v for k, v in cfg.items() if k in _SINCE_0_1}
+        for place, cfg in towers.items()
     }
-    towers['backbone'].setdefault('img_size', side)
-    if not found.is_whole:  # a detector's
-        del facts['text']
-    return found._replace(facts=facts, towers=towers)
+    return found._replace(weights=weights, facts=facts, towers=towers)
 
 
 def _read_file(path: str, trust_pickle: bool) -> Tuple:

@@ -18,7 +18,7 @@ from harmoclip_mm.registry import MODELS
 from ..checkpoints import init_from_checkpoint
 from ..layers import run_block
 from .clip_spec import CLIPName, CLIPSpec, clip_spec
-from .residual_block import finish, project
+from .families import OpenCLIPViT
 from .tokenizer import CLIPTokenizer, get_tokenizer, how_to_get
 
 # Blocks as open_clip and the encoders of Hugging Face number them.
@@ -246,9 +246,9 @@ class CLIPTextEncoder(BaseModule):
 
 
 def _run(block: nn.Module, x: Tensor, causal: bool) -> Tensor:
-    query, key, value = project(block, x)
-    mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
-    return finish(block, x, mixed)
+    parts = OpenCLIPViT.project(block, x)
+    mixed = F.scaled_dot_product_attention(*parts, is_causal=causal)
+    return OpenCLIPViT.finish(block, x, mixed)
 
 
 def _ends(ids: Tensor, pool_type: str, eos_id: int) -> Tuple[Tensor, Tensor]:

@@ -172,6 +172,39 @@ class TransformerFamily(Family):
         """
 
 
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Splits tokens (B, T, C) into heads (B, heads, T, C / heads)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def joint_qkv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Optional[Tensor],
+    first_query_only: bool = False,
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """Applies the joint layer of queries, keys and values of an attention.
+
+    Args:
+        x (Tensor): Tokens, shape (B, T, C).
+        weight (Tensor): Weight of the layer, shape (3 D, C).
+        bias (Tensor, optional): Its bias, shape (3 D,).
+        first_query_only (bool): Whether only the first token asks. Defaults
+            to False.
+
+    Returns:
+        Tuple[Tensor, Tensor, Tensor]: Queries, keys and values (B, T, D); T
+        is 1 of queries of the first alone.
+    """
+    if not first_query_only:
+        return F.linear(x, weight, bias).chunk(3, dim=-1)
+    dims = len(weight) // 3
+    biases = (None, None) if bias is None else (bias[:dims], bias[dims:])
+    query = F.linear(x[:, :1], weight[:dims], biases[0])
+    key, value = F.linear(x, weight[dims:], biases[1]).chunk(2, dim=-1)
+    return query, key, value
+
+
 def resize_pos_embed(
     pos_embed: Tensor, source: Grid, target: Grid, prefix: int
 ) -> Tensor:

@@ -11,8 +11,7 @@ from timm.models.convnext import ConvNeXt
 from timm.models.fastvit import FastVit
 from torch import Tensor, nn
 
-from ..residual_block import split_heads
-from .base import Embedded, Family, resize_pos_embed
+from .base import Embedded, Family, resize_pos_embed, split_heads
 
 
 class ConvolutionalFamily(Family):

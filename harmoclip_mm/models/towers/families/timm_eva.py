@@ -9,8 +9,7 @@ from timm.layers import AttentionRope, apply_rot_embed_cat
 from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm
 from torch import Tensor, nn
 
-from ..residual_block import joint_qkv, split_heads
-from .base import Embedded, Grid
+from .base import Embedded, Grid, joint_qkv, split_heads
 from .timm_vit import TimmViT, _reads_pool
 
 
