@@ -8,6 +8,13 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Union
 
 import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from tokenizers.models import BPE
 
 from harmoclip_mm.errors import UsageError
@@ -142,6 +149,32 @@ class CLIPTokenizer:
             ),
         )
 
+    def portable(self) -> Optional[Tokenizer]:
+        """Makes a tokenizer that needs neither torch nor open_clip.
+
+        What open_clip cleans before (broken encodings and HTML by ftfy, and
+        punctuation for SigLIP) is not in it: for clean words in lower case
+        ids are the CLIP's.
+
+        Returns:
+            Tokenizer: One of the library ``tokenizers``, with padding and
+            truncation to the context length; None where the ids of some
+            samples differ.
+
+        Raises:
+            UsageError: If the tokenizer's files are not at hand.
+        """
+        theirs = _load(self)
+        found = theirs.portable()
+        found.enable_truncation(self.context_length)
+        id_, token = theirs.padding
+        found.enable_padding(
+            pad_id=id_, pad_token=token, length=self.context_length
+        )
+        samples = list(theirs.samples)
+        ids = [each.ids for each in found.encode_batch(samples)]
+        return found if ids == self.ids(samples).tolist() else None
+
     @staticmethod
     def span_mask(
         encoding: Encoding, spans: Sequence[Sequence[int]]
@@ -203,18 +236,6 @@ def get_tokenizer(spec: CLIPSpec) -> CLIPTokenizer:
         source = spec.folder
     kwargs = json.dumps(kwargs, sort_keys=True)
     return CLIPTokenizer(spec.name, spec.context_length, source, kwargs)
-
-
-def hugging_face_tokenizer(tokenizer: CLIPTokenizer) -> Optional[Any]:
-    """The tokenizer of transformers behind a CLIP's, None for byte pairs.
-
-    Raises:
-        UsageError: If its files are not at hand.
-    """
-    theirs = _load(tokenizer)
-    if isinstance(theirs, _HuggingFace):
-        return theirs.ids.tokenizer
-    return None
 
 
 def how_to_get(source: str) -> str:
@@ -281,6 +302,12 @@ class _BytePairs:
     """OpenAI's byte pairs, merged by the ``tokenizers`` library (open_clip's
     merging is plain Python), with a cache of words."""
 
+    padding = 0, ''
+    samples = (
+        *('a dog', "The dog's 2 red-and-white balls, isn't it?"),
+        *('caf\u00e9 \U0001f600', '  ', 'word ' * 200),
+    )
+
     def __init__(self, kwargs: Dict[str, Any]) -> None:
         self.kind = kwargs.get('clean', 'lower')
         self._theirs = theirs = SimpleTokenizer(**kwargs)
@@ -319,6 +346,30 @@ class _BytePairs:
             used=len(ids),
         )
 
+    def portable(self) -> Tokenizer:
+        theirs = self._theirs
+        ends = theirs.sot_token_id, theirs.eot_token_id
+        start, end = (theirs.decoder[each] for each in ends)
+        words = r"""'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"""
+        found = Tokenizer(self._bpe)
+        found.normalizer = normalizers.Sequence(
+            [
+                normalizers.NFC(),
+                normalizers.Replace(Regex(r'\s+'), ' '),
+                normalizers.Lowercase(),
+            ]
+        )
+        found.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(words), 'removed', invert=True),
+                pre_tokenizers.ByteLevel(False, use_regex=False),
+            ]
+        )
+        found.post_processor = processors.TemplateProcessing(
+            f'{start} $A {end}', special_tokens=list(zip((start, end), ends))
+        )
+        return found
+
     def _encode_word(self, word: str) -> List[Sequence[int]]:
         """For each token of a word its id and the half-open range of
         characters of the word that it has bytes of."""
@@ -344,10 +395,15 @@ class _BytePairs:
 class _HuggingFace:
     """A tokenizer of the ``transformers`` library as open_clip calls it."""
 
+    # its cleaning may drop punctuation
+    samples = 'a dog', 'two red cars', 'word ' * 200
+
     def __init__(self, theirs: HFTokenizer, kwargs: Dict[str, Any]) -> None:
         self.kind = kwargs.get('clean', 'whitespace')
         self.ids = theirs
         self._theirs = theirs
+        tokenizer = theirs.tokenizer
+        self.padding = tokenizer.pad_token_id, tokenizer.pad_token
 
     def encode(self, clean: str) -> _Tokens:
         theirs = self._theirs
@@ -369,6 +425,10 @@ class _HuggingFace:
             ],
             used=sum(found.attention_mask),
         )
+
+    def portable(self) -> Tokenizer:
+        backend = self._theirs.tokenizer.backend_tokenizer
+        return Tokenizer.from_str(backend.to_str())
 
     @staticmethod
     def _spans(encoding: Any) -> List[Span]:
