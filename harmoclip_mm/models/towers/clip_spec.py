@@ -33,9 +33,39 @@ from harmoclip_mm.registry import CLIPS
 
 CONFIG_FILE = 'open_clip_config.json'
 CLIPName = Union[str, Mapping[str, Any]]
-_SIZES = (
-    *('context_length', 'heads', 'image_size', 'layers', 'patch_size'),
-    *('vocab_size', 'width'),
+
+
+def _is_sizes(value: Any) -> bool:
+    """A positive integer, or a pair or the stages of a tower."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return bool(values) and all(type(x) is int and x > 0 for x in values)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_colour(value: Any) -> bool:
+    is_list = isinstance(value, (list, tuple)) and len(value) == 3
+    return is_list and all(map(_is_number, value))
+
+
+# Legal values of keys that open_clip takes and fails with at the first batch.
+_TOWER: Dict[str, Callable[[Any], bool]] = dict(
+    dict.fromkeys(['context_length', 'heads', 'image_size'], _is_sizes),
+    **dict.fromkeys(['layers', 'vocab_size', 'width'], _is_sizes),
+    patch_size=lambda x: x is None or _is_sizes(x),  # as ResNets have it
+    eps=lambda x: _is_number(x) and x > 0,
+    approximate=lambda x: x in ('none', 'tanh'),
+)
+_PREPROCESS: Dict[str, Callable[[Any], bool]] = dict(
+    mean=_is_colour,
+    std=lambda x: _is_colour(x) and min(x) > 0,
+    interpolation=lambda x: x in ('bicubic', 'bilinear', 'random'),
+    resize_mode=lambda x: x in ('shortest', 'longest', 'squash'),
+    fill_color=lambda x: type(x) is int and 0 <= x < 256,
+    mode=lambda x: x == 'RGB',
+    size=lambda x: True,  # that of the tower is taken
 )
 
 
@@ -193,7 +223,7 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
 def _from_dict(text: str) -> CLIPSpec:
     cfg = json.loads(text)
     name = _describe(cfg)
-    preprocess = _checked(cfg.pop('preprocess_cfg', {}), name)
+    preprocess = cfg.pop('preprocess_cfg', None)
     return replace(_spec(name, cfg, preprocess), is_named=False)
 
 
@@ -218,12 +248,12 @@ def _from_folder(name: str) -> CLIPSpec:
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
         model_cfg = content['model_cfg']
+        preprocess = content.get('preprocess_cfg')
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f'clip {name!r} has no readable {CONFIG_FILE} with a '
             f'`model_cfg` ({type(error).__name__}: {error})'
         ) from error
-    preprocess = _checked(content.get('preprocess_cfg'), name)
     return _spec(name, model_cfg, preprocess, folder)
 
 
@@ -241,42 +271,21 @@ def _from_name(name: str) -> CLIPSpec:
     return _spec(name, model_cfg, _trained_preprocessing(name))
 
 
-def _checked(preprocess: Any, name: str) -> Mapping[str, Any]:
-    """A ``preprocess_cfg`` from elsewhere: open_clip passes over what it does
-    not know in it, and fails late on a wrong value."""
-    if preprocess is None:
-        return {}
-    if not isinstance(preprocess, Mapping):
-        raise UsageError(
-            f'preprocess_cfg of clip {name!r} must be an object, not '
-            f'{preprocess!r:.80}'
-        )
-    three = lambda x: (  # noqa: E731
-        isinstance(x, (list, tuple))
-        and len(x) == 3
-        and all(type(each) in (int, float) for each in x)
-    )
-    legal = {
-        'mean': three,
-        'std': lambda x: three(x) and min(x) > 0,
-        'interpolation': lambda x: x in ('bicubic', 'bilinear', 'random'),
-        'resize_mode': lambda x: x in ('shortest', 'longest', 'squash'),
-        'fill_color': lambda x: type(x) is int and 0 <= x < 256,
-        'mode': lambda x: x == 'RGB',
-        'size': lambda x: True,  # that of the tower is taken
-    }
-    for key, value in preprocess.items():
-        if key not in legal:
+def _check(cfg: Any, where: str, legal: Mapping, closed: bool = False) -> None:
+    if not isinstance(cfg, Mapping):
+        raise UsageError(f'{where} must be an object, not {cfg!r:.80}')
+    for key, value in cfg.items():
+        if closed and key not in legal:  # open_clip would pass over it
             raise UsageError(
-                f'preprocess_cfg of clip {name!r} has the unknown key '
-                f'{key!r}; known are {", ".join(legal)}'
+                f'{where} has the unknown key {key!r}; known are '
+                f'{", ".join(legal)}'
             )
-        if value is not None and not legal[key](value):
+        unsaid = closed and value is None
+        if key in legal and not unsaid and not legal[key](value):
             raise UsageError(
-                f'preprocess_cfg of clip {name!r} has {key} = {value!r:.80}, '
-                'which is none of open_clip'
+                f'{where} has {key} = {value!r:.80}, which is none of '
+                'open_clip'
             )
-    return preprocess
 
 
 def _trained_preprocessing(name: str) -> Dict[str, Any]:
@@ -288,7 +297,8 @@ def _trained_preprocessing(name: str) -> Dict[str, Any]:
     tags = open_clip.list_pretrained_tags_by_model(name)
     if not tags:
         return {}
-    return open_clip.get_pretrained_cfg(name, tags[0])
+    cfg = open_clip.get_pretrained_cfg(name, tags[0])
+    return {key: cfg[key] for key in _PREPROCESS if key in cfg}
 
 
 def _hub_config(name: str) -> str:
@@ -305,33 +315,10 @@ def _hub_config(name: str) -> str:
         ) from error
 
 
-def _check_tower(cfg: Mapping[str, Any], where: str) -> None:
-    """What open_clip would build of and fail with at the first batch."""
-    inner: Dict[str, Any] = {}
-    for key in ('norm_kwargs', 'act_kwargs'):
-        value = cfg.get(key) or {}
-        if not isinstance(value, Mapping):
-            raise UsageError(f'{where} has {key} = {value!r:.80}, no object')
-        inner.update(value)
-    legal = dict.fromkeys(_SIZES, _are_sizes)
-    legal['eps'] = lambda x: type(x) in (int, float) and x > 0
-    legal['approximate'] = lambda x: x in ('none', 'tanh')
-    for key, value in {**inner, **cfg}.items():
-        unsaid = value is None and key == 'patch_size'  # as ResNets have it
-        if key in legal and not unsaid and not legal[key](value):
-            raise UsageError(f'{where} has {key} = {value!r:.80}')
-
-
-def _are_sizes(value: Any) -> bool:
-    """A positive integer, or a pair or the stages of a tower."""
-    values = value if isinstance(value, (list, tuple)) else [value]
-    return bool(values) and all(type(x) is int and x > 0 for x in values)
-
-
 def _spec(
     name: str,
     model_cfg: Mapping[str, Any],
-    preprocess: Mapping[str, Any],
+    preprocess: Optional[Mapping[str, Any]],
     folder: Optional[str] = None,
 ) -> CLIPSpec:
     kinds = dict(embed_dim=int, vision_cfg=Mapping, text_cfg=Mapping)
@@ -350,7 +337,12 @@ def _spec(
             'open_clip/model_configs/*.json'
         )
     for tower in ('vision_cfg', 'text_cfg'):
-        _check_tower(model_cfg[tower], f'{tower} of clip {name!r}')
+        cfg, where = model_cfg[tower], f'{tower} of clip {name!r}'
+        _check(cfg, where, _TOWER)
+        for key in ('norm_kwargs', 'act_kwargs'):
+            _check(cfg.get(key) or {}, f'{where}: its {key}', _TOWER)
+    preprocess = {} if preprocess is None else preprocess
+    _check(preprocess, f'preprocess_cfg of clip {name!r}', _PREPROCESS, True)
     model_cfg = copy.deepcopy(dict(model_cfg))
     size = model_cfg['vision_cfg'].get('image_size', 224)
     preprocess = merge_preprocess_dict(PreprocessCfg(), dict(preprocess))
