@@ -469,13 +469,6 @@ def build_visual(
     return visual
 
 
-def cell_size(spec: CLIPSpec) -> int:
-    """Pixels a side of a cell of a CLIP's dense map."""
-    # Built without memory: only the tower knows.
-    with torch.device('meta'):
-        return family_of(build_visual(spec), spec.name).patch_size
-
-
 def _fit(
     backbone: HarmoCLIPBackbone,
     state_dict: Dict[str, Tensor],

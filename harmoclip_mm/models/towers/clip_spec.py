@@ -19,6 +19,7 @@ from typing import (
 )
 
 import open_clip
+import torch
 from mmengine.utils import to_2tuple
 from open_clip.transform import (
     PreprocessCfg,
@@ -84,21 +85,14 @@ class CLIPSpec:
         preprocess_cfg (dict): open_clip's ``PreprocessCfg``.
         folder (str, optional): Local folder with the tokenizer's files, for
             a CLIP that was given as a folder.
-        is_named (bool): Whether :func:`clip_spec` knows it by its name.
+        clip (str | Mapping): What it was made of, for the line `clip = ...`.
     """
 
     name: str
     model_cfg: Dict[str, Any]
     preprocess_cfg: Dict[str, Any]
     folder: Optional[str] = None
-    is_named: bool = True
-
-    @property
-    def clip(self) -> CLIPName:
-        """What :func:`clip_spec` makes it of, for the line `clip = ...`."""
-        if self.is_named:
-            return self.name
-        return {**self.model_cfg, 'preprocess_cfg': self.preprocess_cfg}
+    clip: CLIPName = ''
 
     @property
     def embed_dim(self) -> int:
@@ -140,9 +134,10 @@ class CLIPSpec:
     @cached_property
     def patch_size(self) -> int:
         """Pixels a side of a cell of the dense map."""
-        from .backbone import cell_size
+        from .backbone import build_visual, family_of
 
-        return cell_size(self)
+        with torch.device('meta'):  # only the tower knows
+            return family_of(build_visual(self), self.name).patch_size
 
     @property
     def init_scale(self) -> float:
@@ -221,10 +216,10 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
 
 @lru_cache(maxsize=64)
 def _from_dict(text: str) -> CLIPSpec:
-    cfg = json.loads(text)
-    name = _describe(cfg)
-    preprocess = cfg.pop('preprocess_cfg', None)
-    return replace(_spec(name, cfg, preprocess), is_named=False)
+    clip = json.loads(text)
+    cfg = {k: v for k, v in clip.items() if k != 'preprocess_cfg'}
+    spec = _spec(_describe(cfg), cfg, clip.get('preprocess_cfg'))
+    return replace(spec, clip=clip)
 
 
 def _describe(cfg: Mapping[str, Any]) -> str:
@@ -347,4 +342,4 @@ def _spec(
     size = model_cfg['vision_cfg'].get('image_size', 224)
     preprocess = merge_preprocess_dict(PreprocessCfg(), dict(preprocess))
     preprocess['size'] = size
-    return CLIPSpec(name, model_cfg, preprocess, folder)
+    return CLIPSpec(name, model_cfg, preprocess, folder, clip=name)

@@ -24,5 +24,6 @@ TIMM = dict(timm_model_name='vit_tiny_patch16_224')
 )
 def test_a_dict_is_called_by_its_vision_tower(clip, name):
     spec = clip_spec(clip)
-    assert spec.name == name and not spec.is_named
-    assert clip_spec('RN50').is_named
+    assert spec.name == name
+    assert clip_spec(spec.clip) == spec and spec.clip == clip
+    assert clip_spec('RN50').clip == 'RN50'
