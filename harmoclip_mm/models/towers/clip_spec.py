@@ -209,7 +209,10 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
     # a folder each time: its file may change
     if name.startswith('hf-hub:'):
         return _from_folder(name)
-    if os.path.isdir(name):  # whose tokenizer is read later, from elsewhere
+    has_config = os.path.isfile(os.path.join(name, CONFIG_FILE))
+    is_name = open_clip.get_model_config(name) is not None
+    if has_config or (os.path.isdir(name) and not is_name):
+        # absolute: its tokenizer is read later, from elsewhere
         return _from_folder(os.path.abspath(name))
     return _from_name(name)
 
