@@ -18,6 +18,8 @@ from .key_tables import TABLES, rename
 from .unpickling import load_weights_only, read_torchscript, unreadable
 
 OWN = 'harmoclip_mm'
+# The copy of the vision tower that some methods train against.
+TEACHER = 'teacher.'
 # What a weight of a CLIP is called in each format; the first match holds.
 _FORMATS = {
     OWN: r'(backbone\.visual|text_encoder\.text)\.',
@@ -181,7 +183,7 @@ def _of_0_1(found: Checkpoint) -> Checkpoint:
     weights = {
         name: value
         for name, value in found.weights.items()
-        if not name.startswith('teacher.')
+        if not name.startswith(TEACHER)
     }
     facts, _, towers = {}, *own_config(found.container)
     for tower, place in dict(visual='backbone', text='text_encoder').items():
