@@ -23,7 +23,7 @@ TEACHER = 'teacher.'
 # What a weight of a CLIP is called in each format; the first match holds.
 _FORMATS = {
     OWN: r'(backbone\.visual|text_encoder\.text)\.',
-    'harmoclip_mm_0_1_eva': r'backbone\.layers\.0\.ffn\.w12\.',
+    'harmoclip_mm_0_1_eva': r'backbone\.layers\.0\.q_proj\.',
     'harmoclip_mm_0_1': r'backbone\.proj\.weight|text_encoder\.token_embed',
     'huggingface_siglip': r'vision_model\.head\.|text_model\.head\.',
     'huggingface_clip': r'(vision|text)_model\.',

@@ -133,8 +133,8 @@ class HarmoCLIPBackbone(BaseModule):
         self.visual = build_visual(self.spec, self.img_size)
         self.family = family = family_of(self.visual, self.spec.name)
         self.out_dims = self.spec.embed_dim
-        self.embed_dims = family.embed_dims
         self.block_dims = family.block_dims
+        self.embed_dims = self.block_dims[-1]
         self.patch_size = family.patch_size
         self.num_layers = len(family.blocks)
         self.with_cp = with_cp

@@ -49,7 +49,6 @@ class Family(ABC):
         blocks (Sequence[nn.Module]): The blocks, or stages of a convolutional
             tower.
         patch_size (int): Pixels a side of a cell of the dense map.
-        embed_dims (int): Width C of the last block.
         block_dims (Tuple[int, ...]): Width of each block's output.
         attention_pool (nn.Module, optional): The attention pool, where there
             is one.
@@ -66,7 +65,6 @@ class Family(ABC):
     pool_name: str
     blocks: Sequence[nn.Module]
     patch_size: int
-    embed_dims: int
     block_dims: Tuple[int, ...]
     attention_pool: Optional[nn.Module] = None
     stem: Tuple[str, ...]
@@ -138,7 +136,7 @@ class TransformerFamily(Family):
         self, blocks: Sequence[nn.Module], start: str, dims: int
     ) -> None:
         """Takes blocks of one width, whose parameters' names start so."""
-        self.blocks, self.embed_dims = blocks, dims
+        self.blocks = blocks
         self.block_dims = (dims,) * len(blocks)
         self.block_names = tuple(f'{start}{i}.' for i in range(len(blocks)))
 
