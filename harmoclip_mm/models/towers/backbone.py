@@ -104,7 +104,6 @@ class HarmoCLIPBackbone(BaseModule):
         spec (CLIPSpec): What the name of the CLIP says.
         visual (nn.Module): open_clip's tower.
         out_dims (int): Width D of the joint space.
-        embed_dims (int): Width C of the last block.
         block_dims (Tuple[int, ...]): Widths of the maps of all blocks.
         patch_size (int): Pixels a side of a cell of the dense map.
 
@@ -134,7 +133,6 @@ class HarmoCLIPBackbone(BaseModule):
         self.family = family = family_of(self.visual, self.spec.name)
         self.out_dims = self.spec.embed_dim
         self.block_dims = family.block_dims
-        self.embed_dims = self.block_dims[-1]
         self.patch_size = family.patch_size
         self.num_layers = len(family.blocks)
         self.with_cp = with_cp

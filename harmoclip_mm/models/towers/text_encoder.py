@@ -80,16 +80,13 @@ class CLIPTextEncoder(BaseModule):
         self.out_dims = self.spec.embed_dim
         self.context_length = self.spec.context_length
         self.with_cp = with_cp
+        self._dummy_id = 0
         if isinstance(text, HFTextEncoder):
-            self.embed_dims = text.config.hidden_size
             self._dummy_id = int(not text.config.pad_token_id)  # no padding
             if with_cp:
                 text.transformer.gradient_checkpointing_enable(
                     dict(use_reentrant=False)
                 )
-        else:
-            self.embed_dims = text.width
-            self._dummy_id = 0
         blocks = [_BLOCK.search(name) for name, _ in self.named_parameters()]
         self.num_layers = 1 + max(int(each[1]) for each in blocks if each)
         if frozen:
