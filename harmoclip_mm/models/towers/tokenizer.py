@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
@@ -133,15 +133,13 @@ class CLIPTokenizer:
                 return NOWHERE
             return origin[start][0], origin[end - 1][1]
 
-        tokens = theirs.encode(clean)
-        cut_off = [offset(span) for span in tokens.cut_off]
+        ids, spans, used = theirs.encode(clean)
+        offsets = [offset(span) for span in spans]
+        offsets, cut_off = offsets[: len(ids)], offsets[len(ids) :]
         return Encoding(
-            ids=torch.tensor(tokens.ids, dtype=torch.long),
-            offsets=[
-                span if span is NOWHERE else offset(span)
-                for span in tokens.spans
-            ],
-            num_tokens=tokens.used,
+            ids=torch.tensor(ids, dtype=torch.long),
+            offsets=offsets,
+            num_tokens=used,
             truncated=bool(cut_off),
             num_chars=len(text),
             kept_chars=min(
@@ -288,14 +286,9 @@ def _load(settings: CLIPTokenizer) -> Union['_BytePairs', '_HuggingFace']:
     return _HuggingFace(theirs, kwargs)
 
 
-class _Tokens(NamedTuple):
-    """Tokens of a clean text: L ids, the characters of each and of those cut
-    off (special ones: ``NOWHERE``), how many of the L are no padding."""
-
-    ids: List[int]
-    spans: List[Span]
-    cut_off: List[Span]
-    used: int
+# Of a clean text: L ids, the characters of each and of the tokens cut off
+# (special ones: NOWHERE), and how many of the L are no padding.
+_Tokens = Tuple[List[int], List[Span], int]
 
 
 class _BytePairs:
@@ -324,7 +317,7 @@ class _BytePairs:
                 clean = text.lower()  # the split into words skips white space
             else:
                 clean = self._theirs.clean_fn(text)
-            rows.append(self.encode(clean).ids)
+            rows.append(self.encode(clean)[0])
         return torch.tensor(rows, dtype=torch.long)
 
     def encode(self, clean: str) -> _Tokens:
@@ -339,12 +332,9 @@ class _BytePairs:
                 break
         ids = [*ids[: length - 1], theirs.eot_token_id]
         padding = length - len(ids)
-        return _Tokens(
-            ids=ids + [0] * padding,
-            spans=spans[: length - 1] + [NOWHERE] * (padding + 1),
-            cut_off=spans[length - 1 :],
-            used=len(ids),
-        )
+        ends = [NOWHERE] * (padding + 1)
+        spans = spans[: length - 1] + ends + spans[length - 1 :]
+        return ids + [0] * padding, spans, len(ids)
 
     def portable(self) -> Tokenizer:
         theirs = self._theirs
@@ -417,14 +407,9 @@ class _HuggingFace:
         if theirs.strip_sep_token:
             sep = theirs.tokenizer.sep_token_id
             ids = [0 if each == sep else each for each in ids]
-        return _Tokens(
-            ids=ids,
-            spans=self._spans(found),
-            cut_off=[
-                s for rest in found.overflowing for s in self._spans(rest)
-            ],
-            used=sum(found.attention_mask),
-        )
+        parts = [found, *found.overflowing]
+        spans = [span for part in parts for span in self._spans(part)]
+        return ids, spans, sum(found.attention_mask)
 
     def portable(self) -> Tokenizer:
         backend = self._theirs.tokenizer.backend_tokenizer
