@@ -21,6 +21,7 @@ from typing import (
 import open_clip
 import torch
 from mmengine.utils import to_2tuple
+from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transform import (
     PreprocessCfg,
     image_transform_v2,
@@ -190,8 +191,9 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
         clip (str | Mapping): A name of ``open_clip.list_models()``; a dict
             in the schema of its model files (``embed_dim``, ``vision_cfg``,
             ``text_cfg``, ...), which may hold a ``preprocess_cfg``; a folder
-            with an ``open_clip_config.json``; or ``hf-hub:OWNER/NAME``, whose
-            config file is downloaded unless it is in the cache.
+            with an ``open_clip_config.json``; or
+            ``hf-hub:OWNER/NAME[@REVISION]``, whose config file is downloaded
+            unless it is in the cache.
 
     Raises:
         UsageError: If there is no such CLIP, or none is named.
@@ -241,17 +243,26 @@ def _describe(cfg: Mapping[str, Any]) -> str:
 
 
 def _from_folder(name: str) -> CLIPSpec:
-    folder = None if name.startswith('hf-hub:') else name
-    path = Path(name, CONFIG_FILE) if folder else _hub_config(name)
+    on_hub, remedy = name.startswith('hf-hub:'), ''
     try:
+        if on_hub:
+            remedy = '; without a network bring its folder, and give its path'
+            repo, _, revision = name[len('hf-hub:') :].partition('@')
+            path = download_pretrained_from_hf(
+                repo, CONFIG_FILE, revision or None
+            )
+        else:
+            path = os.path.join(name, CONFIG_FILE)
         content = json.loads(Path(path).read_text(encoding='utf-8'))
         model_cfg = content['model_cfg']
         preprocess = content.get('preprocess_cfg')
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # a network has many ways to fail
+        told = str(error).strip().split('\n')[0]
         raise UsageError(
             f'clip {name!r} has no readable {CONFIG_FILE} with a '
-            f'`model_cfg` ({type(error).__name__}: {error})'
+            f'`model_cfg` ({type(error).__name__}: {told}){remedy}'
         ) from error
+    folder = None if on_hub else name
     return _spec(name, model_cfg, preprocess, folder)
 
 
@@ -297,20 +308,6 @@ def _trained_preprocessing(name: str) -> Dict[str, Any]:
         return {}
     cfg = open_clip.get_pretrained_cfg(name, tags[0])
     return {key: cfg[key] for key in _PREPROCESS if key in cfg}
-
-
-def _hub_config(name: str) -> str:
-    from open_clip.pretrained import download_pretrained_from_hf
-
-    repository = name[len('hf-hub:') :]
-    try:
-        return download_pretrained_from_hf(repository, filename=CONFIG_FILE)
-    except Exception as error:
-        raise UsageError(
-            f'clip {name!r}: its {CONFIG_FILE} is not in the cache and could '
-            f'not be downloaded ({type(error).__name__}); download the folder '
-            f'{repository} on a machine with network and give its path'
-        ) from error
 
 
 def _spec(
