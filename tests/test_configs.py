@@ -122,7 +122,7 @@ def test_model_has_the_size_it_is_named_for(config, runner):
     clip = config.clip
     if isinstance(clip, dict):  # nothing of a base's is left
         assert vision.out_dims == clip.embed_dim
-        assert vision.embed_dims == clip.vision_cfg.width
+        assert vision.block_dims[-1] == clip.vision_cfg.width
         assert vision.num_layers == clip.vision_cfg.layers
     else:
         assert vision.spec.name == text.spec.name == clip

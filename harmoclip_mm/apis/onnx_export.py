@@ -19,7 +19,6 @@ from harmoclip_mm.files import replacing
 from harmoclip_mm.models import HarmoCLIP
 from harmoclip_mm.models.region_extractors import RoIFeatureExtractor
 from harmoclip_mm.models.towers.onnx_symbols import OPSET, exportable
-from harmoclip_mm.models.towers.portable_tokenizer import portable_tokenizer
 from harmoclip_mm.models.towers.text_encoder import HFTextEncoder
 
 _TOLERANCE = 1e-4
@@ -122,7 +121,7 @@ def export_onnx(model: HarmoCLIP, folder: str) -> None:
     _write(_Text(model), folder, 'text', dict(ids=ids), ('text',))
     inputs = dict(dense=dense, rois=rois)
     _write(_Regions(model), folder, 'regions', inputs, ('regions',))
-    tokenizer = portable_tokenizer(model.text_encoder.tokenizer)
+    tokenizer = model.text_encoder.tokenizer.portable()
     if tokenizer is None:
         print_log(
             f'{folder} gets no tokenizer.json: the library tokenizers alone '

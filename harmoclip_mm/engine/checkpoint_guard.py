@@ -105,6 +105,12 @@ class CheckpointGuard(Hook):
         """
         source = runner._load_from or 'to resume from'
         if runner._resume:
+            if 'optimizer' not in checkpoint:
+                raise CheckpointError(
+                    f'checkpoint {source} holds weights and no state of a '
+                    'training, which cannot be resumed: start a new one from '
+                    'it by load_from'
+                )
             warn_of_old_settings(runner, checkpoint)
         model = runner.model
         if is_model_wrapper(model):

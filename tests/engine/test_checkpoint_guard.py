@@ -71,6 +71,13 @@ def test_the_averaged_weights_hook_goes_first(tmp_path):
     assert runner.model.fc.weight.eq(1).all()
 
 
+def test_weights_alone_cannot_be_resumed(tmp_path):
+    runner = _runner(tmp_path, GOOD, strict=True)
+    runner._resume = True
+    with pytest.raises(CheckpointError, match=r'weights\.pth holds weights'):
+        runner.load_or_resume()
+
+
 def test_strict_and_lenient(tmp_path):
     partly = {'fc.weight': torch.ones(2, 2), 'head.bias': torch.zeros(1)}
     with pytest.raises(CheckpointError, match=r'weights\.pth is of another'):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harmoclip_mm import load_clip
-from harmoclip_mm.errors import CheckpointError, UsageError
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.checkpoints import blend_state_dicts
 from harmoclip_mm.models.classifiers import TextEmbeddings
 
@@ -85,27 +85,6 @@ def test_export_errors_are_sentences(tmp_path, run):
     assert 'pathlib' in error and '--trust-pickle' in error
 
 
-def test_export_takes_the_clip_from_a_config(tmp_path, run):
-    import harmoclip_mm
-
-    save(tmp_path / 'in.pt')
-    (tmp_path / 'config.py').write_text(
-        f'clip = {dict(CFG, quick_gelu=True)!r}\n'
-        "model = dict(clip=clip, backbone=dict(type='HarmoCLIPBackbone', "
-        "clip=clip, img_size=64, init_cfg=dict(type='Pretrained')))\n"
-    )
-    run(
-        'export_clip.py',
-        tmp_path / 'in.pt',
-        tmp_path / 'out',
-        '--config',
-        tmp_path / 'config.py',
-    )
-    back = harmoclip_mm.load_clip(str(tmp_path / 'out'))
-    assert back.backbone.img_size == (64, 64)
-    assert back.spec.model_cfg['quick_gelu']
-
-
 def test_blend(tmp_path, run, arch):
     old = save(tmp_path / 'old.pt').state_dict()
     new = save(tmp_path / 'new.pt').state_dict()
@@ -179,9 +158,6 @@ def test_blending_by_hand():
     found = blend_state_dicts(old, new, dict(a=0.75, b=0.0))
     assert found['a'].tolist() == [2.5, 5.0]
     assert found['b'] == 4 and found['heads'] == 9
-    old['a'] = torch.zeros(3)
-    with pytest.raises(CheckpointError, match=r'a is \(3,\) in the initial'):
-        blend_state_dicts(old, new, dict(a=0.5))
 
 
 def test_text_embeddings_are_those_of_the_reference(tmp_path, run, arch):

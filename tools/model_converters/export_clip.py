@@ -4,7 +4,7 @@
 import argparse
 
 try:
-    from harmoclip_mm.errors import UsageError, run_command
+    from harmoclip_mm.errors import run_command
 except ImportError as error:
     raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
@@ -13,8 +13,6 @@ from reading_options import (
     add_reading_options,
     refuse_existing,
 )
-
-from harmoclip_mm.apis import load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,10 +31,6 @@ def parse_args() -> argparse.Namespace:
     )
     add_format_option(parser)
     parser.add_argument(
-        '--config',
-        help='config file of the model, for a .pth that does not hold it',
-    )
-    parser.add_argument(
         '--dense-head',
         action='store_true',
         help="keep the second pool of dense_head='copy' (open_clip files)",
@@ -51,24 +45,8 @@ def main() -> None:
     refuse_existing(args.out)
     from harmoclip_mm import export_clip, load_clip
 
-    arch, backbone = args.arch, {}
-    if args.config:
-        model = load_config(args.config).get('model')
-        if not isinstance(model, dict) or not model.get('clip'):
-            raise UsageError(f'config {args.config} has no model with a clip')
-        model = model.to_dict()
-        arch = arch or model['clip']
-        # how it is initialised does not matter any more
-        backbone = {
-            key: value
-            for key, value in model.get('backbone', {}).items()
-            if key not in ('type', 'clip', 'init_cfg')
-        }
     model = load_clip(
-        args.checkpoint,
-        arch,
-        backbone=backbone,
-        trust_pickle=args.trust_pickle,
+        args.checkpoint, args.arch, trust_pickle=args.trust_pickle
     )
     export_clip(model, args.out, args.format, args.dense_head)
     print(f'Wrote {args.out} in the format {args.format}.')

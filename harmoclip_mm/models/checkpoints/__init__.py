@@ -5,12 +5,11 @@ This room stands below the towers, which load themselves from it.
 
 from .addresses import SCHEMES, is_remote
 from .blending import blend_state_dicts
-from .checkpoint import OWN, Checkpoint, read_checkpoint
+from .checkpoint import OWN, TEACHER, Checkpoint, read_checkpoint
 from .exporting import export
 from .fitting import traits
 from .loading import (
     HEADS,
-    TEACHER,
     check_clip,
     clip_of,
     init_from_checkpoint,

@@ -2,9 +2,8 @@
 
 from typing import Dict, Mapping
 
+import torch
 from torch import Tensor
-
-from harmoclip_mm.errors import CheckpointError
 
 
 def blend_state_dicts(
@@ -26,26 +25,15 @@ def blend_state_dicts(
     Returns:
         Dict[str, Tensor]: alpha * finetuned + (1 - alpha) * initial, in the
         precision of ``finetuned``; exactly one of the two at 0 and 1.
-
-    Raises:
-        CheckpointError: If names or shapes differ.
     """
     blended = {}
     for name, new in finetuned.items():
         alpha = next(
             (a for part, a in alphas.items() if name.startswith(part)), 1.0
         )
-        old = initial.get(name)
         if alpha == 1:
             blended[name] = new.clone()
-            continue
-        if old is None or old.shape != new.shape:
-            shape = 'is missing' if old is None else f'is {tuple(old.shape)}'
-            raise CheckpointError(
-                f'only checkpoints of one architecture can be blended: {name}'
-                f' {shape} in the initial one and {tuple(new.shape)} in the '
-                'fine-tuned one.'
-            )
-        mixed = alpha * new.double() + (1 - alpha) * old.double()
-        blended[name] = mixed.to(new.dtype)
+        else:
+            mixed = torch.lerp(initial[name].double(), new.double(), alpha)
+            blended[name] = mixed.to(new.dtype)
     return blended

@@ -18,15 +18,23 @@ from .key_tables import TABLES, rename
 from .unpickling import load_weights_only, read_torchscript, unreadable
 
 OWN = 'harmoclip_mm'
+# The copy of the vision tower that some methods train against.
+TEACHER = 'teacher.'
 # What a weight of a CLIP is called in each format; the first match holds.
 _FORMATS = {
     OWN: r'(backbone\.visual|text_encoder\.text)\.',
-    'harmoclip_mm 0.1': r'backbone\.proj\.weight|text_encoder\.token_embed',
+    'harmoclip_mm_0_1_eva': r'backbone\.layers\.0\.q_proj\.',
+    'harmoclip_mm_0_1': r'backbone\.proj\.weight|text_encoder\.token_embed',
     'huggingface_siglip': r'vision_model\.head\.|text_model\.head\.',
     'huggingface_clip': r'(vision|text)_model\.',
     'eva_clip': r'visual\.blocks\.\d',
     'mmpretrain': r'visual\.layers\.\d',
     'open_clip': r'(visual|text|token_embedding)\.',
+}
+# Arguments of the towers of version 0.1 that mean the same today.
+_SINCE_0_1 = {
+    *('dense_mode', 'frozen', 'frozen_stages', 'global_indices', 'img_size'),
+    *('out_indices', 'window_size', 'with_cp'),
 }
 # Computed when a model is built: masks, positions, angles, OpenAI's numbers.
 _COMPUTED = re.compile(
@@ -82,7 +90,8 @@ class Checkpoint(NamedTuple):
 
         Hence without a second pool, or what else is in a training of ours.
         """
-        ours = ('visual.', 'text.', 'logit_') if self.format == OWN else ''
+        own = (self.format or '').startswith(OWN)
+        ours = ('visual.', 'text.', 'logit_') if own else ''
         return {
             name: tuple(value.shape)
             for name, value in self.weights.items()
@@ -135,15 +144,10 @@ def _recognise(found: Checkpoint, quick_gelu: Optional[bool]) -> Checkpoint:
     if not forms:
         return found
     form = forms[0]
-    if form not in TABLES:
-        raise CheckpointError(
-            f'checkpoint {found.path} is of {form}: convert it by `python '
-            'tools/model_converters/convert_0_1.py`.'
-        )
     if quick_gelu is None and 'input_resolution' in found.weights:
         quick_gelu = True  # OpenAI's numbers beside OpenAI's weights
     weights, rest = rename(found.weights, TABLES[form])
-    kept = rest if form == OWN else {}  # heads and the like
+    kept = rest if form.startswith(OWN) else {}  # heads and the like
     weights = {
         name: value
         for name, value in {**weights, **rest}.items()
@@ -156,6 +160,8 @@ def _recognise(found: Checkpoint, quick_gelu: Optional[bool]) -> Checkpoint:
     if form == OWN:
         clip, towers = own_config(found.container)
         return found._replace(clip=clip, towers=towers)
+    if form.startswith('harmoclip_mm_0_1'):
+        return _of_0_1(found)
     # Beside a file of any other name a config may be anything's.
     beside = folder if file in WEIGHT_FILES else ''
     config = 'config.json' if 'hugging' in form else 'open_clip_config.json'
@@ -167,6 +173,35 @@ def _recognise(found: Checkpoint, quick_gelu: Optional[bool]) -> Checkpoint:
         activation = ['quick_gelu' if quick_gelu else 'gelu']
         return found._replace(facts=dict(text=dict(activation=activation)))
     return found
+
+
+def _of_0_1(found: Checkpoint) -> Checkpoint:
+    """Adds what the config of a training of version 0.1 says.
+
+    A teacher is left out: a training that starts has its own start.
+    """
+    weights = {
+        name: value
+        for name, value in found.weights.items()
+        if not name.startswith(TEACHER)
+    }
+    facts, _, towers = {}, *own_config(found.container)
+    for tower, place in dict(visual='backbone', text='text_encoder').items():
+        cfg = towers.get(place)
+        if not cfg or (tower == 'visual' and found.format.endswith('eva')):
+            continue  # EVA-02 is one of open_clip's
+        act = (cfg.get('act_cfg') or {}).get('type', 'QuickGELU')
+        act = 'quick_gelu' if act.endswith('QuickGELU') else 'gelu'
+        facts[tower] = dict(activation=[act])
+        arch = cfg.get('arch')
+        heads = (arch if isinstance(arch, dict) else cfg).get('num_heads')
+        if heads is not None:
+            facts[tower]['heads'] = [heads]
+    towers = {
+        place: {k: v for k, v in cfg.items() if k in _SINCE_0_1}
+        for place, cfg in towers.items()
+    }
+    return found._replace(weights=weights, facts=facts, towers=towers)
 
 
 def _read_file(path: str, trust_pickle: bool) -> Tuple:

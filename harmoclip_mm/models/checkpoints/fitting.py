@@ -3,7 +3,7 @@
 import json
 import re
 from functools import lru_cache
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import open_clip
 import torch
@@ -119,7 +119,12 @@ def fitting_clips(found: Shapes, facts: Facts) -> Tuple[List[str], str]:
             shapes = {k: v for k, v in found.items() if k[:5] != 'text.'}
         return differences(shapes, facts, shapes_of(cfg), towers)
 
-    away = _distances(found)  # before anything is built
+    away = {}  # by what is known before anything is built
+    for name in open_clip.list_models():
+        cfg = open_clip.get_model_config(name)
+        if 'multimodal_cfg' not in cfg:
+            sizes = _sizes(cfg).items()
+            away[name] = sum(found.get(key) != size for key, size in sizes)
     names = [name for name in away if not away[name] and not differing(name)]
     if names:
         return names, f'its weights fit {" and ".join(names)}'
@@ -130,38 +135,28 @@ def fitting_clips(found: Shapes, facts: Facts) -> Tuple[List[str], str]:
     )
 
 
-def _distances(found: Shapes) -> Dict[str, int]:
-    """How many of a few sizes are others in each CLIP of open_clip."""
-    norms = re.compile(r'text\.transformer\.resblocks\.\d+\.ln_1\.weight')
-    depth = len(list(filter(norms.fullmatch, found)))
-    timm = any(name.startswith('visual.trunk.') for name in found)
-    joint = (  # a parameter (C, D), or a layer's weight (D, C)
-        *found.get('text.text_projection', ())[1:],
-        *found.get('text.text_projection.weight', ())[:1],
-    )
-    away = {}
-    for name in open_clip.list_models():
-        cfg = open_clip.get_model_config(name)
-        if 'multimodal_cfg' in cfg:
-            continue
-        vision, text = cfg['vision_cfg'], cfg['text_cfg']
-        width, side = text.get('width', 512), vision.get('patch_size', 16)
-        native = 'hf_model_name' not in text
-        layers = text.get('layers', 12) if native else 0
-        fits = [
-            timm == ('timm_model_name' in vision),
-            depth == layers,
-            joint in ((), (cfg['embed_dim'],)),
-        ]
-        wanted = {}
-        if native:
-            vocabulary = text.get('vocab_size', 49408)
-            length = text.get('context_length', 77)
-            wanted['text.token_embedding.weight'] = (vocabulary, width)
-            wanted['text.positional_embedding'] = (length, width)
-        if 'visual.class_embedding' in found:
-            patches = (vision.get('width', 768), 3, side, side)
-            wanted['visual.conv1.weight'] = patches
-        fits += [found.get(key) == shape for key, shape in wanted.items()]
-        away[name] = fits.count(False)
-    return away
+def _sizes(cfg: Mapping[str, Any]) -> Dict[str, Optional[Sequence[int]]]:
+    """Shapes of a few weights that a config tells at once; None: absent."""
+    vision, text = cfg['vision_cfg'], cfg['text_cfg']
+    side, width = vision.get('patch_size', 16), vision.get('width', 768)
+    sizes: Dict[str, Optional[Sequence[int]]] = {}
+    if 'timm_model_name' in vision:
+        sizes['visual.conv1.weight'] = None
+    elif isinstance(vision.get('layers', 12), int):
+        sizes['visual.conv1.weight'] = (width, 3, side, side)
+    else:  # a ResNet
+        sizes['visual.class_embedding'] = None
+    norm = 'text.transformer.resblocks.{}.ln_1.weight'
+    if 'hf_model_name' in text:
+        return {**sizes, norm.format(0): None}
+    width, depth = text.get('width', 512), text.get('layers', 12)
+    sizes[norm.format(depth - 1)] = (width,)
+    sizes[norm.format(depth)] = None
+    sizes['text.token_embedding.weight'] = text.get('vocab_size', 49408), width
+    length = text.get('context_length', 77)
+    sizes['text.positional_embedding'] = length, width
+    if text.get('proj_bias'):
+        sizes['text.text_projection.weight'] = cfg['embed_dim'], width
+    else:
+        sizes['text.text_projection'] = width, cfg['embed_dim']
+    return sizes

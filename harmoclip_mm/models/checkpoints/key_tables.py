@@ -98,23 +98,74 @@ text.                     .
   ln_final.*              ln_final.*
   text_projection*        text_projection*
 """
-MMPRETRAIN = f"""
-{OPEN_CLIP}
-visual.                   visual.
+_MMPRETRAIN_VIT = """
   class_embedding         cls_token  flat
   positional_embedding    pos_embed  flat
   conv1.*                 patch_embed.projection.*
   ln_pre.*                pre_norm.*
   ln_post.*               ln1.*
-visual.transformer.resblocks.#.  visual.layers.#.
+"""
+_MMPRETRAIN_BLOCK = """
   ln_1.*                  ln1.*
   attn.in_proj_*          attn.qkv.*
   attn.out_proj.*         attn.proj.*
   ln_2.*                  ln2.*
   mlp.c_fc.*              ffn.layers.0.0.*
   mlp.c_proj.*            ffn.layers.1.*
+"""
+MMPRETRAIN = f"""
+{OPEN_CLIP}
+visual.                   visual.
+{_MMPRETRAIN_VIT}
+visual.transformer.resblocks.#.  visual.layers.#.
+{_MMPRETRAIN_BLOCK}
 .                         .
   visual.proj             visual_proj.proj
+"""
+# Version 0.1 of ours had towers of its own.
+_OLD_TEXT = """
+text.                     text_encoder.
+  token_embedding.*       token_embedding.*
+  positional_embedding    pos_embed
+  ln_final.*              ln_final.*
+  text_projection         proj.weight  transposed
+text.transformer.resblocks.#.  text_encoder.layers.#.
+  ln_1.*                  ln1.*
+  attn.in_proj_*          qkv.*
+  attn.out_proj.*         proj.*
+  ln_2.*                  ln2.*
+  mlp.c_fc.*              fc1.*
+  mlp.c_proj.*            fc2.*
+.                         .
+  logit_scale             logit_scale.log_scale
+"""
+OLD_VIT = f"""
+{_OLD_TEXT}
+visual.                   backbone.
+{_MMPRETRAIN_VIT}
+  proj                    proj.weight  transposed
+visual.transformer.resblocks.#.  backbone.layers.#.
+{_MMPRETRAIN_BLOCK}
+"""
+OLD_EVA = f"""
+{_OLD_TEXT}
+visual.trunk.             backbone.
+  cls_token               cls_token
+  pos_embed               pos_embed
+  patch_embed.proj.*      patch_embed.projection.*
+  norm.*                  ln1.*
+  head.*                  proj.*
+visual.trunk.blocks.#.    backbone.layers.#.
+  norm1.*                 ln1.*
+  attn.q_proj.*           q_proj.*
+  attn.k_proj.*           k_proj.*
+  attn.v_proj.*           v_proj.*
+  attn.norm.*             attn_norm.*
+  attn.proj.*             proj.*
+  norm2.*                 ln2.*
+  mlp.{{fc1_g,fc1_x}}.*     ffn.w12.*
+  mlp.norm.*              ffn.norm.*
+  mlp.fc2.*               ffn.w3.*
 """
 # Ours; a second pool (`dense_head`) is no part of open_clip's tower.
 OWN = """
@@ -131,6 +182,8 @@ TABLES = dict(
     eva_clip=EVA_CLIP,
     mmpretrain=MMPRETRAIN,
     open_clip=OPEN_CLIP,
+    harmoclip_mm_0_1_eva=OLD_EVA,
+    harmoclip_mm_0_1=OLD_VIT,
 )
 
 

@@ -16,8 +16,6 @@ from .key_tables import OWN, rename
 # A head's own temperature is of no use once training is over, and a CLIP
 # from elsewhere has none.
 HEADS = ('heads.',)
-# The copy of the vision tower that some methods train against.
-TEACHER = 'teacher.'
 _PLACES = {'visual': 'backbone', 'text': 'text_encoder'}
 
 

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run_block(
-    block: Callable[..., Any], *args: Any, with_cp: bool = False, **kwargs: Any
+    block: Callable[..., Any], *args: Any, with_cp: bool = False
 ) -> Any:
     """Calls the block, recomputing it in the backward if asked.
 
@@ -18,10 +18,9 @@ def run_block(
     Args:
         block (Callable): Module or function.
         *args: Its arguments.
-        **kwargs: Its keyword arguments.
         with_cp (bool): Whether to drop its activations and recompute them in
             the backward. Defaults to False.
     """
     if with_cp and torch.is_grad_enabled():
-        return checkpoint(block, *args, use_reentrant=False, **kwargs)
-    return block(*args, **kwargs)
+        return checkpoint(block, *args, use_reentrant=False)
+    return block(*args)

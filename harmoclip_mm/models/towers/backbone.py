@@ -104,7 +104,6 @@ class HarmoCLIPBackbone(BaseModule):
         spec (CLIPSpec): What the name of the CLIP says.
         visual (nn.Module): open_clip's tower.
         out_dims (int): Width D of the joint space.
-        embed_dims (int): Width C of the last block.
         block_dims (Tuple[int, ...]): Widths of the maps of all blocks.
         patch_size (int): Pixels a side of a cell of the dense map.
 
@@ -133,7 +132,6 @@ class HarmoCLIPBackbone(BaseModule):
         self.visual = build_visual(self.spec, self.img_size)
         self.family = family = family_of(self.visual, self.spec.name)
         self.out_dims = self.spec.embed_dim
-        self.embed_dims = family.embed_dims
         self.block_dims = family.block_dims
         self.patch_size = family.patch_size
         self.num_layers = len(family.blocks)
@@ -467,13 +465,6 @@ def build_visual(
         if grid is not None and tuple(grid) != img_size:
             trunk.set_input_size(img_size)
     return visual
-
-
-def cell_size(spec: CLIPSpec) -> int:
-    """Pixels a side of a cell of a CLIP's dense map."""
-    # Built without memory: only the tower knows.
-    with torch.device('meta'):
-        return family_of(build_visual(spec), spec.name).patch_size
 
 
 def _fit(

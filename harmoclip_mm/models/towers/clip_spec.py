@@ -19,7 +19,9 @@ from typing import (
 )
 
 import open_clip
+import torch
 from mmengine.utils import to_2tuple
+from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.transform import (
     PreprocessCfg,
     image_transform_v2,
@@ -33,9 +35,39 @@ from harmoclip_mm.registry import CLIPS
 
 CONFIG_FILE = 'open_clip_config.json'
 CLIPName = Union[str, Mapping[str, Any]]
-_SIZES = (
-    *('context_length', 'heads', 'image_size', 'layers', 'patch_size'),
-    *('vocab_size', 'width'),
+
+
+def _is_sizes(value: Any) -> bool:
+    """A positive integer, or a pair or the stages of a tower."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return bool(values) and all(type(x) is int and x > 0 for x in values)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_colour(value: Any) -> bool:
+    is_list = isinstance(value, (list, tuple)) and len(value) == 3
+    return is_list and all(map(_is_number, value))
+
+
+# Legal values of keys that open_clip takes and fails with at the first batch.
+_TOWER: Dict[str, Callable[[Any], bool]] = dict(
+    dict.fromkeys(['context_length', 'heads', 'image_size'], _is_sizes),
+    **dict.fromkeys(['layers', 'vocab_size', 'width'], _is_sizes),
+    patch_size=lambda x: x is None or _is_sizes(x),  # as ResNets have it
+    eps=lambda x: _is_number(x) and x > 0,
+    approximate=lambda x: x in ('none', 'tanh'),
+)
+_PREPROCESS: Dict[str, Callable[[Any], bool]] = dict(
+    mean=_is_colour,
+    std=lambda x: _is_colour(x) and min(x) > 0,
+    interpolation=lambda x: x in ('bicubic', 'bilinear', 'random'),
+    resize_mode=lambda x: x in ('shortest', 'longest', 'squash'),
+    fill_color=lambda x: type(x) is int and 0 <= x < 256,
+    mode=lambda x: x == 'RGB',
+    size=lambda x: True,  # that of the tower is taken
 )
 
 
@@ -54,21 +86,14 @@ class CLIPSpec:
         preprocess_cfg (dict): open_clip's ``PreprocessCfg``.
         folder (str, optional): Local folder with the tokenizer's files, for
             a CLIP that was given as a folder.
-        is_named (bool): Whether :func:`clip_spec` knows it by its name.
+        clip (str | Mapping): What it was made of, for the line `clip = ...`.
     """
 
     name: str
     model_cfg: Dict[str, Any]
     preprocess_cfg: Dict[str, Any]
     folder: Optional[str] = None
-    is_named: bool = True
-
-    @property
-    def clip(self) -> CLIPName:
-        """What :func:`clip_spec` makes it of, for the line `clip = ...`."""
-        if self.is_named:
-            return self.name
-        return {**self.model_cfg, 'preprocess_cfg': self.preprocess_cfg}
+    clip: CLIPName = ''
 
     @property
     def embed_dim(self) -> int:
@@ -110,9 +135,10 @@ class CLIPSpec:
     @cached_property
     def patch_size(self) -> int:
         """Pixels a side of a cell of the dense map."""
-        from .backbone import cell_size
+        from .backbone import build_visual, family_of
 
-        return cell_size(self)
+        with torch.device('meta'):  # only the tower knows
+            return family_of(build_visual(self), self.name).patch_size
 
     @property
     def init_scale(self) -> float:
@@ -165,8 +191,9 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
         clip (str | Mapping): A name of ``open_clip.list_models()``; a dict
             in the schema of its model files (``embed_dim``, ``vision_cfg``,
             ``text_cfg``, ...), which may hold a ``preprocess_cfg``; a folder
-            with an ``open_clip_config.json``; or ``hf-hub:OWNER/NAME``, whose
-            config file is downloaded unless it is in the cache.
+            with an ``open_clip_config.json``; or
+            ``hf-hub:OWNER/NAME[@REVISION]``, whose config file is downloaded
+            unless it is in the cache.
 
     Raises:
         UsageError: If there is no such CLIP, or none is named.
@@ -184,17 +211,20 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
     # a folder each time: its file may change
     if name.startswith('hf-hub:'):
         return _from_folder(name)
-    if os.path.isdir(name):  # whose tokenizer is read later, from elsewhere
+    has_config = os.path.isfile(os.path.join(name, CONFIG_FILE))
+    is_name = open_clip.get_model_config(name) is not None
+    if has_config or (os.path.isdir(name) and not is_name):
+        # absolute: its tokenizer is read later, from elsewhere
         return _from_folder(os.path.abspath(name))
     return _from_name(name)
 
 
 @lru_cache(maxsize=64)
 def _from_dict(text: str) -> CLIPSpec:
-    cfg = json.loads(text)
-    name = _describe(cfg)
-    preprocess = _checked(cfg.pop('preprocess_cfg', {}), name)
-    return replace(_spec(name, cfg, preprocess), is_named=False)
+    clip = json.loads(text)
+    cfg = {k: v for k, v in clip.items() if k != 'preprocess_cfg'}
+    spec = _spec(_describe(cfg), cfg, clip.get('preprocess_cfg'))
+    return replace(spec, clip=clip)
 
 
 def _describe(cfg: Mapping[str, Any]) -> str:
@@ -213,17 +243,26 @@ def _describe(cfg: Mapping[str, Any]) -> str:
 
 
 def _from_folder(name: str) -> CLIPSpec:
-    folder = None if name.startswith('hf-hub:') else name
-    path = Path(name, CONFIG_FILE) if folder else _hub_config(name)
+    on_hub, remedy = name.startswith('hf-hub:'), ''
     try:
+        if on_hub:
+            remedy = '; without a network bring its folder, and give its path'
+            repo, _, revision = name[len('hf-hub:') :].partition('@')
+            path = download_pretrained_from_hf(
+                repo, CONFIG_FILE, revision or None
+            )
+        else:
+            path = os.path.join(name, CONFIG_FILE)
         content = json.loads(Path(path).read_text(encoding='utf-8'))
         model_cfg = content['model_cfg']
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        preprocess = content.get('preprocess_cfg')
+    except Exception as error:  # a network has many ways to fail
+        told = str(error).strip().split('\n')[0]
         raise UsageError(
             f'clip {name!r} has no readable {CONFIG_FILE} with a '
-            f'`model_cfg` ({type(error).__name__}: {error})'
+            f'`model_cfg` ({type(error).__name__}: {told}){remedy}'
         ) from error
-    preprocess = _checked(content.get('preprocess_cfg'), name)
+    folder = None if on_hub else name
     return _spec(name, model_cfg, preprocess, folder)
 
 
@@ -241,42 +280,21 @@ def _from_name(name: str) -> CLIPSpec:
     return _spec(name, model_cfg, _trained_preprocessing(name))
 
 
-def _checked(preprocess: Any, name: str) -> Mapping[str, Any]:
-    """A ``preprocess_cfg`` from elsewhere: open_clip passes over what it does
-    not know in it, and fails late on a wrong value."""
-    if preprocess is None:
-        return {}
-    if not isinstance(preprocess, Mapping):
-        raise UsageError(
-            f'preprocess_cfg of clip {name!r} must be an object, not '
-            f'{preprocess!r:.80}'
-        )
-    three = lambda x: (  # noqa: E731
-        isinstance(x, (list, tuple))
-        and len(x) == 3
-        and all(type(each) in (int, float) for each in x)
-    )
-    legal = {
-        'mean': three,
-        'std': lambda x: three(x) and min(x) > 0,
-        'interpolation': lambda x: x in ('bicubic', 'bilinear', 'random'),
-        'resize_mode': lambda x: x in ('shortest', 'longest', 'squash'),
-        'fill_color': lambda x: type(x) is int and 0 <= x < 256,
-        'mode': lambda x: x == 'RGB',
-        'size': lambda x: True,  # that of the tower is taken
-    }
-    for key, value in preprocess.items():
-        if key not in legal:
+def _check(cfg: Any, where: str, legal: Mapping, closed: bool = False) -> None:
+    if not isinstance(cfg, Mapping):
+        raise UsageError(f'{where} must be an object, not {cfg!r:.80}')
+    for key, value in cfg.items():
+        if closed and key not in legal:  # open_clip would pass over it
             raise UsageError(
-                f'preprocess_cfg of clip {name!r} has the unknown key '
-                f'{key!r}; known are {", ".join(legal)}'
+                f'{where} has the unknown key {key!r}; known are '
+                f'{", ".join(legal)}'
             )
-        if value is not None and not legal[key](value):
+        unsaid = closed and value is None
+        if key in legal and not unsaid and not legal[key](value):
             raise UsageError(
-                f'preprocess_cfg of clip {name!r} has {key} = {value!r:.80}, '
-                'which is none of open_clip'
+                f'{where} has {key} = {value!r:.80}, which is none of '
+                'open_clip'
             )
-    return preprocess
 
 
 def _trained_preprocessing(name: str) -> Dict[str, Any]:
@@ -288,50 +306,14 @@ def _trained_preprocessing(name: str) -> Dict[str, Any]:
     tags = open_clip.list_pretrained_tags_by_model(name)
     if not tags:
         return {}
-    return open_clip.get_pretrained_cfg(name, tags[0])
-
-
-def _hub_config(name: str) -> str:
-    from open_clip.pretrained import download_pretrained_from_hf
-
-    repository = name[len('hf-hub:') :]
-    try:
-        return download_pretrained_from_hf(repository, filename=CONFIG_FILE)
-    except Exception as error:
-        raise UsageError(
-            f'clip {name!r}: its {CONFIG_FILE} is not in the cache and could '
-            f'not be downloaded ({type(error).__name__}); download the folder '
-            f'{repository} on a machine with network and give its path'
-        ) from error
-
-
-def _check_tower(cfg: Mapping[str, Any], where: str) -> None:
-    """What open_clip would build of and fail with at the first batch."""
-    inner: Dict[str, Any] = {}
-    for key in ('norm_kwargs', 'act_kwargs'):
-        value = cfg.get(key) or {}
-        if not isinstance(value, Mapping):
-            raise UsageError(f'{where} has {key} = {value!r:.80}, no object')
-        inner.update(value)
-    legal = dict.fromkeys(_SIZES, _are_sizes)
-    legal['eps'] = lambda x: type(x) in (int, float) and x > 0
-    legal['approximate'] = lambda x: x in ('none', 'tanh')
-    for key, value in {**inner, **cfg}.items():
-        unsaid = value is None and key == 'patch_size'  # as ResNets have it
-        if key in legal and not unsaid and not legal[key](value):
-            raise UsageError(f'{where} has {key} = {value!r:.80}')
-
-
-def _are_sizes(value: Any) -> bool:
-    """A positive integer, or a pair or the stages of a tower."""
-    values = value if isinstance(value, (list, tuple)) else [value]
-    return bool(values) and all(type(x) is int and x > 0 for x in values)
+    cfg = open_clip.get_pretrained_cfg(name, tags[0])
+    return {key: cfg[key] for key in _PREPROCESS if key in cfg}
 
 
 def _spec(
     name: str,
     model_cfg: Mapping[str, Any],
-    preprocess: Mapping[str, Any],
+    preprocess: Optional[Mapping[str, Any]],
     folder: Optional[str] = None,
 ) -> CLIPSpec:
     kinds = dict(embed_dim=int, vision_cfg=Mapping, text_cfg=Mapping)
@@ -350,9 +332,14 @@ def _spec(
             'open_clip/model_configs/*.json'
         )
     for tower in ('vision_cfg', 'text_cfg'):
-        _check_tower(model_cfg[tower], f'{tower} of clip {name!r}')
+        cfg, where = model_cfg[tower], f'{tower} of clip {name!r}'
+        _check(cfg, where, _TOWER)
+        for key in ('norm_kwargs', 'act_kwargs'):
+            _check(cfg.get(key) or {}, f'{where}: its {key}', _TOWER)
+    preprocess = {} if preprocess is None else preprocess
+    _check(preprocess, f'preprocess_cfg of clip {name!r}', _PREPROCESS, True)
     model_cfg = copy.deepcopy(dict(model_cfg))
     size = model_cfg['vision_cfg'].get('image_size', 224)
     preprocess = merge_preprocess_dict(PreprocessCfg(), dict(preprocess))
     preprocess['size'] = size
-    return CLIPSpec(name, model_cfg, preprocess, folder)
+    return CLIPSpec(name, model_cfg, preprocess, folder, clip=name)

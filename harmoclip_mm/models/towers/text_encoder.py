@@ -18,7 +18,7 @@ from harmoclip_mm.registry import MODELS
 from ..checkpoints import init_from_checkpoint
 from ..layers import run_block
 from .clip_spec import CLIPName, CLIPSpec, clip_spec
-from .residual_block import finish, project
+from .families import OpenCLIPViT
 from .tokenizer import CLIPTokenizer, get_tokenizer, how_to_get
 
 # Blocks as open_clip and the encoders of Hugging Face number them.
@@ -80,16 +80,13 @@ class CLIPTextEncoder(BaseModule):
         self.out_dims = self.spec.embed_dim
         self.context_length = self.spec.context_length
         self.with_cp = with_cp
+        self._dummy_id = 0
         if isinstance(text, HFTextEncoder):
-            self.embed_dims = text.config.hidden_size
             self._dummy_id = int(not text.config.pad_token_id)  # no padding
             if with_cp:
                 text.transformer.gradient_checkpointing_enable(
                     dict(use_reentrant=False)
                 )
-        else:
-            self.embed_dims = text.width
-            self._dummy_id = 0
         blocks = [_BLOCK.search(name) for name, _ in self.named_parameters()]
         self.num_layers = 1 + max(int(each[1]) for each in blocks if each)
         if frozen:
@@ -246,9 +243,9 @@ class CLIPTextEncoder(BaseModule):
 
 
 def _run(block: nn.Module, x: Tensor, causal: bool) -> Tensor:
-    query, key, value = project(block, x)
-    mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
-    return finish(block, x, mixed)
+    parts = OpenCLIPViT.project(block, x)
+    mixed = F.scaled_dot_product_attention(*parts, is_causal=causal)
+    return OpenCLIPViT.finish(block, x, mixed)
 
 
 def _ends(ids: Tensor, pool_type: str, eos_id: int) -> Tuple[Tensor, Tensor]:

@@ -4,10 +4,17 @@ import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 from tokenizers.models import BPE
 
 from harmoclip_mm.errors import UsageError
@@ -126,21 +133,45 @@ class CLIPTokenizer:
                 return NOWHERE
             return origin[start][0], origin[end - 1][1]
 
-        tokens = theirs.encode(clean)
-        cut_off = [offset(span) for span in tokens.cut_off]
+        ids, spans, used = theirs.encode(clean)
+        offsets = [offset(span) for span in spans]
+        offsets, cut_off = offsets[: len(ids)], offsets[len(ids) :]
         return Encoding(
-            ids=torch.tensor(tokens.ids, dtype=torch.long),
-            offsets=[
-                span if span is NOWHERE else offset(span)
-                for span in tokens.spans
-            ],
-            num_tokens=tokens.used,
+            ids=torch.tensor(ids, dtype=torch.long),
+            offsets=offsets,
+            num_tokens=used,
             truncated=bool(cut_off),
             num_chars=len(text),
             kept_chars=min(
                 [start for start, end in cut_off if end], default=len(text)
             ),
         )
+
+    def portable(self) -> Optional[Tokenizer]:
+        """Makes a tokenizer that needs neither torch nor open_clip.
+
+        What open_clip cleans before (broken encodings and HTML by ftfy, and
+        punctuation for SigLIP) is not in it: for clean words in lower case
+        ids are the CLIP's.
+
+        Returns:
+            Tokenizer: One of the library ``tokenizers``, with padding and
+            truncation to the context length; None where the ids of some
+            samples differ.
+
+        Raises:
+            UsageError: If the tokenizer's files are not at hand.
+        """
+        theirs = _load(self)
+        found = theirs.portable()
+        found.enable_truncation(self.context_length)
+        id_, token = theirs.padding
+        found.enable_padding(
+            pad_id=id_, pad_token=token, length=self.context_length
+        )
+        samples = list(theirs.samples)
+        ids = [each.ids for each in found.encode_batch(samples)]
+        return found if ids == self.ids(samples).tolist() else None
 
     @staticmethod
     def span_mask(
@@ -205,18 +236,6 @@ def get_tokenizer(spec: CLIPSpec) -> CLIPTokenizer:
     return CLIPTokenizer(spec.name, spec.context_length, source, kwargs)
 
 
-def hugging_face_tokenizer(tokenizer: CLIPTokenizer) -> Optional[Any]:
-    """The tokenizer of transformers behind a CLIP's, None for byte pairs.
-
-    Raises:
-        UsageError: If its files are not at hand.
-    """
-    theirs = _load(tokenizer)
-    if isinstance(theirs, _HuggingFace):
-        return theirs.ids.tokenizer
-    return None
-
-
 def how_to_get(source: str) -> str:
     """What to do about files of Hugging Face that are not at hand."""
     if os.path.isdir(source):
@@ -267,19 +286,20 @@ def _load(settings: CLIPTokenizer) -> Union['_BytePairs', '_HuggingFace']:
     return _HuggingFace(theirs, kwargs)
 
 
-class _Tokens(NamedTuple):
-    """Tokens of a clean text: L ids, the characters of each and of those cut
-    off (special ones: ``NOWHERE``), how many of the L are no padding."""
-
-    ids: List[int]
-    spans: List[Span]
-    cut_off: List[Span]
-    used: int
+# Of a clean text: L ids, the characters of each and of the tokens cut off
+# (special ones: NOWHERE), and how many of the L are no padding.
+_Tokens = Tuple[List[int], List[Span], int]
 
 
 class _BytePairs:
     """OpenAI's byte pairs, merged by the ``tokenizers`` library (open_clip's
     merging is plain Python), with a cache of words."""
+
+    padding = 0, ''
+    samples = (
+        *('a dog', "The dog's 2 red-and-white balls, isn't it?"),
+        *('caf\u00e9 \U0001f600', '  ', 'word ' * 200),
+    )
 
     def __init__(self, kwargs: Dict[str, Any]) -> None:
         self.kind = kwargs.get('clean', 'lower')
@@ -297,7 +317,7 @@ class _BytePairs:
                 clean = text.lower()  # the split into words skips white space
             else:
                 clean = self._theirs.clean_fn(text)
-            rows.append(self.encode(clean).ids)
+            rows.append(self.encode(clean)[0])
         return torch.tensor(rows, dtype=torch.long)
 
     def encode(self, clean: str) -> _Tokens:
@@ -312,12 +332,33 @@ class _BytePairs:
                 break
         ids = [*ids[: length - 1], theirs.eot_token_id]
         padding = length - len(ids)
-        return _Tokens(
-            ids=ids + [0] * padding,
-            spans=spans[: length - 1] + [NOWHERE] * (padding + 1),
-            cut_off=spans[length - 1 :],
-            used=len(ids),
+        ends = [NOWHERE] * (padding + 1)
+        spans = spans[: length - 1] + ends + spans[length - 1 :]
+        return ids + [0] * padding, spans, len(ids)
+
+    def portable(self) -> Tokenizer:
+        theirs = self._theirs
+        ends = theirs.sot_token_id, theirs.eot_token_id
+        start, end = (theirs.decoder[each] for each in ends)
+        words = r"""'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"""
+        found = Tokenizer(self._bpe)
+        found.normalizer = normalizers.Sequence(
+            [
+                normalizers.NFC(),
+                normalizers.Replace(Regex(r'\s+'), ' '),
+                normalizers.Lowercase(),
+            ]
         )
+        found.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(words), 'removed', invert=True),
+                pre_tokenizers.ByteLevel(False, use_regex=False),
+            ]
+        )
+        found.post_processor = processors.TemplateProcessing(
+            f'{start} $A {end}', special_tokens=list(zip((start, end), ends))
+        )
+        return found
 
     def _encode_word(self, word: str) -> List[Sequence[int]]:
         """For each token of a word its id and the half-open range of
@@ -344,10 +385,15 @@ class _BytePairs:
 class _HuggingFace:
     """A tokenizer of the ``transformers`` library as open_clip calls it."""
 
+    # its cleaning may drop punctuation
+    samples = 'a dog', 'two red cars', 'word ' * 200
+
     def __init__(self, theirs: HFTokenizer, kwargs: Dict[str, Any]) -> None:
         self.kind = kwargs.get('clean', 'whitespace')
         self.ids = theirs
         self._theirs = theirs
+        tokenizer = theirs.tokenizer
+        self.padding = tokenizer.pad_token_id, tokenizer.pad_token
 
     def encode(self, clean: str) -> _Tokens:
         theirs = self._theirs
@@ -361,14 +407,13 @@ class _HuggingFace:
         if theirs.strip_sep_token:
             sep = theirs.tokenizer.sep_token_id
             ids = [0 if each == sep else each for each in ids]
-        return _Tokens(
-            ids=ids,
-            spans=self._spans(found),
-            cut_off=[
-                s for rest in found.overflowing for s in self._spans(rest)
-            ],
-            used=sum(found.attention_mask),
-        )
+        parts = [found, *found.overflowing]
+        spans = [span for part in parts for span in self._spans(part)]
+        return ids, spans, sum(found.attention_mask)
+
+    def portable(self) -> Tokenizer:
+        backend = self._theirs.tokenizer.backend_tokenizer
+        return Tokenizer.from_str(backend.to_str())
 
     @staticmethod
     def _spans(encoding: Any) -> List[Span]:

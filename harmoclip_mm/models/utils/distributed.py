@@ -12,6 +12,7 @@ from typing import Any, List, NamedTuple, Optional, Tuple, Union
 
 import torch
 import torch.distributed as dist
+from mmengine.dist import get_rank, get_world_size
 from torch import Tensor
 
 
@@ -25,13 +26,6 @@ class GatheredRows(NamedTuple):
 
     rows: Tensor
     offset: int
-
-
-def world_size() -> int:
-    """Number of ranks; 1 when there is no process group."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_world_size()
-    return 1
 
 
 class RowExchange:
@@ -59,13 +53,11 @@ class RowExchange:
 
     def __init__(self, rows: Tensor) -> None:
         self.sizes = [len(rows)]
-        rank = 0
-        if world_size() > 1:
+        if get_world_size() > 1:
             count = torch.tensor([len(rows)], device=rows.device)
             self.sizes = _all_gather(count).flatten().tolist()
-            rank = dist.get_rank()
         self.total = sum(self.sizes)
-        self.offset = sum(self.sizes[:rank])
+        self.offset = sum(self.sizes[: get_rank()])
 
     def spans(self, limit: int) -> List[slice]:
         """Spans that cover all rows, of ``limit`` rows of all ranks at most.
@@ -125,7 +117,7 @@ class RowExchange:
         longest = max(lengths)
         parts = [_pad(part, longest) for part in grad.split(lengths)]
         own = _reduce_scatter(torch.stack(parts))
-        return own[: lengths[dist.get_rank()]]
+        return own[: lengths[get_rank()]]
 
     def _lengths(self, span: slice) -> List[int]:
         """Number of rows that each rank has in a span."""
@@ -148,7 +140,7 @@ def _cut(padded: Tensor, lengths: List[int]) -> Tensor:
 
 def _all_gather(rows: Tensor) -> Tensor:
     """Stacks equal shapes (n, ...) of all ranks, (ranks, n, ...)."""
-    stacked = rows.new_empty((world_size(), *rows.shape))
+    stacked = rows.new_empty((get_world_size(), *rows.shape))
     if not rows.numel():
         return stacked
     if dist.get_backend() == 'nccl':
@@ -161,14 +153,14 @@ def _all_gather(rows: Tensor) -> Tensor:
 def _reduce_scatter(parts: Tensor) -> Tensor:
     """Sums (ranks, n, ...) over the ranks; keeps this rank's (n, ...)."""
     if not parts.numel():
-        return parts[dist.get_rank()]
+        return parts[get_rank()]
     if dist.get_backend() == 'nccl':
         part = torch.empty_like(parts[0])
         dist.reduce_scatter_tensor(part, parts)
         return part
     # gloo has no reduce-scatter in the torch versions supported.
     dist.all_reduce(parts)
-    return parts[dist.get_rank()]
+    return parts[get_rank()]
 
 
 class _Gather(torch.autograd.Function):
@@ -226,7 +218,7 @@ def global_mean(local_sum: Tensor, global_count: Union[int, Tensor]) -> Tensor:
         count = torch.where(global_count > 0, global_count, one)
     else:
         count = max(global_count, 1)
-    ranks = world_size()
+    ranks = get_world_size()
     if ranks == 1:
         return local_sum / count
     total = local_sum.detach().clone()

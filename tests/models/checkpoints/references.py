@@ -9,11 +9,14 @@ from functools import partial
 from typing import Callable, NamedTuple, Optional
 
 import torch
+from old_towers import OldCLIP
 from open_clip.model import CLIP, CustomTextCLIP
 from timm.models import register_model
 from timm.models.eva import eva02_base_patch16_clip_224
 from timm.models.vision_transformer import vit_base_patch16_siglip_224
 from torch import nn
+
+from harmoclip_mm.models.checkpoints.key_tables import TABLES, rename
 
 IMAGE_SIZE = 64
 OPEN_CLIP = dict(
@@ -305,6 +308,44 @@ def _mmpretrain(folder):
     )
 
 
+# As the configs of version 0.1 named them.
+OLD_CONFIG = dict(
+    backbone=dict(
+        type='HarmoCLIPViT',
+        arch=dict(
+            embed_dims=128, num_layers=3, num_heads=2, feedforward_channels=512
+        ),
+        drop_path_rate=0.1,
+        dense_mode='token',
+        init_cfg=dict(type='Pretrained', checkpoint='gone.pt'),
+    ),
+    text_encoder=dict(
+        type='CLIPTextTransformer', embed_dims=64, num_layers=2, num_heads=1
+    ),
+)
+OLD_EVA_CONFIG = dict(
+    backbone=dict(type='HarmoCLIPEVA02', arch='base', img_size=IMAGE_SIZE),
+    text_encoder=dict(act_cfg=dict(type='GELU'), num_heads=1),
+)
+
+
+def old_checkpoint(cfg, config, form, folder):
+    """A Runner's checkpoint of version 0.1, with head and teacher."""
+    weights = build(dict(cfg, custom_text=True)).state_dict()
+    weights, rest = rename(weights, TABLES[form], back=True)
+    assert not rest
+    weights = {name: value.clone() for name, value in weights.items()}
+    act = (config['text_encoder'].get('act_cfg') or {}).get('type')
+    reference = OldCLIP(dict(weights), 2, 1, act or 'QuickGELU')
+    vision = {k: v for k, v in weights.items() if k.startswith('backbone.')}
+    weights.update({f'teacher.{k}': v + 1 for k, v in vision.items()})
+    weights['heads.lrc.logit_scale.log_scale'] = torch.tensor(1.5)
+    meta = dict(epoch=3, cfg=f'model = {config!r}\n')
+    path = folder / 'epoch_3.pth'
+    torch.save(dict(meta=meta, state_dict=weights, optimizer={}), path)
+    return str(path), Reference(reference.image, reference.text, cfg)
+
+
 SAVERS = {
     'openai_archive': _open_clip(QUICK, _openai_archive),
     'openai_state_dict': _open_clip(
@@ -342,6 +383,12 @@ SAVERS = {
     ),
     'huggingface_siglip': _huggingface(huggingface_siglip, SIGLIP),
     'mmpretrain': _mmpretrain,
+    'version_0_1': partial(
+        old_checkpoint, QUICK, OLD_CONFIG, 'harmoclip_mm_0_1'
+    ),
+    'version_0_1_eva': partial(
+        old_checkpoint, EVA, OLD_EVA_CONFIG, 'harmoclip_mm_0_1_eva'
+    ),
 }
 
 

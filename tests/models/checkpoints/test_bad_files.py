@@ -99,10 +99,6 @@ def array(folder):
 
 
 LFS = b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n'
-OLD = {
-    'backbone.proj.weight': torch.ones(2),
-    'backbone.cls_token': torch.ones(1),
-}
 BAD = {
     'missing': (lambda f: f / 'no.pt', r'no\.pt does not exist'),
     'empty': (file('a.pt', b''), r'\(0 bytes'),
@@ -135,7 +131,6 @@ BAD = {
         'no whole CLIP of a known format: its weights are called layer4',
     ),
     'vision': (file('a.pt', state(vision_alone)), 'no whole CLIP'),
-    'version_0_1': (file('a.pth', OLD), '0.1: convert it by .*convert_0_1'),
     'several_text': (file('a.pt', state(lambda w: None)), 'fit no CLIP'),
 }
 

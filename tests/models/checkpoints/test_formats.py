@@ -8,19 +8,23 @@ from references import (
     EVA,
     EVA_NAMES,
     IMAGE_SIZE,
+    OLD_CONFIG,
     OPEN_CLIP,
     QUICK,
     SAVERS,
     build,
     eva_clip_names,
     huggingface_clip,
+    old_checkpoint,
     save,
     scripted_openai,
 )
 
 from harmoclip_mm import load_clip
+from harmoclip_mm.engine.checkpoint_guard import load_checkpoint_file
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import read_checkpoint
+from harmoclip_mm.models.towers import HarmoCLIPBackbone
 
 
 def assert_same(one, other, bound=1e-5):
@@ -100,6 +104,56 @@ def test_names_of_files_decide_nothing(tmp_path, name, cfg):
     torch.save(build(cfg).state_dict(), tmp_path / name)
     model = load_clip(str(tmp_path / name), arch=cfg)
     assert model.spec.model_cfg.get('quick_gelu', False) == (cfg is QUICK)
+
+
+def test_a_training_of_version_0_1(tmp_path):
+    """Its settings and heads stay; its teacher does not."""
+    path, _ = save('version_0_1', tmp_path)
+    model = load_clip(path, arch=QUICK)
+    assert model.backbone.dense_mode == 'token'
+    assert model.backbone.img_size == (IMAGE_SIZE, IMAGE_SIZE)
+    weights = load_checkpoint_file(path)['state_dict']
+    assert weights.pop('heads.lrc.logit_scale.log_scale') == 1.5
+    assert weights.keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    'tower, change, trait',
+    [
+        ('backbone', dict(arch=dict(num_heads=4)), 'heads'),
+        ('backbone', dict(act_cfg=dict(type='GELU')), 'activation'),
+        ('text_encoder', dict(act_cfg=dict(type='GELU')), 'activation'),
+    ],
+)
+def test_what_a_config_of_version_0_1_proves(tmp_path, tower, change, trait):
+    config = dict(OLD_CONFIG, **{tower: dict(OLD_CONFIG[tower], **change)})
+    form = 'harmoclip_mm_0_1'
+    path, reference = old_checkpoint(QUICK, config, form, tmp_path)
+    with pytest.raises(CheckpointError, match=f'was trained with {trait}'):
+        load_clip(path, arch=reference.arch)
+
+
+def test_a_detector_of_version_0_1(tmp_path):
+    """A vision tower alone, and a neck."""
+    path, reference = save('version_0_1', tmp_path)
+    file = torch.load(path)
+    file['state_dict'] = {
+        name: value
+        for name, value in file['state_dict'].items()
+        if name.startswith('backbone.')
+    }
+    file['state_dict']['neck.weight'] = torch.ones(2)
+    torch.save(file, path)
+    weights = load_checkpoint_file(path)['state_dict']
+    assert torch.equal(weights.pop('neck.weight'), torch.ones(2))
+    tower = HarmoCLIPBackbone(
+        QUICK, init_cfg=dict(type='Pretrained', checkpoint=path)
+    ).eval()
+    tower.init_weights()
+    assert {f'backbone.{k}' for k in tower.state_dict()} == weights.keys()
+    img = torch.randn(1, 3, IMAGE_SIZE, IMAGE_SIZE)
+    with torch.no_grad():
+        assert_same(tower.encode(img).pooled, reference.image(img))
 
 
 def test_half_precision_as_openai_saves_it(tmp_path):

@@ -8,8 +8,9 @@ import torch
 from references import OPEN_CLIP, save
 
 from harmoclip_mm import load_clip
-from harmoclip_mm.errors import CheckpointError
+from harmoclip_mm.errors import CheckpointError, UsageError
 from harmoclip_mm.models.checkpoints.addresses import fetch
+from harmoclip_mm.models.towers import clip_spec
 
 REVISION = '0123456789abcdef0123456789abcdef01234567'
 
@@ -32,6 +33,10 @@ def test_without_a_network_it_says_what_to_do(cache):
     assert 'hf-hub:someone/some-clip@main can neither be fetched' in text
     assert 'hf download someone/some-clip --local-dir' in text
     assert '\n' not in text
+    with pytest.raises(UsageError) as error:
+        clip_spec('hf-hub:someone/some-clip@main')
+    text = str(error.value)
+    assert 'bring its folder' in text and '\n' not in text
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,9 @@ def test_what_is_in_the_cache_is_loaded(cache, tmp_path, name):
             rtol=1e-4,
             atol=1e-5,
         )
+    if name == 'open_clip_folder':
+        for clip in ('some-clip', 'some-clip@main', f'some-clip@{REVISION}'):
+            assert clip_spec(f'hf-hub:someone/{clip}').mean == (0.5,) * 3
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_a_detector_of_mmdet_loads_its_backbone(tmp_path, name):
     )
     cfg.neck = dict(
         type='harmoclip_mm.SimpleFeaturePyramid',
-        in_channels=expected.backbone.embed_dims,
+        in_channels=expected.backbone.block_dims[-1],
         num_outs=5,
     )
     detector = MMDET_MODELS.build(cfg)

@@ -55,7 +55,7 @@ def simulate(monkeypatch, ranks):
         moved['gradients'] += parts.nbytes
         return parts[0]
 
-    monkeypatch.setattr(distributed, 'world_size', lambda: ranks)
+    monkeypatch.setattr(distributed, 'get_world_size', lambda: ranks)
     monkeypatch.setattr(dist, 'get_rank', lambda: 0)
     monkeypatch.setattr(dist, 'all_reduce', lambda total: None)
     monkeypatch.setattr(distributed, '_all_gather', all_gather)

@@ -495,6 +495,20 @@ def test_averages_are_taken_at_any_size(name):
     average.update_parameters(tower)
 
 
+@pytest.mark.parametrize('name', ['eva02', 'pe'])
+def test_rotary_angles_of_a_grid_are_made_once(name):
+    tower, img = build(name).train(), torch.randn(1, 3, 48, 64)
+    with torch.inference_mode():
+        expected = tower.encode(img).pooled
+    angles = tower.family.embed(img).context
+    assert tower.family.embed(img).context is angles
+    # inference tensors would be refused by the backward
+    tower.encode(img).pooled.sum().backward()
+    assert tower.family.embed(torch.randn(1, 3, 32, 64)).context is not angles
+    other = tower.double().encode(img.double()).pooled
+    torch.testing.assert_close(other.float(), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_a_grid_of_as_many_patches_is_another_grid():
     """ViT-B/16 at (112, 448) has 7 x 28 = 14 x 14 patches; here 2 x 8."""
     positions = torch.randn(1 + 16, 6)

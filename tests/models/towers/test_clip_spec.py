@@ -1,7 +1,10 @@
 """What the name of a CLIP says."""
 
+import json
+
 import pytest
 
+from harmoclip_mm.errors import UsageError
 from harmoclip_mm.models.towers import clip_spec
 
 VIT = dict(
@@ -24,5 +27,23 @@ TIMM = dict(timm_model_name='vit_tiny_patch16_224')
 )
 def test_a_dict_is_called_by_its_vision_tower(clip, name):
     spec = clip_spec(clip)
-    assert spec.name == name and not spec.is_named
-    assert clip_spec('RN50').is_named
+    assert spec.name == name
+    assert clip_spec(spec.clip) == spec and spec.clip == clip
+    assert clip_spec('RN50').clip == 'RN50'
+
+
+def test_a_folder_of_a_known_name_is_asked_only_if_it_says_a_clip(
+    tmp_path, monkeypatch
+):
+    """Weights are often kept in a folder of the CLIP's name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'RN50').mkdir()
+    assert clip_spec('RN50').embed_dim == 1024
+    config = json.dumps(dict(model_cfg=VIT))
+    (tmp_path / 'RN50' / 'open_clip_config.json').write_text(config)
+    assert clip_spec('RN50').embed_dim == 8
+    (tmp_path / 'mine').mkdir()
+    with pytest.raises(
+        UsageError, match=r'no readable open_clip_config\.json'
+    ):
+        clip_spec('mine')

@@ -152,6 +152,18 @@ def test_ids_of_hugging_face_on_real_text(toy, real_texts):
     assert torch.equal(tok.ids(real_texts), theirs(real_texts))
 
 
+def test_a_portable_tokenizer_makes_the_same_ids(tok, toys):
+    """Where it can: SigLIP's cleaning is no part of it, CLIPA's neither."""
+    texts = ['a dog', 'two red cars', 'long ' * 90]
+    gemma = with_tokenizer(VIT, *toys['gemma'], clean='canonicalize')
+    for each in (tok, clip_spec(gemma).tokenizer):
+        found = each.portable().encode_batch(texts)
+        assert [e.ids for e in found] == each.ids(texts).tolist()
+    clipa = dict(tokenizer_kwargs=dict(clean='canonicalize'))
+    clipa = dict(VIT, text_cfg=dict(VIT['text_cfg'], **clipa))
+    assert clip_spec(clipa).tokenizer.portable() is None
+
+
 def test_a_folder_brings_its_tokenizer(tmp_path):
     vocab_size = save_toy('gemma', tmp_path)
     # The folder's own files count, whatever name its config says.

@@ -16,6 +16,7 @@ __all__ = [
     'FAMILIES',
     'ConvolutionalFamily',
     'Embedded',
+    'OpenCLIPViT',
     'TransformerFamily',
     'family_of',
     'resize_pos_embed',

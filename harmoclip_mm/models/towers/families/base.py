@@ -49,7 +49,6 @@ class Family(ABC):
         blocks (Sequence[nn.Module]): The blocks, or stages of a convolutional
             tower.
         patch_size (int): Pixels a side of a cell of the dense map.
-        embed_dims (int): Width C of the last block.
         block_dims (Tuple[int, ...]): Width of each block's output.
         attention_pool (nn.Module, optional): The attention pool, where there
             is one.
@@ -66,7 +65,6 @@ class Family(ABC):
     pool_name: str
     blocks: Sequence[nn.Module]
     patch_size: int
-    embed_dims: int
     block_dims: Tuple[int, ...]
     attention_pool: Optional[nn.Module] = None
     stem: Tuple[str, ...]
@@ -138,7 +136,7 @@ class TransformerFamily(Family):
         self, blocks: Sequence[nn.Module], start: str, dims: int
     ) -> None:
         """Takes blocks of one width, whose parameters' names start so."""
-        self.blocks, self.embed_dims = blocks, dims
+        self.blocks = blocks
         self.block_dims = (dims,) * len(blocks)
         self.block_names = tuple(f'{start}{i}.' for i in range(len(blocks)))
 
@@ -170,6 +168,39 @@ class TransformerFamily(Family):
         Returns:
             Tensor: Its output, (B, T, C).
         """
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Splits tokens (B, T, C) into heads (B, heads, T, C / heads)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def joint_qkv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Optional[Tensor],
+    first_query_only: bool = False,
+) -> Tuple[Tensor, Tensor, Tensor]:
+    """Applies the joint layer of queries, keys and values of an attention.
+
+    Args:
+        x (Tensor): Tokens, shape (B, T, C).
+        weight (Tensor): Weight of the layer, shape (3 D, C).
+        bias (Tensor, optional): Its bias, shape (3 D,).
+        first_query_only (bool): Whether only the first token asks. Defaults
+            to False.
+
+    Returns:
+        Tuple[Tensor, Tensor, Tensor]: Queries, keys and values (B, T, D); T
+        is 1 of queries of the first alone.
+    """
+    if not first_query_only:
+        return F.linear(x, weight, bias).chunk(3, dim=-1)
+    dims = len(weight) // 3
+    biases = (None, None) if bias is None else (bias[:dims], bias[dims:])
+    query = F.linear(x[:, :1], weight[:dims], biases[0])
+    key, value = F.linear(x, weight[dims:], biases[1]).chunk(2, dim=-1)
+    return query, key, value
 
 
 def resize_pos_embed(

@@ -11,8 +11,7 @@ from timm.models.convnext import ConvNeXt
 from timm.models.fastvit import FastVit
 from torch import Tensor, nn
 
-from ..residual_block import split_heads
-from .base import Embedded, Family, resize_pos_embed
+from .base import Embedded, Family, resize_pos_embed, split_heads
 
 
 class ConvolutionalFamily(Family):
@@ -41,7 +40,6 @@ class TimmConvNet(ConvolutionalFamily):
         stages = visual.trunk.feature_info
         self.blocks = visual.trunk.stages
         self.block_dims = tuple(each['num_chs'] for each in stages)
-        self.embed_dims = self.block_dims[-1]
         self.patch_size = stages[-1]['reduction']
         self.block_names = tuple(
             f'trunk.stages.{i}.' for i in range(len(self.blocks))
@@ -96,8 +94,8 @@ class OpenCLIPResNet(ConvolutionalFamily):
     def __init__(self, visual: nn.Module) -> None:
         super().__init__(visual)
         self.attention_pool = visual.attnpool
-        self.embed_dims = visual.attnpool.v_proj.in_features
-        self.block_dims = tuple(self.embed_dims // 2**i for i in (3, 2, 1, 0))
+        dims = visual.attnpool.v_proj.in_features
+        self.block_dims = tuple(dims // 2**i for i in (3, 2, 1, 0))
         self.blocks = [getattr(visual, f'layer{i}') for i in (1, 2, 3, 4)]
         self.block_names = tuple(f'layer{i}.' for i in (1, 2, 3, 4))
 

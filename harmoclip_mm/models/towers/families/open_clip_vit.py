@@ -1,4 +1,8 @@
-"""open_clip's own ViT: OpenAI, LAION, DataComp, DFN, MetaCLIP, CLIPA."""
+"""open_clip's own ViT: OpenAI, LAION, DataComp, DFN, MetaCLIP, CLIPA.
+
+Its block is that of text towers, too, which want the fused causal kernel that
+its mask of numbers keeps out.
+"""
 
 from typing import Any, Optional, Tuple
 
@@ -7,8 +11,13 @@ import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
-from .. import residual_block
-from .base import Embedded, TransformerFamily, resize_pos_embed
+from .base import (
+    Embedded,
+    TransformerFamily,
+    joint_qkv,
+    resize_pos_embed,
+    split_heads,
+)
 
 
 class OpenCLIPViT(TransformerFamily):
@@ -53,19 +62,25 @@ class OpenCLIPViT(TransformerFamily):
         )
         return Embedded(visual.ln_pre(x + positions.to(x.dtype)), grid)
 
+    @staticmethod
     def project(
-        self,
         block: nn.Module,
         x: Tensor,
         context: Any = None,
         first_query_only: bool = False,
     ) -> Tuple[Tensor, Tensor, Tensor]:
         """See the base class."""
-        return residual_block.project(block, x, first_query_only)
+        attn = block.attn
+        weights = attn.in_proj_weight, attn.in_proj_bias
+        parts = joint_qkv(block.ln_1(x), *weights, first_query_only)
+        return tuple(split_heads(each, attn.num_heads) for each in parts)
 
-    def finish(self, block: nn.Module, x: Tensor, mixed: Tensor) -> Tensor:
+    @staticmethod
+    def finish(block: nn.Module, x: Tensor, mixed: Tensor) -> Tensor:
         """See the base class."""
-        return residual_block.finish(block, x, mixed)
+        out = block.attn.out_proj(mixed.transpose(1, 2).flatten(-2))
+        x = x + block.ls_1(out)
+        return x + block.ls_2(block.mlp(block.ln_2(x)))
 
     def pool(self, x: Tensor) -> Tensor:
         """See the base class."""

@@ -1,5 +1,6 @@
 """timm's Eva: EVA-01 and EVA-02 (CLS), PE-Core (attention pool)."""
 
+import copy
 from typing import Any, Tuple
 
 import torch
@@ -8,8 +9,7 @@ from timm.layers import AttentionRope, apply_rot_embed_cat
 from timm.models.eva import Eva, EvaAttention, EvaBlock, EvaBlockPostNorm
 from torch import Tensor, nn
 
-from ..residual_block import joint_qkv, split_heads
-from .base import Embedded
+from .base import Embedded, Grid, joint_qkv, split_heads
 from .timm_vit import TimmViT, _reads_pool
 
 
@@ -17,6 +17,10 @@ class TimmEva(TimmViT):
     """As :class:`TimmViT`, with rotary positions and other blocks."""
 
     name = 'timm Eva'
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__(visual)
+        self._kept: Tuple = None, None
 
     @classmethod
     def reads(cls, visual: nn.Module) -> bool:
@@ -43,16 +47,25 @@ class TimmEva(TimmViT):
         trunk = self.visual.trunk
         x = trunk.patch_embed(self.fit(img))
         grid = tuple(x.shape[1:3])
-        rope = trunk.rope
-        if rope is None or rope.feat_shape is None:
-            x, angles = trunk._pos_embed(x)
-        else:
-            # Put back: moving averages copy buffers, whose shapes must stay.
-            kept = rope.feat_shape, dict(rope._buffers)
-            rope.update_feat_shape(type(rope.feat_shape)(grid))
-            x, angles = trunk._pos_embed(x)
-            rope.feat_shape, rope._buffers = kept
+        x, angles = trunk._pos_embed(x)
+        native = getattr(trunk.rope, 'feat_shape', None)
+        if native is not None and tuple(native) != grid:
+            angles = self._angles(grid, angles)
         return Embedded(trunk.norm_pre(x), grid, angles)
+
+    def _angles(self, grid: Grid, like: Tensor) -> Tensor:
+        """Rotary angles of a grid, as like as those of the native one.
+
+        Made in a copy: moving averages copy buffers, whose shapes must stay.
+        Those of the last grid are kept, as a training asks for no other.
+        """
+        inference = torch.is_inference_mode_enabled()
+        known = grid, like.device, like.dtype, inference
+        if torch.jit.is_tracing() or self._kept[0] != known:
+            rope = copy.deepcopy(self.visual.trunk.rope)
+            rope.update_feat_shape(type(rope.feat_shape)(grid))
+            self._kept = known, rope.get_embed()
+        return self._kept[1]
 
     def project(
         self,

@@ -8,8 +8,7 @@ from timm.layers import AttentionPoolLatent, Format
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from ..residual_block import joint_qkv, split_heads
-from .base import Embedded, TransformerFamily
+from .base import Embedded, TransformerFamily, joint_qkv, split_heads
 
 
 class TimmViT(TransformerFamily):

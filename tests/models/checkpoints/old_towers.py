@@ -1,60 +1,40 @@
-"""What version 0.1 computed, for the proof of ``convert_0_1.py``."""
+"""What version 0.1 computed, by plain functions."""
 
-from typing import Any, Dict, Sequence, Tuple
+from typing import Dict, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harmoclip_mm.errors import CheckpointError, UsageError
-from harmoclip_mm.models.checkpoints.fitting import (
-    differences,
-    fitting_clips,
-    shapes_of,
-)
-from harmoclip_mm.models.towers import clip_spec
-
 VIT_LAYERS = 'attn.qkv attn.proj ffn.layers.0.0 ffn.layers.1'
 TEXT_LAYERS = 'qkv proj fc1 fc2'
-EVA_NAMES = ('EVA02-B-16', 'EVA02-L-14', 'EVA02-L-14-336')
 
 
 class OldCLIP:
-    """What version 0.1 computed, by its names and without its classes.
+    """Towers of version 0.1, by its names and without its classes.
 
     Args:
         weights (Dict[str, Tensor]): ``backbone.*`` and ``text_encoder.*``.
-        towers (Dict[str, Dict]): Their arguments in the config.
+        heads (int): Of the vision tower.
+        text_heads (int): Of the text tower.
+        text_act (str): Its activation; of the ViT it is QuickGELU.
     """
 
     def __init__(
-        self, weights: Dict[str, Tensor], towers: Dict[str, Dict]
+        self,
+        weights: Dict[str, Tensor],
+        heads: int,
+        text_heads: int,
+        text_act: str = 'QuickGELU',
     ) -> None:
         self.weights = weights
         self.is_eva = 'backbone.layers.0.ffn.w12.weight' in weights
-        vision, text = (
-            towers.get(tower) or {} for tower in ('backbone', 'text_encoder')
-        )
-        arch = vision.get('arch')
-        self.width = weights['backbone.cls_token'].shape[-1]
-        self.heads = {1280: 16}.get(self.width, self.width // 64)
-        if isinstance(arch, dict):
-            self.heads = arch['num_heads']
-        self.text_heads = text.get('num_heads') or 8
-        self.acts = [
-            (cfg.get('act_cfg') or {}).get('type', 'QuickGELU').split('.')[-1]
-            for cfg in (vision, text)
-        ]
+        self.heads, self.text_heads = heads, text_heads
+        self.acts = 'QuickGELU', text_act
         kernel = weights['backbone.patch_embed.projection.weight']
         self.patch = kernel.shape[-1]
         side = round((weights['backbone.pos_embed'].shape[1] - 1) ** 0.5)
-        size = vision.get('img_size') or side * self.patch
-        self.img_size = [size] * 2 if isinstance(size, int) else list(size)
-
-    @property
-    def has_text(self) -> bool:
-        """Whether there is a text tower."""
-        return 'text_encoder.pos_embed' in self.weights
+        self.img_size = [side * self.patch] * 2
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         eps = 1e-6 if self.is_eva and name.startswith('backbone.') else 1e-5
@@ -162,105 +142,3 @@ def depth(weights: Dict[str, Tensor], stem: str) -> int:
         k[len(stem) :].split('.')[0] for k in weights if k.startswith(stem)
     }
     return len(blocks)
-
-
-def name_clip(old: OldCLIP, shapes: Dict[str, Tuple[int, ...]]) -> Any:
-    """Finds the CLIP that the towers of version 0.1 are.
-
-    Args:
-        old (OldCLIP): The towers.
-        shapes (Dict[str, Tuple[int, ...]]): Shapes by open_clip's names.
-
-    Returns:
-        str | dict: Its name in open_clip, or itself in open_clip's schema.
-    """
-    if not old.has_text:
-        raise UsageError(
-            'the checkpoint has no text tower: name its CLIP by --clip'
-        )
-    if old.is_eva:
-        for name in EVA_NAMES:
-            wanted = shapes_of(clip_spec(name).model_cfg)
-            if not differences(shapes, {}, wanted, {}, any_grid=True):
-                return name
-        raise UsageError(
-            f'open_clip has EVA-02 as {", ".join(EVA_NAMES)} alone, and the '
-            'checkpoint is none of them: train it anew'
-        )
-    if old.acts[0] != old.acts[1]:
-        raise UsageError(
-            f'open_clip has one activation for both towers, and the '
-            f'checkpoint {old.acts[0]} and {old.acts[1]}'
-        )
-    quick_gelu = old.acts[0] == 'QuickGELU'
-    facts = dict(
-        visual=dict(heads=[old.heads]),
-        text=dict(
-            heads=[old.text_heads],
-            activation=['quick_gelu' if quick_gelu else 'gelu'],
-        ),
-    )
-    names, _ = fitting_clips(shapes, facts)
-    if len(names) == 1:
-        return names[0]
-    vocab_size, width = shapes['text.token_embedding.weight']
-    block = 'transformer.resblocks.0.mlp.c_fc.bias'
-    size = old.img_size
-    return dict(
-        embed_dim=shapes['visual.proj'][1],
-        quick_gelu=quick_gelu,
-        vision_cfg=dict(
-            image_size=size[0] if size[0] == size[1] else size,
-            layers=depth(old.weights, 'backbone.layers.'),
-            width=old.width,
-            head_width=old.width // old.heads,
-            patch_size=old.patch,
-            mlp_ratio=shapes[f'visual.{block}'][0] / old.width,
-        ),
-        text_cfg=dict(
-            context_length=shapes['text.positional_embedding'][0],
-            vocab_size=vocab_size,
-            width=width,
-            heads=old.text_heads,
-            layers=depth(old.weights, 'text_encoder.layers.'),
-            mlp_ratio=shapes[f'text.{block}'][0] / width,
-        ),
-    )
-
-
-@torch.no_grad()
-def prove(old: OldCLIP, model: torch.nn.Module) -> Dict[str, float]:
-    """Compares embeddings of the old weights with those of the new model.
-
-    Args:
-        old (OldCLIP): The old towers.
-        model (nn.Module): The new ``HarmoCLIP``.
-
-    Returns:
-        Dict[str, float]: Largest difference over the largest value.
-
-    Raises:
-        CheckpointError: If they differ by more than 1e-4.
-    """
-    generator = torch.Generator().manual_seed(0)
-    img = torch.randn(2, 3, *old.img_size, generator=generator)
-    pairs = {'image': (old.image(img), model.backbone.encode(img).pooled)}
-    if old.has_text:
-        tower = model.text_encoder
-        end = tower.text.vocab_size - 1
-        shape = (4, tower.context_length)
-        ids = torch.randint(end, shape, generator=generator)
-        ids[:, -1], ids[0, 5:] = end, end
-        pairs['text'] = old.text(ids), tower(ids).pooled
-    found = {
-        what: ((one - other).abs().max() / one.abs().max()).item()
-        for what, (one, other) in pairs.items()
-    }
-    for what, error in found.items():
-        if not error < 1e-4:
-            raise CheckpointError(
-                f'{what} embeddings of the new towers differ from those of '
-                f'the old ones by {error:.1e}: nothing was written; is it '
-                'another CLIP than --clip says?'
-            )
-    return found
