@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.evaluation.functional import (
     answer_ranks,
-    box_classification_accuracy,
+    box_classification,
     count_hits,
     measure_calibration,
 )
@@ -93,7 +93,7 @@ class BoxClsFigures:
         correct (np.ndarray): Whether they are the true ones, (N,) bool.
         calibration (Calibration): Of :func:`measure_calibration`.
         topk (Tuple[int, ...]): The k of the accuracies.
-        accuracy (Dict[str, float]): Of :func:`box_classification_accuracy`.
+        accuracy (Dict[str, float]): Figures of :func:`box_classification`.
         classes (Dict[int, ClassFigures]): The classes with boxes.
         groups (Dict[str, Tuple[int, int]]): Classes with boxes, and boxes, of
             each group that has some; 'all' first.
@@ -151,9 +151,10 @@ class BoxClsFigures:
             self.scores, self.correct, num_bins
         )
         self.topk = (1, 5) if width >= min(5, total) and total > 1 else (1,)
-        self.accuracy = box_classification_accuracy(
-            ranks, self.labels, run['groups'], self.topk
+        units = box_classification(
+            self.images, self.labels, ranks, run['groups'], self.topk
         )
+        self.accuracy = {key: each.figure for key, each in units.items()}
         hits = [
             count_hits(self.labels, ranks <= k, total)[0] for k in self.topk
         ]
