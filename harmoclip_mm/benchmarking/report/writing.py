@@ -1,7 +1,6 @@
 """The tables in the terminal, as Markdown and as a page."""
 
 import os.path as osp
-from pathlib import Path
 from typing import Any, List, Mapping, Sequence
 
 import matplotlib as mpl
@@ -122,10 +121,9 @@ def write_report(
     for kind in ('html', 'md'):
         save_page(
             osp.join(folder, f'report.{kind}'),
-            Path(__file__).parent,
+            f'benchmark_report.{kind}.j2',
             'Benchmark',
             'results.jsonl',
-            f'page.{kind}.j2',
             tables=tables,
             checkpoints={row['checkpoint']: row for row in measured or rows},
             pareto=pareto,

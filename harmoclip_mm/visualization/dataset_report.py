@@ -1,4 +1,4 @@
-"""The page: figures, warnings, and samples to look at."""
+"""A page about a data set: figures, warnings, and samples to look at."""
 
 from itertools import groupby
 from pathlib import Path
@@ -22,8 +22,8 @@ from PIL import Image, ImageOps
 from harmoclip_mm.datasets.figures import DatasetFigures
 from harmoclip_mm.text import captions_of, phrases_of
 
-from ..drawing import Color, color_phrases, draw_regions, mark_characters
-from ..pages import CHART_STYLE, jpeg_uri, save_page, svg_uri
+from .drawing import Color, color_phrases, draw_regions, mark_characters
+from .pages import CHART_STYLE, jpeg_uri, save_page, svg_uri
 
 _SIDE = 360  # px, longer side of a picture
 
@@ -177,7 +177,7 @@ def write_page(
             charts.append((label, histogram(values, label, mark)))
     save_page(
         out_file,
-        Path(__file__).parent,
+        'dataset_report.html.j2',
         title,
         source,
         figures=figures,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from harmoclip_mm.datasets.figures import DatasetFigures, ModelInput
-from harmoclip_mm.visualization.dataset_report import write_page
-from harmoclip_mm.visualization.dataset_report.page import histogram
+from harmoclip_mm.visualization import dataset_report
+from harmoclip_mm.visualization.dataset_report import histogram, write_page
 
 SAMPLES = [
     {
@@ -100,9 +100,7 @@ def test_a_set_without_boxes_and_captions(tmp_path, read_html):
     'values', [[0], [1, 1, 1], [3.5], list(range(500)), [0.0, 1e4]]
 )
 def test_every_value_is_in_the_histogram(monkeypatch, values):
-    from harmoclip_mm.visualization.dataset_report import page
-
-    monkeypatch.setattr(page, 'svg_uri', lambda figure: figure)
+    monkeypatch.setattr(dataset_report, 'svg_uri', lambda figure: figure)
     (axes,) = histogram(values, 'x', mark=16).axes
     assert sum(bar.get_height() for bar in axes.patches) == len(values)
     assert axes.get_xlabel() == 'x' and len(axes.lines) == 1
