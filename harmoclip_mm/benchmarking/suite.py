@@ -24,13 +24,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from harmoclip_mm.apis import load_clip, load_config
@@ -109,7 +103,6 @@ def benchmark(
         init_default_scope('harmoclip_mm')
         protocols = choose_protocols(suite)
         missing = _say_plan(console, protocols)
-        tests: Dict[str, Test] = {}
         for source in model if several else [model]:
             if isinstance(source, os.PathLike):
                 source = os.fspath(source)
@@ -118,7 +111,7 @@ def benchmark(
             rows += _measure_one(
                 loaded.eval(),
                 source if isinstance(source, str) else _name_of(loaded),
-                *(protocols, missing, tests, results, console),
+                *(protocols, missing, results, console),
                 limit=limit,
                 amp=amp,
                 num_workers=num_workers,
@@ -236,15 +229,13 @@ def _measure_one(
     name: str,
     protocols: Sequence[Protocol],
     missing: Mapping[str, str],
-    tests: Dict[str, Test],
     results: Results,
     console: Console,
     limit: Optional[int],
     amp: bool,
     num_workers: Optional[int],
 ) -> List[Dict[str, Any]]:
-    """Rows of one checkpoint, in the order of the protocols; what is read of
-    their data stays in tests, for the next one."""
+    """Rows of one checkpoint, in the order of the protocols."""
     clip, here = model.spec.clip, next(model.parameters()).device
     about = dict(
         checkpoint=name,
@@ -265,9 +256,7 @@ def _measure_one(
         reason = missing.get(each.name, '')
         if not reason:
             try:
-                if each.name not in tests:
-                    tests[each.name] = Test(each, clip, limit)
-                todo[each.name] = tests[each.name].prepared_for(clip)
+                todo[each.name] = Test(each, clip, limit)
             except UsageError as error:
                 reason = f'{error}; needs {each.data}'
         reasons = [text for text in all_gather_object(reason) if text]
@@ -286,14 +275,8 @@ def _measure_one(
     )
     classifiers: Dict[str, Any] = {}
     with Progress(
-        '{task.description}',
-        BarColumn(),
+        *Progress.get_default_columns(),
         MofNCompleteColumn(),
-        'images,',
-        TimeElapsedColumn(),
-        'gone,',
-        TimeRemainingColumn(),
-        'left',
         console=console,
         disable=not groups,
     ) as progress:
@@ -317,17 +300,17 @@ def _measure_one(
                 ),
             )
             seconds = round(time.monotonic() - start, 1)
-            for each, measured in found.items():
+            for each, (measured, samples) in found.items():
                 rows[each].update(
                     date=datetime.now().isoformat(timespec='seconds'),
                     seconds=seconds,
                     together_with=[x for x in group if x != each],
                     samples=len(todo[each].dataset),
                     images=len(set(todo[each].images)),
-                    **measured.row,
+                    **measured,
                 )
-                if 'skipped' not in measured.row:
-                    results.add(rows[each], measured.samples)
+                if 'skipped' not in measured:
+                    results.add(rows[each], samples)
     return list(rows.values())
 
 

@@ -129,7 +129,6 @@ def test_inputs_of_a_group_are_equal(roots, make_model):
     model = make_model()
     clip = model.spec.name
     tests = [Test(each, clip) for each in choose_protocols(SQUASHED)]
-    tests[1] = tests[1].prepared_for(clip)
     assert tests[0].input == tests[1].input
     for number in (0, 5):
         first, second = (test.dataset[number] for test in tests)

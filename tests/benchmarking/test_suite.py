@@ -3,11 +3,9 @@
 import copy
 import json
 import tarfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from mmdet.datasets import CocoDataset
 from PIL import Image
 
 import harmoclip_mm
@@ -224,24 +222,6 @@ def test_images_in_a_tar(roots, make_model, tmp_path):
     assert tars['figures'] == files['figures']
     assert tars['data_hash'] != files['data_hash']
     assert '## in_tars' in (out / 'report.md').read_text()
-
-
-def test_data_are_read_once(roots, make_model, tmp_path, monkeypatch):
-    """For two CLIPs."""
-    read, clips = Counter(), [make_model(layers=1), make_model(1, layers=2)]
-    load = CocoDataset.load_data_list
-    monkeypatch.setattr(
-        CocoDataset,
-        'load_data_list',
-        lambda self: read.update([self.ann_file]) or load(self),
-    )
-    rows = harmoclip_mm.benchmark(clips, SUITE[:1], limit=3, num_workers=0)
-    assert sum(read.values()) == 1
-    assert rows[0]['clip'] != rows[1]['clip']
-    (alone,) = harmoclip_mm.benchmark(
-        clips[1], SUITE[:1], limit=3, num_workers=0
-    )
-    assert rows[1]['figures'] == alone['figures'] != rows[0]['figures']
 
 
 def test_annotations_of_no_use(roots, make_model, tmp_path, monkeypatch):
