@@ -1,7 +1,6 @@
 """Hooks, exact resume, layer decay, and how a run is started."""
 
 from .checkpoint_guard import CheckpointGuard, use_safe_loading
-from .console import quieten_libraries
 from .dataset_check import build_dataset, check_data
 from .exact_resume import ExactResumeHook, ResumableEpochTrainLoop
 from .hooks import (
@@ -13,7 +12,7 @@ from .hooks import (
 from .launch import close_launcher, setup_launcher
 from .layer_decay import BackboneLayerDecayOptimWrapperConstructor
 from .resume import setup_resume
-from .runner import build_runner
+from .runner import build_runner, quieten_libraries
 
 __all__ = [
     'AtomicCheckpointHook',

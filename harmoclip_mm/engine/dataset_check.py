@@ -20,7 +20,7 @@ from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.registry import DATASETS
 from harmoclip_mm.text import classes_to_prompts
 
-from .console import outlasting_warm_up, quieten_libraries
+from .runner import outlasting_warm_up, quieten_libraries
 
 _LOOKED_AT = 20000  # samples of a data set
 _TRIED = 4  # samples that go through the pipeline

@@ -30,7 +30,7 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
         cfg (Config): Config of the Runner; ``launcher`` and, without GPU,
             ``model_wrapper_cfg`` (other keys of it are kept) and
             ``env_cfg.dist_cfg.backend`` are set.
-        launcher (str): One of 'none', 'pytorch', 'slurm' and 'mpi'.
+        launcher (str): One of 'none', 'pytorch' and 'slurm'.
 
     Raises:
         UsageError: If the environment of the launcher is missing, or there
@@ -79,7 +79,7 @@ def _export_ranks(launcher: str) -> int:
             names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')
             rank, world_size, local_rank = (env[name] for name in names)
             processes = env.get('LOCAL_WORLD_SIZE', '1')
-        elif launcher == 'slurm':
+        else:
             rank, world_size = env['SLURM_PROCID'], env['SLURM_NTASKS']
             local_rank = env['SLURM_LOCALID']
             # "4(x2),3": tasks of each node, runs of equal nodes folded; no
@@ -87,24 +87,12 @@ def _export_ranks(launcher: str) -> int:
             tasks = env.get('SLURM_STEP_TASKS_PER_NODE', world_size)
             processes = tasks.split('(')[0].split(',')[0]
             env.setdefault('MASTER_ADDR', _slurm_host(env['SLURM_NODELIST']))
-        else:
-            rank, world_size, local_rank, processes = (
-                env[f'OMPI_COMM_WORLD_{name}']
-                for name in ('RANK', 'SIZE', 'LOCAL_RANK', 'LOCAL_SIZE')
-            )
-            if processes == world_size:
-                env.setdefault('MASTER_ADDR', '127.0.0.1')
-            env['MASTER_ADDR']  # several machines: nobody else knows it
     except KeyError as error:
-        hint = {
-            'pytorch': 'start with tools/dist_train.sh or dist_test.sh',
-            'slurm': 'start with tools/slurm_train.sh or slurm_test.sh',
-            'mpi': 'start with mpirun, and set MASTER_ADDR to the machine of '
-            'rank 0 if there are several',
-        }[launcher]
+        tools = 'dist' if launcher == 'pytorch' else 'slurm'
         raise UsageError(
             f'--launcher {launcher} needs the environment variable '
-            f'{error.args[0]}: {hint}'
+            f'{error.args[0]}: start with tools/{tools}_train.sh or '
+            f'{tools}_test.sh'
         ) from None
     env.setdefault('MASTER_PORT', '29500')
     # what mmengine would set with a warning that nobody can act on

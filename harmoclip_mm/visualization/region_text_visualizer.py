@@ -6,7 +6,7 @@ import mmcv
 import numpy as np
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 
 from harmoclip_mm.registry import VISUALIZERS
 from harmoclip_mm.text import captions_of, phrases_of
@@ -213,7 +213,6 @@ class RegionTextVisualizer(DetLocalVisualizer):
         # Without names the numbers still tell equal from different.
         return list(names or map(str, range(1 + max([-1, *labels.tolist()]))))
 
-    @master_only
     def add_datasample(
         self,
         name: str,
@@ -227,7 +226,8 @@ class RegionTextVisualizer(DetLocalVisualizer):
         pred_score_thr: float = 0.0,
         step: int = 0,
     ) -> None:
-        """Draw a data sample; show it, save it, or hand it to the backends.
+        """Draw a data sample; show it, save it, which every process does, or
+        hand it to the backends.
 
         With ``pred_instances`` the predictions are drawn and judged by
         ``gt_instances``, else the annotations.
@@ -275,5 +275,5 @@ class RegionTextVisualizer(DetLocalVisualizer):
             self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
             mmcv.imwrite(picture[..., ::-1], out_file)
-        else:
+        elif is_main_process():
             self.add_image(name, picture, step)

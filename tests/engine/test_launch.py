@@ -7,7 +7,6 @@ import torch
 from mmengine.config import Config
 
 from harmoclip_mm.engine import launch, setup_launcher
-from harmoclip_mm.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -74,16 +73,6 @@ def test_variables_of_slurm(monkeypatch):
     assert os.environ['MASTER_ADDR'] == 'alpha'
     assert os.environ['MASTER_PORT'] == 'old'
     monkeypatch.delenv('MASTER_ADDR')
-
-
-def test_mpi_on_several_machines_needs_an_address(monkeypatch):
-    for name in ('RANK', 'LOCAL_RANK'):
-        monkeypatch.setenv(f'OMPI_COMM_WORLD_{name}', '0')
-    monkeypatch.setenv('OMPI_COMM_WORLD_SIZE', '4')
-    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_SIZE', '2')
-    monkeypatch.delenv('MASTER_ADDR', raising=False)
-    with pytest.raises(UsageError, match='variable MASTER_ADDR: start with m'):
-        setup_launcher(Config(), 'mpi')
 
 
 def test_cores_are_shared(monkeypatch):
