@@ -45,12 +45,13 @@ class DrawPredictionsHook(Hook):
         self._drawn: Counter = Counter()
 
     def before_test(self, runner: Runner) -> None:
-        """Count the names of the images."""
+        """Count the names of the images, as far as the data tell them."""
         for dataset in leaf_datasets(runner.test_dataloader.dataset):
-            self._images.update(
-                osp.basename(dataset.get_data_info(index)['img_path'])
-                for index in range(len(dataset))
-            )
+            if hasattr(dataset, 'get_data_info'):
+                self._images.update(
+                    osp.basename(dataset.get_data_info(index)['img_path'])
+                    for index in range(len(dataset))
+                )
 
     def after_test_iter(
         self,
@@ -66,10 +67,11 @@ class DrawPredictionsHook(Hook):
             # mmcv gives RGB on request for flag='color' alone
             image = mmcv.imfrombytes(content, flag=flag)[..., ::-1]
             name = osp.basename(sample.img_path)
-            if self._images[name] > 1:
+            before = self._drawn[name]
+            self._drawn[name] += 1
+            if before or self._images[name] > 1:
                 # processes take turns, as they do in the data set
-                number = self._drawn[name] * get_world_size() + get_rank()
-                self._drawn[name] += 1
+                number = before * get_world_size() + get_rank()
                 stem, end = osp.splitext(name)
                 name = f'{stem}_{number + 1}{end}'
             runner.visualizer.add_datasample(
