@@ -3,7 +3,6 @@
 import os
 import os.path as osp
 import time
-from collections import Counter
 from contextlib import contextmanager
 from datetime import datetime
 from typing import (
@@ -110,7 +109,7 @@ def benchmark(
             was_training = loaded.training
             rows += _measure_one(
                 loaded.eval(),
-                source if isinstance(source, str) else _name_of(loaded),
+                source if isinstance(source, str) else '',
                 *(protocols, missing, results, console),
                 limit=limit,
                 amp=amp,
@@ -118,9 +117,8 @@ def benchmark(
             )
             loaded.train(was_training)
             if out is not None and get_rank() == 0:
-                shown = _told_apart([*rows, *_earlier(rows, results)])
-                write_report(out, shown, results, protocols)
-    show_results(console, _told_apart(rows), protocols)
+                write_report(out, rows, results, protocols)
+    show_results(console, rows, protocols)
     return rows
 
 
@@ -133,39 +131,6 @@ def _warnings_alone() -> Iterator[None]:
         yield
     finally:
         MMLogger._instance_dict.pop(name, None)
-
-
-def _earlier(
-    rows: Sequence[Mapping[str, Any]], results: Results
-) -> List[Dict[str, Any]]:
-    """What the folder has besides, as far as it compares with the rows."""
-    known = {(row['checkpoint_hash'], row['protocol']) for row in rows}
-    data = {row['protocol']: row.get('data_hash') for row in rows}
-    found = []
-    for row in results.rows:
-        name = row['protocol']
-        if (
-            (row['checkpoint_hash'], name) not in known
-            and all(row[key] == rows[0][key] for key in ('limit', 'amp'))
-            and data.setdefault(name, row['data_hash']) == row['data_hash']
-        ):
-            found.append(row)
-    return found
-
-
-def _told_apart(rows: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
-    """Rows in which checkpoints of one name, as a file that was trained on or
-    models in memory, are followed by a part of their hash."""
-    pairs = {(row['checkpoint'], row['checkpoint_hash']) for row in rows}
-    counts = Counter(name for name, _ in pairs)
-    return [
-        dict(
-            row, checkpoint=f'{row["checkpoint"]} {row["checkpoint_hash"][:8]}'
-        )
-        if counts[row['checkpoint']] > 1
-        else dict(row)
-        for row in rows
-    ]
 
 
 def _say_plan(
@@ -235,8 +200,11 @@ def _measure_one(
     amp: bool,
     num_workers: Optional[int],
 ) -> List[Dict[str, Any]]:
-    """Rows of one checkpoint, in the order of the protocols."""
+    """Rows of one checkpoint, in the order of the protocols; a model without
+    a name has a part of its hash."""
     clip, here = model.spec.clip, next(model.parameters()).device
+    weights = hash_of_weights(model)
+    name = name or f'{model.spec.name} {weights[:8]}'
     about = dict(
         checkpoint=name,
         clip=model.spec.name,
@@ -245,7 +213,7 @@ def _measure_one(
         if here.type == 'cuda'
         else here.type,
         processes=get_world_size(),
-        checkpoint_hash=hash_of_weights(model),
+        checkpoint_hash=weights,
         limit=limit,
         amp=amp,
     )
@@ -312,8 +280,3 @@ def _measure_one(
                 if 'skipped' not in measured:
                     results.add(rows[each], samples)
     return list(rows.values())
-
-
-def _name_of(model: HarmoCLIP) -> str:
-    info = getattr(model, 'checkpoint_info', None)
-    return info['path'] if info else f'{model.spec.name} (in memory)'

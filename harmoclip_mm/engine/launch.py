@@ -6,7 +6,6 @@ GPU we therefore make the process group (gloo) before the Runner, which then
 leaves it alone, and tell the wrapper to use no device.
 """
 
-import datetime
 import os
 import subprocess
 import time
@@ -49,11 +48,7 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
         )
     if device != 'cpu':
         return
-    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
-    options = {}  # torch 2.1 takes no None
-    if timeout is not None:
-        options['timeout'] = datetime.timedelta(seconds=timeout)
-    torch_dist.init_process_group('gloo', **options)
+    torch_dist.init_process_group('gloo')
     cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
     cfg.model_wrapper_cfg = _wrapper_without_device(cfg)
     _share_cores(processes)

@@ -151,9 +151,6 @@ def test_several_checkpoints_and_none(
     again = run(make_model(seed=3), tmp_path / 'out', SUITE[:1])
     (row,) = again.values()
     assert row['checkpoint_hash'] == rows[2]['checkpoint_hash']
-    # the page still has what was measured before
-    page = (tmp_path / 'out/report.html').read_text()
-    assert 'retrieval_flickr30k' in page and '<th scope="row">none' in page
     said = capsys.readouterr().out
     assert 'a.pt' in said and 'skipped' in said
 
@@ -165,11 +162,11 @@ def test_models_of_one_name_are_told_apart(roots, make_model, tmp_path):
     rows = harmoclip_mm.benchmark(
         [model, trained], SUITE[:1], limit=2, num_workers=0, out=tmp_path
     )
-    assert rows[0]['checkpoint'] == rows[1]['checkpoint']
     page = (tmp_path / 'report.md').read_text()
     for each in rows:
-        name = f'{each["checkpoint"]} {each["checkpoint_hash"][:8]}'
-        assert page.count(f'`{name}`') == 2  # what it is, and its figures
+        assert each['checkpoint'].endswith(each['checkpoint_hash'][:8])
+        # what it is, and its figures
+        assert page.count(f'`{each["checkpoint"]}`') == 2
 
 
 def test_equal_weights_are_not_one_model(make_model):
