@@ -50,7 +50,7 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
         return
     torch_dist.init_process_group('gloo')
     cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
-    cfg.model_wrapper_cfg = _wrapper_without_device(cfg)
+    _wrapper_without_device(cfg)
     _share_cores(processes)
 
 
@@ -104,17 +104,15 @@ def _slurm_host(node_list: str) -> str:
     return subprocess.check_output(command, text=True).split()[0]
 
 
-def _wrapper_without_device(cfg: Config) -> dict:
+def _wrapper_without_device(cfg: Config) -> None:
     # what the Runner itself does where no wrapper is given
     usual = dict(
+        type='MMDistributedDataParallel',
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
-    wrapper = dict(cfg.get('model_wrapper_cfg') or usual)
-    wrapper.setdefault('type', 'MMDistributedDataParallel')
-    if 'DataParallel' in str(wrapper['type']):
-        wrapper['device_ids'] = None
-    return wrapper
+    cfg.setdefault('model_wrapper_cfg', usual)
+    cfg.model_wrapper_cfg.device_ids = None
 
 
 def _share_cores(processes: int) -> None:

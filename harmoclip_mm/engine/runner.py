@@ -16,7 +16,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
-from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch.utils.data import DataLoader
@@ -162,16 +162,15 @@ def build_runner(
     first, before anything is built that takes time.
 
     Args:
-        cfg (Config): The config; ``runner_type`` names another Runner than
-            mmengine's. Launcher settings are written into it.
+        cfg (Config): The config, into which settings of the launcher are
+            written.
         launcher (str): As for :func:`setup_launcher`.
         guard (CheckpointGuard): What decides which checkpoints fit.
         phases (Sequence[str]): What the Runner will do: ``'train'`` and
             ``'val'``, or ``'test'``. Defaults to a training.
 
     Returns:
-        Runner: The Runner, with the guard among its hooks, whose terminal
-        gets no dumps unless ``runner_type`` names another.
+        Runner: The Runner, with the guard among its hooks.
 
     Raises:
         UsageError: If the launcher's environment is missing, or the config
@@ -189,10 +188,7 @@ def build_runner(
         check_annotations(loader.get('dataset') or {}, evaluator)
     use_safe_loading()
     setup_launcher(cfg, launcher)
-    if 'runner_type' in cfg:
-        runner = RUNNERS.build(cfg)
-    else:
-        runner = QuietRunner.from_cfg(cfg)
+    runner = QuietRunner.from_cfg(cfg)
     runner.register_hook(guard)
     runner.register_hook(SummaryHook())
     return runner
