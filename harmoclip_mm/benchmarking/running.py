@@ -10,13 +10,14 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.evaluator import Evaluator
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner.amp import autocast
 from torch.utils.data import DataLoader
 
 from harmoclip_mm.datasets import check_annotations
 from harmoclip_mm.datasets.counters import collect_counters
 from harmoclip_mm.datasets.shards import image_exists
+from harmoclip_mm.engine import build_dataset
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.evaluation import find_units
 from harmoclip_mm.models import HarmoCLIP
@@ -60,10 +61,7 @@ class Test:
         setting = self.cfg.test_dataloader.dataset
         check_annotations(setting)
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools
-            try:
-                self.dataset: BaseDataset = DATASETS.build(setting)
-            except (FileNotFoundError, ImportError) as error:
-                raise UsageError(str(error)) from error
+            self.dataset: BaseDataset = build_dataset(setting)
             if limit is not None:
                 self.dataset.get_subset_(min(limit, len(self.dataset)))
             self.images = image_paths(self.dataset)

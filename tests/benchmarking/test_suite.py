@@ -238,3 +238,15 @@ def test_annotations_of_no_use(roots, make_model, tmp_path, monkeypatch):
     rows = list(run(make_model(), tmp_path / 'out').values())
     assert 'has no category' in rows[0]['skipped']
     assert 'figures' in rows[2]
+
+
+def test_a_part_of_imagenet(roots, make_model, tmp_path, monkeypatch):
+    """Fewer folders than classes: told, and others run."""
+    folder = tmp_path / 'inet' / 'val' / 'n01440764'
+    folder.mkdir(parents=True)
+    Image.new('RGB', (9, 9)).save(folder / '1.jpg')
+    monkeypatch.setenv('IMAGENET_ROOT', str(tmp_path / 'inet'))
+    suite = ['zero-shot_imagenet', SUITE[0]]
+    rows = list(run(make_model(), tmp_path / 'out', suite).values())
+    assert 'subfolders (1)' in rows[0]['skipped']
+    assert 'figures' in rows[1]
