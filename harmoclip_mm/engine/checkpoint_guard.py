@@ -15,7 +15,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from harmoclip_mm.engine.resume import check_resumed
+from harmoclip_mm.engine.resume import warn_of_old_settings
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import (
     OWN,
@@ -105,7 +105,13 @@ class CheckpointGuard(Hook):
         """
         source = runner._load_from or 'to resume from'
         if runner._resume:
-            check_resumed(runner, checkpoint)
+            if 'optimizer' not in checkpoint:
+                raise CheckpointError(
+                    f'checkpoint {source} holds weights and no state of a '
+                    'training, which cannot be resumed: start a new one from '
+                    'it by load_from'
+                )
+            warn_of_old_settings(runner, checkpoint)
         model = runner.model
         if is_model_wrapper(model):
             model = model.module

@@ -93,25 +93,14 @@ def find_latest_checkpoint(work_dir: str) -> Optional[str]:
     return None
 
 
-def check_resumed(runner: Runner, checkpoint: dict) -> None:
-    """Refuse what no training can go on from, and name settings of the
-    optimizer and its schedules that the config has changed: those of the
-    checkpoint are what a resumed training goes on with.
+def warn_of_old_settings(runner: Runner, checkpoint: dict) -> None:
+    """Name settings of the optimizer and its schedules that the config has
+    changed: those of the checkpoint are what a resumed training goes on with.
 
     Args:
         runner (Runner): The Runner, before it takes the optimizer's state.
         checkpoint (dict): What it resumes from.
-
-    Raises:
-        CheckpointError: If there is no state of the optimizer.
     """
-    if 'optimizer' not in checkpoint:
-        raise CheckpointError(
-            f'no training can go on from {runner._load_from}, which has no '
-            'state of an optimizer, as neither a CLIP nor the checkpoint of '
-            'the best score has: start from it, by load_from, or resume from '
-            'another'
-        )
     optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
     if optimizer is None:
         return  # several optimizers, as a GAN has
