@@ -255,7 +255,9 @@ def _compute(test: Test, parts: List[tuple]) -> Measured:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools
             for key, value in metric.compute_metrics(results).items():
                 value = float(value)
-                figures[start + key] = value if isfinite(value) else None
+                # -1 is the AP of classes without a box
+                known = isfinite(value) and value >= 0
+                figures[start + key] = value if known else None
             for key, value in find_units(metric, results).items():
                 if start + key in test.protocol.figures.values():
                     samples[start + key] = value

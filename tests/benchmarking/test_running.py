@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from optional_packages import needs_lvis
 
 import harmoclip_mm
 from harmoclip_mm.benchmarking import choose_protocols, results_file
@@ -218,3 +219,23 @@ def test_two_processes(roots, make_model, run_apart, tmp_path):
         for key, value in figures.items():
             # of batches of other images: rounding may decide an answer
             assert two[name][key] == pytest.approx(value, abs=3), (name, key)
+
+
+@pytest.mark.parametrize(
+    ('name', 'known', 'unknown'),
+    [
+        ('box-ap_ov-coco', 'ov_coco/base_ap50', 'ov_coco/novel_ap50'),
+        pytest.param(
+            *('box-cls_lvis', 'lvis/bbox_AP', 'lvis/bbox_APr'),
+            marks=needs_lvis,
+        ),
+    ],
+)
+def test_classes_without_a_box_have_no_figure(
+    name, known, unknown, roots, make_model, tmp_path, few_templates
+):
+    """The first photo has none of a novel class, nor of a rare one."""
+    (row,) = harmoclip_mm.benchmark(
+        make_model(layers=1), name, limit=1, num_workers=0, out=str(tmp_path)
+    )
+    assert row['figures'][known] >= 0 and row['figures'][unknown] is None
