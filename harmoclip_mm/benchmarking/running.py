@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import os.path as osp
 from collections import Counter, defaultdict
+from glob import escape, glob
 from math import isfinite
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
@@ -84,10 +86,13 @@ class Test:
         self.input = input_of(self.cfg)
         self.data_hash = ''
         if get_rank() == 0:  # may read gigabytes
-            tars = [x for x in protocol.image_roots if x.endswith('.tar')]
+            others = [x for x in protocol.image_roots if x.endswith('.tar')]
+            for folder in protocol.folders:  # such as maps of segments
+                if not self.images[0].startswith(osp.abspath(folder)):
+                    others += sorted(glob(osp.join(escape(folder), '*')))
             self.data_hash = hash_of_data(
                 protocol.annotations,
-                [*self.images, *tars],
+                [*self.images, *others],
                 protocol.settings,
             )
 

@@ -1,6 +1,7 @@
 """One pass for several protocols: the figures of tools/test.py, and cost."""
 
 import json
+import shutil
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -141,6 +142,20 @@ def test_inputs_of_a_group_are_equal(roots, make_model):
     image, samples = shared[5]
     assert torch.equal(image, first['inputs'])
     assert [name for name, *_ in samples] == SQUASHED
+
+
+def test_maps_of_segments_are_data(roots, tmp_path, monkeypatch, tiny_clip):
+    root = Path(roots['COCO_ROOT'])
+    (tmp_path / 'val2017').symlink_to(root / 'val2017')
+    shutil.copytree(root / 'annotations', tmp_path / 'annotations')
+    monkeypatch.setenv('COCO_ROOT', str(tmp_path))
+    hashes = []
+    for _ in range(2):
+        (protocol,) = choose_protocols(['box-cls_clipself_coco-panoptic'])
+        hashes.append(Test(protocol, tiny_clip()).data_hash)
+        path = min((tmp_path / 'annotations/panoptic_val2017').iterdir())
+        path.write_bytes(path.read_bytes() + b'changed')
+    assert hashes[0] != hashes[1]
 
 
 def test_groups():
