@@ -46,7 +46,10 @@ class DrawPredictionsHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Count the names of the images, as far as the data tell them."""
-        for dataset in leaf_datasets(runner.test_dataloader.dataset):
+        every = runner.test_dataloader.dataset
+        # mmengine tells class names to the visualizer of the first process
+        runner.visualizer._dataset_meta = getattr(every, 'metainfo', None)
+        for dataset in leaf_datasets(every):
             if hasattr(dataset, 'get_data_info'):
                 self._images.update(
                     osp.basename(dataset.get_data_info(index)['img_path'])

@@ -209,7 +209,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
     def _names(self, data_sample: DetDataSample, labels) -> List[str]:
         """Names of the labels: phrases of the sample, else classes."""
         names = phrases_of(data_sample.metainfo)
-        names = names or (self.dataset_meta or {}).get('classes')
+        names = names or (self._dataset_meta or {}).get('classes')
         # Without names the numbers still tell equal from different.
         return list(names or map(str, range(1 + max([-1, *labels.tolist()]))))
 
@@ -248,7 +248,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
                 # are a detector's own.
                 answers = 'topk_labels' in pred or 'candidate_logits' in pred
                 judged = answers and truth is not None
-                classes = (self.dataset_meta or {}).get('classes')
+                classes = (self._dataset_meta or {}).get('classes')
                 picture = self.draw_predictions(
                     image,
                     pred.bboxes[keep].tolist(),

@@ -42,23 +42,25 @@ class Photos(BaseDataset):
         return [dict(img_path=str(path)) for path in self.metainfo['paths']]
 
 
-def draw(paths, loader, out, ranks=(0, 1)):
-    """Draw those of this process, without predictions."""
-    dataset = Photos(metainfo=dict(paths=paths), pipeline=[loader])
+def draw(paths, loader, out, ranks=(0, 1), boxes=0):
+    """Draw those of this process, with so many boxes."""
+    meta = dict(paths=paths, classes=('thing',))
+    dataset = Photos(metainfo=meta, pipeline=[loader])
     rank, world_size = ranks
     runner = SimpleNamespace(
         visualizer=RegionTextVisualizer(shorter_side=0),
         test_dataloader=SimpleNamespace(
-            dataset=SimpleNamespace(dataset=dataset)
+            dataset=SimpleNamespace(dataset=dataset, metainfo=dataset.metainfo)
         ),
     )
     hook = DrawPredictionsHook(str(out))
     hook.before_test(runner)
-    none = torch.zeros(0)
     for path in paths[rank::world_size]:
         sample = DetDataSample(metainfo=dict(img_path=str(path)))
         sample.pred_instances = InstanceData(
-            bboxes=torch.zeros(0, 4), labels=none, scores=none
+            bboxes=torch.zeros(boxes, 4),
+            labels=torch.zeros(boxes, dtype=int),
+            scores=torch.ones(boxes),
         )
         hook.after_test_iter(runner, 0, None, [sample])
     return {path.name: cv2.imread(str(path)) for path in out.iterdir()}
@@ -82,9 +84,9 @@ def test_equal_names_are_kept_apart(photo, tmp_path):
     assert set(drawn) == {'a_1.jpg', 'a_2.jpg', 'a_3.jpg', 'b.jpg'}
 
 
-def draw_some(rank, file, paths, out):
+def draw_some(rank, file, paths, out, boxes):
     init_process_group('gloo', file, rank=rank, world_size=2)
-    draw(paths, LoadCheckedImage(), out, (rank, 2))
+    draw(paths, LoadCheckedImage(), out, (rank, 2), boxes)
     close_launcher()
 
 
@@ -97,7 +99,7 @@ def test_every_process_draws_its_own(photo, run_ranks, tmp_path):
         cv2.imwrite(str(path), np.full((9, 9, 3), 60 * number, np.uint8))
         paths.append(path)
     out.mkdir()
-    run_ranks(draw_some, 2, paths, out)
+    run_ranks(draw_some, 2, paths, out, 0)
     shades = {x.name: cv2.imread(str(x)).max() for x in out.iterdir()}
     # 0 and 2 are of the first process, 1 and 3 of the other
     assert shades == {
@@ -106,3 +108,14 @@ def test_every_process_draws_its_own(photo, run_ranks, tmp_path):
         'a_2.png': 60,
         'a_4.png': 180,
     }
+
+
+def test_every_process_knows_the_classes(run_ranks, tmp_path):
+    """Equal photos, of one process each, have equal tags."""
+    paths, out = [tmp_path / 'a.png', tmp_path / 'b.png'], tmp_path / 'out'
+    for path in paths:
+        cv2.imwrite(str(path), np.zeros((60, 90, 3), np.uint8))
+    out.mkdir()
+    run_ranks(draw_some, 2, paths, out, 1)
+    first, second = (cv2.imread(str(out / path.name)) for path in paths)
+    assert first.any() and np.array_equal(first, second)
