@@ -53,6 +53,8 @@ def draw(paths, loader, out, ranks=(0, 1), boxes=0):
             dataset=SimpleNamespace(dataset=dataset, metainfo=dataset.metainfo)
         ),
     )
+    # as mmengine's loop, of which the first process alone takes it
+    runner.visualizer.dataset_meta = dataset.metainfo
     hook = DrawPredictionsHook(str(out))
     hook.before_test(runner)
     for path in paths[rank::world_size]:
