@@ -14,7 +14,7 @@ PYTEST_WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); \
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install requirements quickstart test lint format docs clean
+.PHONY: help install quickstart test lint format docs clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / \
@@ -23,9 +23,6 @@ help: ## list the targets
 
 install: ## create VENV (default .venv) and install what is missing
 	@$(PYTHON) tools/setup/install.py '$(VENV)' '$(STACK)'
-
-requirements: ## as install, without the package (a layer of docker/Dockerfile)
-	@$(PYTHON) tools/setup/install.py '$(VENV)' '$(STACK)' requirements
 
 quickstart: install ## train and compare two tiny models, about 16 min
 	'$(BIN)/python' projects/shapes/quickstart.py

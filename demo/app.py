@@ -201,7 +201,7 @@ class Server(ThreadingHTTPServer):
         model = answers.model
         self.answers, self.host, self.lock = answers, host, threading.Lock()
         self.page = render_page(
-            Path(__file__).parent,
+            Path(__file__).with_name('page.html.j2'),
             'Try a CLIP',
             model.checkpoint_info['path'],
             searched=len(answers.names),

@@ -30,7 +30,7 @@ def add_launcher_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--launcher`` and the rank that old launchers give."""
     parser.add_argument(
         '--launcher',
-        choices=('none', 'pytorch', 'slurm', 'mpi'),
+        choices=('none', 'pytorch', 'slurm'),
         default='none',
         help='who started the processes (default: none, a single process)',
     )

@@ -148,7 +148,7 @@ def hash_of_data(
 
     Args:
         files (Sequence[str]): Files of annotations, or folders of them.
-        images (Iterable[str]): Image files and tars, of which name and size
+        images (Iterable[str]): Image files, maps and tars, whose name and size
             count, and images in tars, of which the name does.
         settings (str): What the config of the protocol says.
 

@@ -1,23 +1,25 @@
 """Protocols that read the same images, measured in one pass over them."""
 
 import contextlib
-import copy
 import io
-from collections import defaultdict
+import os.path as osp
+from collections import Counter, defaultdict
+from glob import escape, glob
 from math import isfinite
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import torch
-from mmengine.dataset import BaseDataset, Compose
+from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.evaluator import Evaluator
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner.amp import autocast
 from torch.utils.data import DataLoader
 
 from harmoclip_mm.datasets import check_annotations
 from harmoclip_mm.datasets.counters import collect_counters
 from harmoclip_mm.datasets.shards import image_exists
+from harmoclip_mm.engine import build_dataset
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.evaluation import find_units
 from harmoclip_mm.models import HarmoCLIP
@@ -27,27 +29,16 @@ from .protocols import Protocol
 from .results_file import hash_of_data
 from .shared_images import SharedImages, image_paths, input_of
 
-
-class Measurement(NamedTuple):
-    """What a protocol gave.
-
-    Attributes:
-        row (Dict[str, Any]): ``figures`` of its metrics and ``data_health``,
-            what the data left out, cut or dropped; or why it was ``skipped``.
-        samples (Dict[str, Units | Detections]): What figures of its tables
-            are made of, as far as it is known.
-    """
-
-    row: Dict[str, Any]
-    samples: Dict[str, Any]
+# Of a row, and what its figures are made of.
+Measured = Tuple[Dict[str, Any], Dict[str, Any]]
 
 
 class Test:
-    """The data of a protocol, read once for all models.
+    """The data of a protocol, prepared for a model.
 
     Args:
         protocol (Protocol): The protocol.
-        clip (str | Mapping): The CLIP of the first model.
+        clip (str | Mapping): The CLIP of the model.
         limit (int, optional): Samples that are measured, the first ones.
             Defaults to None: all.
 
@@ -72,10 +63,7 @@ class Test:
         setting = self.cfg.test_dataloader.dataset
         check_annotations(setting)
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools
-            try:
-                self.dataset: BaseDataset = DATASETS.build(setting)
-            except (FileNotFoundError, ImportError) as error:
-                raise UsageError(str(error)) from error
+            self.dataset: BaseDataset = build_dataset(setting)
             if limit is not None:
                 self.dataset.get_subset_(min(limit, len(self.dataset)))
             self.images = image_paths(self.dataset)
@@ -98,30 +86,15 @@ class Test:
         self.input = input_of(self.cfg)
         self.data_hash = ''
         if get_rank() == 0:  # may read gigabytes
-            tars = [x for x in protocol.image_roots if x.endswith('.tar')]
+            others = [x for x in protocol.image_roots if x.endswith('.tar')]
+            for folder in protocol.folders:  # such as maps of segments
+                if not self.images[0].startswith(osp.abspath(folder)):
+                    others += sorted(glob(osp.join(escape(folder), '*')))
             self.data_hash = hash_of_data(
                 protocol.annotations,
-                [*self.images, *tars],
+                [*self.images, *others],
                 protocol.settings,
             )
-
-    def prepared_for(self, clip: Any) -> 'Test':
-        """The same data, prepared for another CLIP.
-
-        Args:
-            clip (str | Mapping): The CLIP.
-
-        Returns:
-            Test: With counters that begin at 0.
-        """
-        other = copy.copy(self)
-        other.cfg = self.protocol.config(clip)
-        other.input = input_of(other.cfg)
-        other.dataset = copy.copy(self.dataset)
-        other.dataset.pipeline = Compose(
-            other.cfg.test_dataloader.dataset.pipeline
-        )
-        return other
 
 
 @torch.no_grad()
@@ -132,7 +105,7 @@ def run_together(
     num_workers: Optional[int] = None,
     classifiers: Optional[Dict[str, Any]] = None,
     progress: Callable[[int], None] = lambda images: None,
-) -> Dict[str, Measurement]:
+) -> Dict[str, Measured]:
     """Measures protocols of the same input; each image is encoded once.
 
     Args:
@@ -148,7 +121,10 @@ def run_together(
             since it was told last.
 
     Returns:
-        Dict[str, Measurement]: By name.
+        Dict[str, tuple]: By name ``figures`` of its metrics and
+        ``data_health``, what the data left out, cut or dropped, or why it was
+        ``skipped``; and the Units and Detections that figures of its tables
+        are made of, as far as it is known.
     """
     init_default_scope('harmoclip_mm')
     classifiers = {} if classifiers is None else classifiers
@@ -253,26 +229,26 @@ def _answer(
             errors[name] = str(error)
 
 
-def _measure(test: Test, seen: List[int], error: str) -> Measurement:
+def _measure(test: Test, seen: List[int], error: str) -> Measured:
     """Figures of the samples of all processes; on each the same."""
     metrics = test.evaluator.metrics
     found = collect_counters(test.dataset)
-    health = {description: count for count, description in found.values()}
+    health = Counter({text: count for count, text in found.values()})
     own = (error, seen, [each.results for each in metrics], health)
     parts = all_gather_object(own)
     error = next((part[0] for part in parts if part[0]), '')
-    answer = Measurement(dict(skipped=error), {})
+    answer: Measured = dict(skipped=error), {}
     if not error and get_rank() == 0:
         try:
             answer = _compute(test, parts)
         except (UsageError, ValueError) as problem:
-            answer = Measurement(dict(skipped=str(problem)), {})
+            answer = dict(skipped=str(problem)), {}
     for metric in metrics:
         metric.results.clear()
     return all_gather_object(answer)[0]
 
 
-def _compute(test: Test, parts: List[tuple]) -> Measurement:
+def _compute(test: Test, parts: List[tuple]) -> Measured:
     figures, samples = {}, {}
     indices = [index for part in parts for index in part[1]]
     for number, metric in enumerate(test.evaluator.metrics):
@@ -284,13 +260,12 @@ def _compute(test: Test, parts: List[tuple]) -> Measurement:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools
             for key, value in metric.compute_metrics(results).items():
                 value = float(value)
-                figures[start + key] = value if isfinite(value) else None
+                # -1 is the AP of classes without a box
+                known = isfinite(value) and value >= 0
+                figures[start + key] = value if known else None
             for key, value in find_units(metric, results).items():
                 if start + key in test.protocol.figures.values():
                     samples[start + key] = value
-    health: Dict[str, int] = defaultdict(int)
-    for part in parts:
-        for description, count in part[3].items():
-            health[description] += count
-    health = {key: count for key, count in health.items() if count}
-    return Measurement(dict(figures=figures, data_health=health), samples)
+    # a sum of Counters leaves out what is 0
+    health = dict(sum((part[3] for part in parts), Counter()))
+    return dict(figures=figures, data_health=health), samples

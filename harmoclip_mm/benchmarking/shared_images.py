@@ -1,4 +1,4 @@
-"""Images of several protocols, each of which is read and encoded once."""
+"""Images of several protocols, each of which is encoded once."""
 
 import os.path as osp
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset, default_collate
 
-from harmoclip_mm.datasets.transforms import BadImageError, LoadCheckedImage
+from harmoclip_mm.datasets.transforms import BadImageError
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.packed_list import PackedList
 from harmoclip_mm.registry import TRANSFORMS
@@ -51,12 +51,6 @@ class SharedImages(Dataset):
                 images.setdefault(path, []).append((name, index))
         rank, world_size = part
         self.images = list(images.values())[rank::world_size]
-        loaders: Dict[str, _LoadOnce] = {}
-        for dataset in self.datasets.values():
-            steps = dataset.pipeline.transforms
-            if type(steps[0]) is LoadCheckedImage:
-                key = repr(vars(steps[0]))
-                steps[0] = loaders.setdefault(key, _LoadOnce(steps[0]))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -113,24 +107,6 @@ class SharedImages(Dataset):
             failed=failed,
             images=len(items),
         )
-
-
-class _LoadOnce:
-    """A loader that remembers its last image, which the next data set reads
-    too."""
-
-    def __init__(self, load: LoadCheckedImage) -> None:
-        self.load = load
-        self.path, self.loaded = None, {}
-
-    def __call__(self, results: dict) -> dict:
-        path = results['img_path']
-        if path != self.path:
-            self.loaded = self.load({'img_path': path})
-            self.path = path
-        results.update(self.loaded)
-        self.load.check_size(results)
-        return results
 
 
 def image_paths(dataset: BaseDataset) -> List[str]:

@@ -3,7 +3,6 @@
 import os
 import os.path as osp
 import time
-from collections import Counter
 from contextlib import contextmanager
 from datetime import datetime
 from typing import (
@@ -24,13 +23,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from harmoclip_mm.apis import load_clip, load_config
@@ -109,7 +102,6 @@ def benchmark(
         init_default_scope('harmoclip_mm')
         protocols = choose_protocols(suite)
         missing = _say_plan(console, protocols)
-        tests: Dict[str, Test] = {}
         for source in model if several else [model]:
             if isinstance(source, os.PathLike):
                 source = os.fspath(source)
@@ -117,17 +109,16 @@ def benchmark(
             was_training = loaded.training
             rows += _measure_one(
                 loaded.eval(),
-                source if isinstance(source, str) else _name_of(loaded),
-                *(protocols, missing, tests, results, console),
+                source if isinstance(source, str) else '',
+                *(protocols, missing, results, console),
                 limit=limit,
                 amp=amp,
                 num_workers=num_workers,
             )
             loaded.train(was_training)
             if out is not None and get_rank() == 0:
-                shown = _told_apart([*rows, *_earlier(rows, results)])
-                write_report(out, shown, results, protocols)
-    show_results(console, _told_apart(rows), protocols)
+                write_report(out, rows, results, protocols)
+    show_results(console, rows, protocols)
     return rows
 
 
@@ -140,39 +131,6 @@ def _warnings_alone() -> Iterator[None]:
         yield
     finally:
         MMLogger._instance_dict.pop(name, None)
-
-
-def _earlier(
-    rows: Sequence[Mapping[str, Any]], results: Results
-) -> List[Dict[str, Any]]:
-    """What the folder has besides, as far as it compares with the rows."""
-    known = {(row['checkpoint_hash'], row['protocol']) for row in rows}
-    data = {row['protocol']: row.get('data_hash') for row in rows}
-    found = []
-    for row in results.rows:
-        name = row['protocol']
-        if (
-            (row['checkpoint_hash'], name) not in known
-            and all(row[key] == rows[0][key] for key in ('limit', 'amp'))
-            and data.setdefault(name, row['data_hash']) == row['data_hash']
-        ):
-            found.append(row)
-    return found
-
-
-def _told_apart(rows: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
-    """Rows in which checkpoints of one name, as a file that was trained on or
-    models in memory, are followed by a part of their hash."""
-    pairs = {(row['checkpoint'], row['checkpoint_hash']) for row in rows}
-    counts = Counter(name for name, _ in pairs)
-    return [
-        dict(
-            row, checkpoint=f'{row["checkpoint"]} {row["checkpoint_hash"][:8]}'
-        )
-        if counts[row['checkpoint']] > 1
-        else dict(row)
-        for row in rows
-    ]
 
 
 def _say_plan(
@@ -236,16 +194,17 @@ def _measure_one(
     name: str,
     protocols: Sequence[Protocol],
     missing: Mapping[str, str],
-    tests: Dict[str, Test],
     results: Results,
     console: Console,
     limit: Optional[int],
     amp: bool,
     num_workers: Optional[int],
 ) -> List[Dict[str, Any]]:
-    """Rows of one checkpoint, in the order of the protocols; what is read of
-    their data stays in tests, for the next one."""
+    """Rows of one checkpoint, in the order of the protocols; a model without
+    a name has a part of its hash."""
     clip, here = model.spec.clip, next(model.parameters()).device
+    weights = hash_of_weights(model)
+    name = name or f'{model.spec.name} {weights[:8]}'
     about = dict(
         checkpoint=name,
         clip=model.spec.name,
@@ -254,7 +213,7 @@ def _measure_one(
         if here.type == 'cuda'
         else here.type,
         processes=get_world_size(),
-        checkpoint_hash=hash_of_weights(model),
+        checkpoint_hash=weights,
         limit=limit,
         amp=amp,
     )
@@ -265,9 +224,7 @@ def _measure_one(
         reason = missing.get(each.name, '')
         if not reason:
             try:
-                if each.name not in tests:
-                    tests[each.name] = Test(each, clip, limit)
-                todo[each.name] = tests[each.name].prepared_for(clip)
+                todo[each.name] = Test(each, clip, limit)
             except UsageError as error:
                 reason = f'{error}; needs {each.data}'
         reasons = [text for text in all_gather_object(reason) if text]
@@ -286,14 +243,8 @@ def _measure_one(
     )
     classifiers: Dict[str, Any] = {}
     with Progress(
-        '{task.description}',
-        BarColumn(),
+        *Progress.get_default_columns(),
         MofNCompleteColumn(),
-        'images,',
-        TimeElapsedColumn(),
-        'gone,',
-        TimeRemainingColumn(),
-        'left',
         console=console,
         disable=not groups,
     ) as progress:
@@ -317,20 +268,15 @@ def _measure_one(
                 ),
             )
             seconds = round(time.monotonic() - start, 1)
-            for each, measured in found.items():
+            for each, (measured, samples) in found.items():
                 rows[each].update(
                     date=datetime.now().isoformat(timespec='seconds'),
                     seconds=seconds,
                     together_with=[x for x in group if x != each],
                     samples=len(todo[each].dataset),
                     images=len(set(todo[each].images)),
-                    **measured.row,
+                    **measured,
                 )
-                if 'skipped' not in measured.row:
-                    results.add(rows[each], measured.samples)
+                if 'skipped' not in measured:
+                    results.add(rows[each], samples)
     return list(rows.values())
-
-
-def _name_of(model: HarmoCLIP) -> str:
-    info = getattr(model, 'checkpoint_info', None)
-    return info['path'] if info else f'{model.spec.name} (in memory)'

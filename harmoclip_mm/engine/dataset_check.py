@@ -20,7 +20,7 @@ from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.registry import DATASETS
 from harmoclip_mm.text import classes_to_prompts
 
-from .console import outlasting_warm_up, quieten_libraries
+from .runner import outlasting_warm_up, quieten_libraries
 
 _LOOKED_AT = 20000  # samples of a data set
 _TRIED = 4  # samples that go through the pipeline
@@ -92,12 +92,15 @@ def build_dataset(setting: Dict[str, Any]) -> Any:
         Any: The data set.
 
     Raises:
-        UsageError: If it has none.
+        UsageError: If it has none, or does not find what it reads.
     """
     try:
         dataset = DATASETS.build(setting)
         if len(dataset):
             return dataset
+    except (AssertionError, FileNotFoundError, ImportError) as error:
+        # as mmpretrain, of fewer folders than classes
+        raise UsageError(f'{setting["type"]}: {error}') from error
     except ValueError as error:
         # mmengine's on no samples at all
         if 'at least one array' not in str(error):

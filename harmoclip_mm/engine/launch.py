@@ -6,7 +6,6 @@ GPU we therefore make the process group (gloo) before the Runner, which then
 leaves it alone, and tell the wrapper to use no device.
 """
 
-import datetime
 import os
 import subprocess
 import time
@@ -30,7 +29,7 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
         cfg (Config): Config of the Runner; ``launcher`` and, without GPU,
             ``model_wrapper_cfg`` (other keys of it are kept) and
             ``env_cfg.dist_cfg.backend`` are set.
-        launcher (str): One of 'none', 'pytorch', 'slurm' and 'mpi'.
+        launcher (str): One of 'none', 'pytorch' and 'slurm'.
 
     Raises:
         UsageError: If the environment of the launcher is missing, or there
@@ -49,13 +48,9 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
         )
     if device != 'cpu':
         return
-    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
-    options = {}  # torch 2.1 takes no None
-    if timeout is not None:
-        options['timeout'] = datetime.timedelta(seconds=timeout)
-    torch_dist.init_process_group('gloo', **options)
+    torch_dist.init_process_group('gloo')
     cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
-    cfg.model_wrapper_cfg = _wrapper_without_device(cfg)
+    _wrapper_without_device(cfg)
     _share_cores(processes)
 
 
@@ -79,7 +74,7 @@ def _export_ranks(launcher: str) -> int:
             names = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')
             rank, world_size, local_rank = (env[name] for name in names)
             processes = env.get('LOCAL_WORLD_SIZE', '1')
-        elif launcher == 'slurm':
+        else:
             rank, world_size = env['SLURM_PROCID'], env['SLURM_NTASKS']
             local_rank = env['SLURM_LOCALID']
             # "4(x2),3": tasks of each node, runs of equal nodes folded; no
@@ -87,24 +82,12 @@ def _export_ranks(launcher: str) -> int:
             tasks = env.get('SLURM_STEP_TASKS_PER_NODE', world_size)
             processes = tasks.split('(')[0].split(',')[0]
             env.setdefault('MASTER_ADDR', _slurm_host(env['SLURM_NODELIST']))
-        else:
-            rank, world_size, local_rank, processes = (
-                env[f'OMPI_COMM_WORLD_{name}']
-                for name in ('RANK', 'SIZE', 'LOCAL_RANK', 'LOCAL_SIZE')
-            )
-            if processes == world_size:
-                env.setdefault('MASTER_ADDR', '127.0.0.1')
-            env['MASTER_ADDR']  # several machines: nobody else knows it
     except KeyError as error:
-        hint = {
-            'pytorch': 'start with tools/dist_train.sh or dist_test.sh',
-            'slurm': 'start with tools/slurm_train.sh or slurm_test.sh',
-            'mpi': 'start with mpirun, and set MASTER_ADDR to the machine of '
-            'rank 0 if there are several',
-        }[launcher]
+        tools = 'dist' if launcher == 'pytorch' else 'slurm'
         raise UsageError(
             f'--launcher {launcher} needs the environment variable '
-            f'{error.args[0]}: {hint}'
+            f'{error.args[0]}: start with tools/{tools}_train.sh or '
+            f'{tools}_test.sh'
         ) from None
     env.setdefault('MASTER_PORT', '29500')
     # what mmengine would set with a warning that nobody can act on
@@ -121,17 +104,15 @@ def _slurm_host(node_list: str) -> str:
     return subprocess.check_output(command, text=True).split()[0]
 
 
-def _wrapper_without_device(cfg: Config) -> dict:
+def _wrapper_without_device(cfg: Config) -> None:
     # what the Runner itself does where no wrapper is given
     usual = dict(
+        type='MMDistributedDataParallel',
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
-    wrapper = dict(cfg.get('model_wrapper_cfg') or usual)
-    wrapper.setdefault('type', 'MMDistributedDataParallel')
-    if 'DataParallel' in str(wrapper['type']):
-        wrapper['device_ids'] = None
-    return wrapper
+    cfg.setdefault('model_wrapper_cfg', usual)
+    cfg.model_wrapper_cfg.device_ids = None
 
 
 def _share_cores(processes: int) -> None:

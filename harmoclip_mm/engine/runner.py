@@ -1,17 +1,153 @@
-"""From a config to a Runner that loads checkpoints safely."""
+"""From a config to a Runner that loads checkpoints safely, and says on the
+terminal what a person reads or acts on. The log file has everything.
+"""
 
-from typing import Sequence
+import logging
+import os.path as osp
+import warnings
+from functools import partial
+from typing import Any, Sequence
 
+import mmengine.runner.runner
+import pycocotools.coco
+import pycocotools.cocoeval
 from mmengine.config import Config
-from mmengine.registry import RUNNERS, init_default_scope
-from mmengine.runner import Runner
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import BaseLoop, Runner
+from mmengine.runner.checkpoint import _load_checkpoint
+from torch.utils.data import DataLoader
 
 from harmoclip_mm.datasets import check_annotations
 from harmoclip_mm.errors import UsageError
 
 from .checkpoint_guard import CheckpointGuard, use_safe_loading
-from .console import QuietRunner, SummaryHook, quieten_libraries
 from .launch import setup_launcher
+
+# Starts of mmengine's messages that fill pages: environment, config, hooks,
+# and a line for each weight; and of those that repeat what a command says.
+DUMPS = (
+    *('\n-----', 'Config:\n', 'Hooks will be executed', 'paramwise_options'),
+    'Distributed training is not used, all SyncBatchNorm',
+    *('Loads checkpoint by', 'Results has been saved to', 'Exp name: '),
+    *('bbox_mAP_copypaste', 'segm_mAP_copypaste'),
+    # of mmengine about itself
+    *('"FileClient" will be', '"HardDiskBackend" is the alias'),
+)
+
+
+def is_no_dump(record: logging.LogRecord) -> bool:
+    """Whether a message belongs on the terminal."""
+    text = record.getMessage()
+    skipped = text.endswith('is skipped since its requires_grad=False')
+    return not (skipped or text.startswith(DUMPS))
+
+
+def quieten_libraries() -> None:
+    """Let pycocotools print no more than its table of AP, mmengine log how it
+    loads checkpoints in place of printing it, and torch not advise fewer
+    workers than a config has on a machine of few cores."""
+    pycocotools.coco.print = lambda *args, **kwargs: None
+    pycocotools.cocoeval.print = _print_table
+    mmengine.runner.runner._load_checkpoint = partial(
+        _load_checkpoint, logger='current'
+    )
+    warnings.filterwarnings('ignore', 'This DataLoader will create')
+
+
+def _print_table(text: str) -> None:
+    """Print if it is a row of COCO's table."""
+    if text.startswith(' Average'):
+        print(text)
+
+
+class QuietRunner(Runner):
+    """mmengine's Runner, whose dumps go to the log file alone, and which
+    refuses a training without a step."""
+
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        """Build the loop, see mmengine.
+
+        Raises:
+            UsageError: If a batch is larger than the data set.
+        """
+        loop = super().build_train_loop(loop)
+        steps, size = len(loop.dataloader), len(loop.dataloader.dataset)
+        if not steps:
+            raise UsageError(
+                f'a batch of {loop.dataloader.batch_size} is more than the '
+                f'{size} samples of a process, so that an epoch has no step: '
+                'lower train_dataloader.batch_size'
+            )
+        text = outlasting_warm_up(
+            self.cfg.get('param_scheduler'), steps, loop.max_iters
+        )
+        if text:
+            self.logger.warning(text[0].upper() + text[1:])
+        return loop
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, see mmengine."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(is_no_dump)
+        return logger
+
+
+def outlasting_warm_up(schedulers: Any, steps: int, total: int) -> str:
+    """Say whether a warm-up outlasts its training.
+
+    Returns:
+        str: A sentence; empty if it does not.
+    """
+    if isinstance(schedulers, dict):
+        schedulers = [schedulers]
+    for each in schedulers or ():
+        if not isinstance(each, dict) or 'Linear' not in str(each['type']):
+            continue
+        end = each.get('end', 0) * (steps if each.get('by_epoch', True) else 1)
+        if each.get('start_factor', 1 / 3) < 1 and end >= total:
+            return (
+                f'the warm-up of {end} steps outlasts the training of {total} '
+                'steps: lower `end` of the LinearLR in param_scheduler'
+            )
+    return ''
+
+
+class SummaryHook(Hook):
+    """Say at the start in one line what runs, on what and over how much."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Tell the start of a training."""
+        self._say(runner, runner.train_dataloader, 'Training')
+
+    def before_test(self, runner: Runner) -> None:
+        """Tell the start of a test."""
+        self._say(runner, runner.test_dataloader, 'Testing')
+
+    @staticmethod
+    def _say(runner: Runner, loader: DataLoader, verb: str) -> None:
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        spec = getattr(model, 'spec', None)
+        weights = list(model.parameters())
+        trained = sum(each.numel() for each in weights if each.requires_grad)
+        size = f'{sum(each.numel() for each in weights) / 1e6:.1f} M weights'
+        if verb == 'Training':
+            size += f', {trained / 1e6:.1f} M of them trained'
+        batch = getattr(loader.batch_sampler, 'batch_size', loader.batch_size)
+        log = osp.join(runner.log_dir, f'{runner.timestamp}.log')
+        runner.logger.info(
+            f'{verb} {type(model).__name__}'
+            f'{f" with the CLIP {spec.name}" if spec else ""} on '
+            f'{get_world_size()} x {weights[0].device.type}: {size}; batches '
+            f'of {batch} from {len(loader.dataset)} samples; config, '
+            f'environment and hooks are in {log}'
+        )
 
 
 def build_runner(
@@ -26,16 +162,15 @@ def build_runner(
     first, before anything is built that takes time.
 
     Args:
-        cfg (Config): The config; ``runner_type`` names another Runner than
-            mmengine's. Launcher settings are written into it.
+        cfg (Config): The config, into which settings of the launcher are
+            written.
         launcher (str): As for :func:`setup_launcher`.
         guard (CheckpointGuard): What decides which checkpoints fit.
         phases (Sequence[str]): What the Runner will do: ``'train'`` and
             ``'val'``, or ``'test'``. Defaults to a training.
 
     Returns:
-        Runner: The Runner, with the guard among its hooks, whose terminal
-        gets no dumps unless ``runner_type`` names another.
+        Runner: The Runner, with the guard among its hooks.
 
     Raises:
         UsageError: If the launcher's environment is missing, or the config
@@ -53,10 +188,7 @@ def build_runner(
         check_annotations(loader.get('dataset') or {}, evaluator)
     use_safe_loading()
     setup_launcher(cfg, launcher)
-    if 'runner_type' in cfg:
-        runner = RUNNERS.build(cfg)
-    else:
-        runner = QuietRunner.from_cfg(cfg)
+    runner = QuietRunner.from_cfg(cfg)
     runner.register_hook(guard)
     runner.register_hook(SummaryHook())
     return runner

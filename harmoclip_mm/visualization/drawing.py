@@ -218,17 +218,6 @@ def color_phrases(
     return colors, marked, [label for label, own in found.items() if not own]
 
 
-def mark_characters(
-    length: int, spans: Sequence[Tuple[int, int, Color]]
-) -> List[Optional[Color]]:
-    """The colour of each character of a text; where spans overlap the later
-    one is seen."""
-    marks: List[Optional[Color]] = [None] * length
-    for start, end, color in spans:
-        marks[start:end] = [color] * len(marks[start:end])
-    return marks
-
-
 def _rows(text: str, ends: np.ndarray, width: float) -> List[range]:
     """Characters of each row, which ends at a line feed, behind a space or,
     if a word is longer than the row, within it."""
@@ -276,7 +265,9 @@ def draw_text(
     text = re.sub(r'[^\S\n]', ' ', text)
     ends = _ends(text.replace('\n', ' '), font)
     rows = _rows(text, ends, width - 2 * margin)
-    marks = mark_characters(len(text), spans)
+    marks: List[Optional[Color]] = [None] * len(text)
+    for start, end, color in spans:
+        marks[start:end] = [color] * len(marks[start:end])
     size = (width, line * len(rows) + 2 * margin)
     picture = Image.new('RGB', size, PAPER)
     pen = ImageDraw.Draw(picture)

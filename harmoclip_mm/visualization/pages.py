@@ -53,30 +53,26 @@ def _data_uri(data: io.BytesIO, kind: str) -> str:
 
 
 def render_page(
-    folder: Union[str, Path],
-    title: str,
-    source: str,
-    template: str = 'page.html.j2',
-    **content: Any,
+    template: Union[str, Path], title: str, source: str, **content: Any
 ) -> str:
-    """Render the page of a folder, which extends ``base.html.j2`` and may
-    import from ``macros.html.j2``, or is Markdown.
+    """Render a page, which extends ``base.html.j2`` and may import from
+    ``macros.html.j2``, or is Markdown.
 
     Args:
-        folder (str | Path): Where the template lies.
+        template (str | Path): Name of a template of this package, or a file.
         title (str): Heading.
         source (str): What the page was made from, told at its end.
-        template (str): Name of the template. Defaults to ``page.html.j2``.
         **content (Any): What the template shows.
     """
+    folders = [Path(__file__).parent / 'templates', Path(template).parent]
     environment = Environment(
-        loader=FileSystemLoader([folder, Path(__file__).parent / 'templates']),
+        loader=FileSystemLoader(folders),
         autoescape=select_autoescape(['html.j2']),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    return environment.get_template(template).render(
+    return environment.get_template(Path(template).name).render(
         title=title,
         source=source,
         written=datetime.now().isoformat(' ', timespec='minutes'),
@@ -85,18 +81,15 @@ def render_page(
     )
 
 
-def save_page(
-    out_file: Union[str, Path], folder: Union[str, Path], *args, **content: Any
-) -> None:
+def save_page(out_file: Union[str, Path], *args: str, **content: Any) -> None:
     """Write a page of :func:`render_page`.
 
     Args:
         out_file (str | Path): The page, written whole or not; its folder is
             made.
-        folder (str | Path): Where the template lies.
-        *args: Further arguments of :func:`render_page`.
+        *args: Arguments of :func:`render_page`.
         **content (Any): As there.
     """
-    page = render_page(folder, *args, **content)
+    page = render_page(*args, **content)
     with replacing(out_file) as part:
         Path(part).write_text(page, encoding='utf-8')

@@ -6,7 +6,7 @@ import mmcv
 import numpy as np
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process
 
 from harmoclip_mm.registry import VISUALIZERS
 from harmoclip_mm.text import captions_of, phrases_of
@@ -209,11 +209,10 @@ class RegionTextVisualizer(DetLocalVisualizer):
     def _names(self, data_sample: DetDataSample, labels) -> List[str]:
         """Names of the labels: phrases of the sample, else classes."""
         names = phrases_of(data_sample.metainfo)
-        names = names or (self.dataset_meta or {}).get('classes')
+        names = names or (self._dataset_meta or {}).get('classes')
         # Without names the numbers still tell equal from different.
         return list(names or map(str, range(1 + max([-1, *labels.tolist()]))))
 
-    @master_only
     def add_datasample(
         self,
         name: str,
@@ -227,7 +226,8 @@ class RegionTextVisualizer(DetLocalVisualizer):
         pred_score_thr: float = 0.0,
         step: int = 0,
     ) -> None:
-        """Draw a data sample; show it, save it, or hand it to the backends.
+        """Draw a data sample; show it, save it, which every process does, or
+        hand it to the backends.
 
         With ``pred_instances`` the predictions are drawn and judged by
         ``gt_instances``, else the annotations.
@@ -248,7 +248,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
                 # are a detector's own.
                 answers = 'topk_labels' in pred or 'candidate_logits' in pred
                 judged = answers and truth is not None
-                classes = (self.dataset_meta or {}).get('classes')
+                classes = (self._dataset_meta or {}).get('classes')
                 picture = self.draw_predictions(
                     image,
                     pred.bboxes[keep].tolist(),
@@ -275,5 +275,5 @@ class RegionTextVisualizer(DetLocalVisualizer):
             self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
             mmcv.imwrite(picture[..., ::-1], out_file)
-        else:
+        elif is_main_process():
             self.add_image(name, picture, step)

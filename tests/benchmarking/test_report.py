@@ -10,11 +10,11 @@ from rich.console import Console
 from harmoclip_mm.benchmarking import Results, choose_protocols
 from harmoclip_mm.benchmarking.report import (
     make_tables,
+    pareto_points,
     read_published,
     show_results,
     write_report,
 )
-from harmoclip_mm.benchmarking.report.tables import pareto_points
 from harmoclip_mm.evaluation.functional import Units
 
 NAMES = ['box-cls_fgclip_coco', 'retrieval_flickr30k', 'box-ap_ov-coco']
@@ -100,8 +100,19 @@ def test_a_part_of_the_data_has_nothing_published_beside(measured):
         assert not table.published and table.limit == 5
 
 
-def test_a_column_for_each_checkpoint_whatever_its_name():
-    rows = [row('a', NAMES[0], box_cls__top1=share) for share in (12, 34)]
+@pytest.mark.parametrize(
+    ('names', 'shown'),
+    [
+        (['a', 'a'], ['a', 'a']),
+        (['x/a.pt', 'y/b.pt'], ['a.pt', 'b.pt']),
+        (['x/a.pt', 'y/a.pt'], ['x/a.pt', 'y/a.pt']),
+    ],
+)
+def test_a_column_for_each_checkpoint_whatever_its_name(names, shown):
+    rows = [
+        row(name, NAMES[0], box_cls__top1=share)
+        for name, share in zip(names, (12, 34))
+    ]
     console = Console(file=io.StringIO(), width=200)
     show_results(console, rows, choose_protocols(NAMES[:1]))
     lines = console.file.getvalue().splitlines()
@@ -111,7 +122,7 @@ def test_a_column_for_each_checkpoint_whatever_its_name():
         [cell.strip() for cell in re.split('[┃│]', each)]
         for each in (head, line)
     )
-    assert cells[3:5] == ['12.00', '34.00'] and heads[3:5] == ['a', 'a']
+    assert cells[3:5] == ['12.00', '34.00'] and heads[3:5] == shown
     assert 'published' in heads[5]
 
 
@@ -119,14 +130,15 @@ def test_pareto(measured):
     tables = make_tables(measured.rows, choose_protocols(NAMES), measured)
     found = pareto_points(tables)
     assert found['local'].name == NAMES[0]
-    points = {point.name: point for point in found['points']}
-    assert points['a'][1:] == ('', 50, 35)
-    assert points['b<&|'][1:] == ('', 80, 20)
+    points = {point['name']: point for point in found['points']}
+    assert points['a'] == dict(name='a', source='', local=50, overall=35)
+    b = points['b<&|']
+    assert (b['local'], b['overall']) == (80, 20)
     # of one source, which has both protocols
-    published = [point for point in found['points'] if point.source]
+    published = [point for point in found['points'] if point['source']]
     assert len(published) == 7
-    (clip,) = [p for p in published if p.name == 'CLIP B/16']
-    assert clip.local == 44.2 and clip.overall == pytest.approx(72.15)
+    (clip,) = [p for p in published if p['name'] == 'CLIP B/16']
+    assert (clip['local'], clip['overall']) == pytest.approx((44.2, 72.15))
     assert pareto_points(tables[:1]) is None
 
 

@@ -1,6 +1,7 @@
 """One pass for several protocols: the figures of tools/test.py, and cost."""
 
 import json
+import shutil
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from optional_packages import needs_lvis
 
 import harmoclip_mm
 from harmoclip_mm.benchmarking import choose_protocols, results_file
@@ -129,7 +131,6 @@ def test_inputs_of_a_group_are_equal(roots, make_model):
     model = make_model()
     clip = model.spec.name
     tests = [Test(each, clip) for each in choose_protocols(SQUASHED)]
-    tests[1] = tests[1].prepared_for(clip)
     assert tests[0].input == tests[1].input
     for number in (0, 5):
         first, second = (test.dataset[number] for test in tests)
@@ -141,6 +142,20 @@ def test_inputs_of_a_group_are_equal(roots, make_model):
     image, samples = shared[5]
     assert torch.equal(image, first['inputs'])
     assert [name for name, *_ in samples] == SQUASHED
+
+
+def test_maps_of_segments_are_data(roots, tmp_path, monkeypatch, tiny_clip):
+    root = Path(roots['COCO_ROOT'])
+    (tmp_path / 'val2017').symlink_to(root / 'val2017')
+    shutil.copytree(root / 'annotations', tmp_path / 'annotations')
+    monkeypatch.setenv('COCO_ROOT', str(tmp_path))
+    hashes = []
+    for _ in range(2):
+        (protocol,) = choose_protocols(['box-cls_clipself_coco-panoptic'])
+        hashes.append(Test(protocol, tiny_clip()).data_hash)
+        path = min((tmp_path / 'annotations/panoptic_val2017').iterdir())
+        path.write_bytes(path.read_bytes() + b'changed')
+    assert hashes[0] != hashes[1]
 
 
 def test_groups():
@@ -219,3 +234,23 @@ def test_two_processes(roots, make_model, run_apart, tmp_path):
         for key, value in figures.items():
             # of batches of other images: rounding may decide an answer
             assert two[name][key] == pytest.approx(value, abs=3), (name, key)
+
+
+@pytest.mark.parametrize(
+    ('name', 'known', 'unknown'),
+    [
+        ('box-ap_ov-coco', 'ov_coco/base_ap50', 'ov_coco/novel_ap50'),
+        pytest.param(
+            *('box-cls_lvis', 'lvis/bbox_AP', 'lvis/bbox_APr'),
+            marks=needs_lvis,
+        ),
+    ],
+)
+def test_classes_without_a_box_have_no_figure(
+    name, known, unknown, roots, make_model, tmp_path, few_templates
+):
+    """The first photo has none of a novel class, nor of a rare one."""
+    (row,) = harmoclip_mm.benchmark(
+        make_model(layers=1), name, limit=1, num_workers=0, out=str(tmp_path)
+    )
+    assert row['figures'][known] >= 0 and row['figures'][unknown] is None

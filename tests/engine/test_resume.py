@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from harmoclip_mm.engine import CheckpointGuard
 from harmoclip_mm.engine.resume import find_latest_checkpoint, setup_resume
-from harmoclip_mm.errors import UsageError
+from harmoclip_mm.errors import CheckpointError, UsageError
 
 
 @pytest.fixture
@@ -155,3 +155,14 @@ def test_settings_that_stay_the_old_ones_are_named(
     lines = [text for text in found if 'goes on with the settings' in text]
     assert len(lines) == bool(named)
     assert all('; '.join(named) in line for line in lines)
+
+
+@pytest.mark.parametrize('kept', [('state_dict',), ('state_dict', 'meta')])
+def test_what_has_no_optimizer_is_refused(tmp_path, kept):
+    """A CLIP, or the checkpoint of the best score: mmengine would end in a
+    KeyError, or begin the schedules anew at the old iteration."""
+    train(tmp_path / 'first', 1)
+    whole = torch.load(tmp_path / 'first' / 'epoch_1.pth', weights_only=False)
+    torch.save({name: whole[name] for name in kept}, tmp_path / 'some.pth')
+    with pytest.raises(CheckpointError, match=r'some\.pth.* by load_from'):
+        train(tmp_path / 'second', 2, str(tmp_path / 'some.pth'))

@@ -148,9 +148,6 @@ def test_evaluation(bench, tmp_path, capsys, precision):
     )
     assert found['settings']['precision'] == precision
     assert found['threads'] == torch.get_num_threads()
-    classifier = found['classifier']
-    assert (classifier['classes'], classifier['templates']) == (80, 1)
-    assert classifier['build_seconds'] > 0
     rows = found['results']
     pairs = [(row['size'], row['boxes']) for row in rows]
     assert pairs == [(32, 1), (32, 3), (60, 1), (60, 3)]
@@ -158,18 +155,7 @@ def test_evaluation(bench, tmp_path, capsys, precision):
         ratio = row['dense_images_per_second'] / row['crop_images_per_second']
         assert row['speedup'] == pytest.approx(ratio)
         assert row['dense_images_per_second'] > 0
-    printed = capsys.readouterr().out
-    assert 'speedup' in printed and 'classifier' in printed
-
-
-def test_evaluation_without_a_tokenizer(bench, tmp_path, capsys):
-    clip = tiny_clips.with_tokenizer(tiny_clips.SIGLIP, 'not/at-hand', 300)
-    found = bench(
-        *('evaluation', '--clip', save(tmp_path, clip), '--sizes', 32),
-        *('--boxes', 1, '--rounds', 1),
-    )
-    assert found['classifier'] is None and len(found['results']) == 1
-    assert 'not at hand' in capsys.readouterr().out
+    assert 'speedup' in capsys.readouterr().out
 
 
 def test_a_synthetic_file_is_indexed_opened_and_read(bench, tmp_path, capsys):

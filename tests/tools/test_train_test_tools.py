@@ -237,10 +237,6 @@ def test_another_architecture_is_refused(project, trained):
             'needs the environment variable SLURM_PROCID',
         ),
         (
-            ('train.py', 'toy.py', '--launcher', 'mpi'),
-            'needs the environment variable OMPI_COMM_WORLD_RANK',
-        ),
-        (
             ('train.py', 'toy.py', '--auto-scale-lr', '--cfg-options',
              'auto_scale_lr={}'),
             'auto_scale_lr = dict(base_batch_size=...) in the config',

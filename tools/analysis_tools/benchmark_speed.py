@@ -16,7 +16,7 @@ from datetime import date
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable
 
 try:
     from harmoclip_mm.errors import run_command
@@ -25,8 +25,7 @@ except ImportError as error:
 
 from mmengine.config import DictAction
 from mmengine.logging import MMLogger
-from rich.console import Console
-from rich.table import Table
+from rich import print_json
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PRECISIONS = ('bf16', 'fp16', 'fp32')
@@ -86,16 +85,13 @@ def speed_data(option: Callable[..., Any]) -> None:
 def speed_evaluation(option: Callable[..., Any]) -> None:
     """Box features of one dense map, or of a crop for each box.
 
-    A model of random weights encodes random images, since neither changes
-    the time. The classifier, built once for each evaluation, is timed
-    apart.
+    A tower of random weights encodes random images, since neither changes
+    the time.
     """
     option('clip', 'ViT-B-16-quickgelu', 'the CLIP')
     option('sizes', [224, 1024], 'sides of the square images in pixels')
     option('boxes', [1, 10, 50], 'boxes an image')
     option('batch-size', 1, 'images encoded together')
-    option('vocabulary', 'coco80', 'classes to score, name or file')
-    option('templates', 'simple', 'its prompts; openai80: 80 times as many')
     option('device', '', 'cpu or cuda (default: a GPU if there is one)')
     option('precision', 'fp32', 'of autocast', choices=PRECISIONS)
     option('rounds', 3, 'timed calls, of which the median counts')
@@ -148,38 +144,6 @@ def add_option(
     parser.add_argument(f'--{name}', default=default, help=text, **kwargs)
 
 
-def show(figures: Dict[str, Any], console: Console, title: str = '') -> None:
-    """Prints figures, and below them each table that is among them: a list
-    of rows, or a dict of rows by name."""
-    table, nested = Table(title=title, show_header=False), {}
-    for name, value in figures.items():
-        if isinstance(value, (dict, list)):
-            nested[name] = value
-        else:
-            table.add_row(name, _words(value))
-    console.print(table)
-    for name, rows in nested.items():
-        if isinstance(rows, dict):
-            if not all(isinstance(each, dict) for each in rows.values()):
-                show(rows, console, name)
-                continue
-            rows = [{'': key, **row} for key, row in rows.items()]
-        table = Table(title=name)
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        for key in columns:
-            header = key.replace('_', ' ')
-            table.add_column(header, overflow='fold', no_wrap=not key)
-        for row in rows:
-            table.add_row(*(_words(row.get(key)) for key in columns))
-        console.print(table)
-
-
-def _words(value: Any) -> str:
-    if value is None:
-        return ''
-    return f'{value:.4g}' if isinstance(value, float) else str(value)
-
-
 def device_name(device: str) -> str:
     """What the figures were measured on."""
     import torch
@@ -208,7 +172,10 @@ def main() -> None:
         torch=torch.__version__,
     )
     figures = import_module(PARTS[args.part].__name__).run(args)
-    show({**about, **figures}, Console())
+    # four digits are enough to read
+    text = json.dumps({**about, **figures})
+    read = partial(json.loads, parse_float=lambda x: float(f'{float(x):.4g}'))
+    print_json(data=read(text))
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         content = {**about, 'settings': vars(args), **figures}

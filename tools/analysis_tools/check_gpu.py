@@ -19,15 +19,17 @@ import time
 import traceback
 from datetime import date
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 try:
     from harmoclip_mm.errors import UsageError, run_command
 except ImportError as error:
     raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
-from benchmark_speed import device_name, show
+from benchmark_speed import device_name
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from harmoclip_mm.files import replacing
 from harmoclip_mm.version import __version__
@@ -57,8 +59,8 @@ def parse_args() -> argparse.Namespace:
         '--minutes',
         type=float,
         default=8.0,
-        help='a check that would not end in this time is not begun, one that '
-        'does not is ended (default: %(default)s)',
+        help='what is not over by then is ended, the rest is not begun '
+        '(default: %(default)s)',
     )
     option('--only', nargs='+', metavar='NAME', help='run these checks alone')
     args = parser.parse_args()
@@ -71,7 +73,7 @@ def lacking(check: Any, args: argparse.Namespace, left: float) -> str:
     """Why a check cannot run; empty if it can."""
     from mmcv.ops import get_compiling_cuda_version
 
-    if left < (1 if args.quick else check.seconds):
+    if left <= 0:
         return 'no time left'
     if args.device == 'cpu':
         return 'needs a GPU' if check.needs == 'cuda' else ''
@@ -122,15 +124,18 @@ def end_check(*args: Any) -> None:
     raise TimeoutError('the time was over')
 
 
-def in_words(row: Dict[str, Any]) -> Dict[str, str]:
-    """A row of the printed table."""
-    words = [row['reason']] if row['status'] != 'passed' else []
-    for name, value in row['figures'].items():
-        bounds = [f' <= {v}' for k, v in row['most'].items() if k == name]
-        bounds += [f' >= {v}' for k, v in row['least'].items() if k == name]
-        words.append(f'{name} {value:.2g}' + ''.join(bounds))
-    figures = '\n'.join(words)
-    return dict(check=row['name'], status=row['status'], figures=figures)
+def show(rows: List[Dict[str, Any]], device: str, console: Console) -> None:
+    """Prints figures and their bounds."""
+    table = Table('check', 'status', 'figures', title=device)
+    for row in rows:
+        words = [row['reason']] if row['status'] != 'passed' else []
+        for name, value in row['figures'].items():
+            words.append(f'{name} {value:.2g}')
+            for sign, bounds in (('<=', row['most']), ('>=', row['least'])):
+                if name in bounds:
+                    words[-1] += f' {sign} {bounds[name]}'
+        table.add_row(row['name'], row['status'], escape('\n'.join(words)))
+    console.print(table)
 
 
 def main() -> None:
@@ -176,8 +181,7 @@ def main() -> None:
             if args.out:  # what there is, should the next end the process
                 with replacing(args.out) as path:
                     Path(path).write_text(json.dumps(content, indent=2) + '\n')
-    rows = [in_words(row) for row in content['checks']]
-    show(dict(device=about['device'], checks=rows), console)
+    show(content['checks'], about['device'], console)
     if args.out:
         print(f'The figures are in {args.out}')
     if any(row['status'] == 'failed' for row in content['checks']):

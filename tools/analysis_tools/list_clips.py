@@ -87,9 +87,6 @@ def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        'names', nargs='*', help='names to show instead of writing the page'
-    )
-    parser.add_argument(
         '--out', default='docs/clips.md', help='the page that is written'
     )
     return parser.parse_args()
@@ -101,17 +98,16 @@ def main() -> None:
     args = parse_args()
     import open_clip
 
-    names = args.names or open_clip.list_models()
-    rows = [describe(name) for name in track(names, description='CLIPs')]
+    rows = [
+        describe(name)
+        for name in track(open_clip.list_models(), description='CLIPs')
+    ]
     opened = [row for row in rows if row[1]]
     lines = [f'| {" | ".join(row)} |' for row in opened]
     refused = [row for row in rows if not row[1]]
     if refused:
         lines += ['', '## Not opened', '', '| model | why |', '|---|---|']
         lines += [f'| {row[0]} | {row[3]} |' for row in refused]
-    if args.names:
-        print('\n'.join(lines))
-        return
     header = HEADER.format(
         supported=len(opened),
         total=len(rows),

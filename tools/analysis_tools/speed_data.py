@@ -114,32 +114,28 @@ def write_tars(folder: Path, images: int, tars: int) -> str:
     Image.new('L', (1, 1)).save(image, 'JPEG')
     contents = {'jpg': image.getvalue(), 'txt': b'A caption of a photo.'}
     (folder / 'tars').mkdir()
-    for tar in in_turn(range(tars), 'Writing tars', tars):
-        with open(folder / 'tars' / f'{tar:05d}.tar', 'wb') as file:
-            for number in range(
-                tar * images // tars, (tar + 1) * images // tars
-            ):
+    for number in in_turn(range(tars), 'Writing tars', tars):
+        own = range(number * images // tars, (number + 1) * images // tars)
+        with tarfile.open(folder / 'tars' / f'{number:05d}.tar', 'w') as tar:
+            for place in own:
                 for end, content in contents.items():
-                    header = tarfile.TarInfo(f'{number:09d}.{end}')
+                    header = tarfile.TarInfo(f'{place:09d}.{end}')
                     header.size = len(content)
-                    file.write(header.tobuf(tarfile.USTAR_FORMAT))
-                    file.write(content + bytes(-len(content) % 512))
-            file.write(bytes(1024))
+                    tar.addfile(header, io.BytesIO(content))
     return f'{folder}/tars/{{00000..{tars - 1:05d}}}.tar'
 
 
-def measure_tars(pattern: str) -> Dict[str, float]:
-    """Index and open tars."""
-    build, cpu = partial(TarShards, pattern), time.process_time()
+def measure_index(
+    build: Callable[[], Any], path: str, start: str = ''
+) -> Dict[str, float]:
+    """Make and open the index of a file; names of figures begin with
+    ``start``."""
+    cpu = time.process_time()
     build_s = seconds_of(build)
     cpu = time.process_time() - cpu
-    index = Path(f'{pattern}.index').stat().st_size / MB
-    return dict(
-        tars_index_mb=index,
-        tars_build_s=build_s,
-        tars_build_cpu_s=cpu,
-        tars_open_s=seconds_of(build),
-    )
+    figures = dict(index_mb=Path(f'{path}.index').stat().st_size / MB)
+    figures.update(build_s=build_s, build_cpu_s=cpu, open_s=seconds_of(build))
+    return {f'{start}{name}': value for name, value in figures.items()}
 
 
 def seconds_of(function: Callable[[], Any]) -> float:
@@ -192,19 +188,18 @@ def measure_file(args: argparse.Namespace, folder: Path) -> Dict[str, float]:
     with open(path, 'w') as file:
         lines = make_lines(args.lines, lines_an_image=1 if args.tars else 2)
         file.writelines(in_turn(lines, 'Writing lines', args.lines))
-    build, tars = partial(RegionPhraseDataset, ann_file=str(path)), {}
+    build = partial(RegionPhraseDataset, ann_file=str(path))
+    figures = dict(lines=args.lines, file_mb=path.stat().st_size / MB)
     if args.tars:
         pattern = write_tars(folder, args.lines, args.tars)
-        tars = measure_tars(pattern)
+        tars = partial(TarShards, pattern)
+        figures.update(measure_index(tars, pattern, 'tars_'))
         build = partial(
             build,
             data_prefix=dict(img=pattern),
             pipeline=[dict(type='harmoclip_mm.LoadCheckedImage')],
         )
-    cpu = time.process_time()
-    build_s = seconds_of(build)
-    cpu = time.process_time() - cpu
-    open_s = seconds_of(build)
+    figures.update(measure_index(build, str(path)))
     context = multiprocessing.get_context('fork')
     queue, barrier = context.SimpleQueue(), context.Barrier(args.workers)
     dataset, workers = build(), []
@@ -215,21 +210,13 @@ def measure_file(args: argparse.Namespace, folder: Path) -> Dict[str, float]:
     times, memories = zip(*(queue.get() for _ in workers))
     for worker in workers:
         worker.join()
-    return dict(
-        lines=args.lines,
-        file_mb=path.stat().st_size / MB,
-        index_mb=Path(f'{path}.index').stat().st_size / MB,
-        build_s=build_s,
-        build_cpu_s=cpu,
-        open_s=open_s,
-        read_us=1e6 * statistics.median(times),
-        workers=args.workers,
-        **tars,
-        **{
-            f'worker_{kind}_mb': max(each[kind] for each in memories)
-            for kind in memories[0]
-        },
+    figures.update(
+        workers=args.workers, read_us=1e6 * statistics.median(times)
     )
+    for kind in memories[0]:
+        most = max(each[kind] for each in memories)
+        figures[f'worker_{kind}_mb'] = most
+    return figures
 
 
 def measure_transforms(

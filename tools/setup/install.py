@@ -18,6 +18,7 @@ from pathlib import Path
 from mmcv_wheel import CACHE, PIP, install_mmcv
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / 'harmoclip_mm'  # a layer of an image is made before it
 VENV = Path(sys.prefix)
 LOG, STAMP = VENV / 'install.log', VENV / 'install.stamp'
 # Prefix of the OpenMMLab distributions, suffix of the requirement files.
@@ -74,11 +75,8 @@ def make_stamp(root, stack):
     return f'{stack} {hashlib.sha256(b"".join(data)).hexdigest()}'
 
 
-def install(prefix, suffix, package=True):
-    """Go through all steps; those that are done cost seconds.
-
-    Without the package itself its sources need not be there.
-    """
+def install(prefix, suffix):
+    """Go through all steps; those that are done cost seconds."""
     LOG.write_text('')
     print(f'Installing into {VENV}, output in {LOG}', flush=True)
     constraints = ROOT / 'requirements' / f'constraints{suffix}.txt'
@@ -90,16 +88,15 @@ def install(prefix, suffix, package=True):
     install_mmcv(re.search(rf'^{prefix}mmcv==\S+', pins, re.M)[0], run)
     names = (f'mminstall{suffix}', 'runtime', 'optional', 'tests')
     files = [f'-r{ROOT}/requirements/{name}.txt' for name in names]
-    if not package:
-        run('the rest', *pip, *files)
-        return
-    run('the rest', *pip, *files, '--no-build-isolation', '-e', ROOT)
-    run('import', sys.executable, '-I', '-c', 'import harmoclip_mm')
+    if PACKAGE.is_dir():
+        files += ['--no-build-isolation', '-e', ROOT]
+    run('the rest', *pip, *files)
+    if PACKAGE.is_dir():
+        run('import', sys.executable, '-I', '-c', 'import harmoclip_mm')
 
 
-def main(venv, stack, part='all'):
-    """Install a stack, a key of `STACKS`, unless the folder has it; of the
-    part 'requirements' all but the package."""
+def main(venv, stack):
+    """Install a stack, a key of `STACKS`, unless the folder has it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     CACHE.mkdir(parents=True, exist_ok=True)
     # The system drops the lock with the process.
@@ -121,8 +118,8 @@ def main(venv, stack, part='all'):
             sys.exit(f'{venv} has another STACK: {found.split()[0]}.')
         if found != stamp:
             STAMP.write_text(stack)
-            install(*STACKS[stack], package=part == 'all')
-            if part == 'all':
+            install(*STACKS[stack])
+            if PACKAGE.is_dir():
                 STAMP.write_text(stamp)
     print(f'Activate it: . {venv}/bin/activate (or run {venv}/bin/python)')
 

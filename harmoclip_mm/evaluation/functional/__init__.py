@@ -2,11 +2,10 @@
 
 from .average_precision import Detections
 from .bootstrap import Units, bootstrap, interval_of_difference
-from .box_classification import box_classification_accuracy, count_hits
+from .box_classification import box_classification, count_hits
 from .calibration import Calibration, measure_calibration
 from .ranking import answer_ranks
-from .region_retrieval import region_retrieval
-from .retrieval import retrieval_ranks
+from .retrieval import region_retrieval, retrieval_ranks
 
 __all__ = [
     'Calibration',
@@ -14,7 +13,7 @@ __all__ = [
     'Units',
     'answer_ranks',
     'bootstrap',
-    'box_classification_accuracy',
+    'box_classification',
     'count_hits',
     'interval_of_difference',
     'measure_calibration',

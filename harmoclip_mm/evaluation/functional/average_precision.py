@@ -81,7 +81,7 @@ class Detections(NamedTuple):
         """
         # a stable order: of equal scores the earlier image comes first
         order = np.lexsort((-self.scores, self.kinds))
-        kinds, sums, counts = self.kinds[order], 0, 0
+        kinds, (sums, counts) = self.kinds[order], np.zeros((2, len(weights)))
         for kind in np.unique(self.true_kinds):
             true = self.true_images[self.true_kinds == kind]
             total = weights[:, true].sum(axis=1)

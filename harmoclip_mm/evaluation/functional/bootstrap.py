@@ -30,6 +30,11 @@ class Units(NamedTuple):
         """How many images can be drawn."""
         return int(self.images.max()) + 1
 
+    @property
+    def figure(self) -> float:
+        """The figure of each image once, in percent."""
+        return float(self.figures(np.ones((1, self.num_images)))[0])
+
     def figures(self, weights: np.ndarray) -> np.ndarray:
         """The figure where images count more than once, or not at all.
 

@@ -4,6 +4,8 @@ from typing import Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from .bootstrap import Units
+
 
 def count_hits(
     kinds: np.ndarray, hits: np.ndarray, num_kinds: int
@@ -31,32 +33,33 @@ def count_hits(
     return np.bincount(kinds[hits], minlength=num_kinds), boxes
 
 
-def box_classification_accuracy(
-    ranks: np.ndarray,
+def box_classification(
+    images: np.ndarray,
     labels: np.ndarray,
+    ranks: np.ndarray,
     groups: Optional[Mapping[str, Sequence[int]]] = None,
     topk: Sequence[int] = (1, 5),
-) -> Dict[str, float]:
-    """Every figure of a box-classification table.
+) -> Dict[str, Units]:
+    """What every figure of a box-classification table is a mean of.
 
     Micro accuracy counts every box once. Macro counts every class that has at
     least one box once. All in float64, without the rounding of class means to
     float16 found in published code.
 
     Args:
-        ranks (np.ndarray): Rank of the true class of each box among all
-            classes, (N,), of :func:`answer_ranks`.
-        labels (np.ndarray): True classes, (N,).
+        images (np.ndarray): Image of each box, (N,).
+        labels (np.ndarray): True class of each box, (N,).
+        ranks (np.ndarray): Its rank among all classes, (N,), of
+            :func:`answer_ranks`.
         groups (dict[str, Sequence[int]], optional): Class indices of named
             groups, e.g. ``thing`` and ``stuff``. Defaults to None.
         topk (Sequence[int]): The k to report. Defaults to (1, 5).
 
     Returns:
-        dict[str, float]: In percent: ``top{k}`` (micro), ``macro_top{k}``
-        and, for every group with a box, ``{group}_top{k}`` and
-        ``{group}_macro_top{k}``: the accuracy on boxes whose true class is
-        in the group, scored against all classes. A group without a box has
-        no accuracy and therefore no key.
+        dict[str, Units]: ``top{k}`` (micro), ``macro_top{k}`` and, for every
+        group with a box, ``{group}_top{k}`` and ``{group}_macro_top{k}``: of
+        the boxes whose true class is in the group, scored against all
+        classes. A group without a box has no accuracy and therefore no key.
 
     Raises:
         ValueError: If there is no box at all.
@@ -66,10 +69,10 @@ def box_classification_accuracy(
         class 2 (wrong): micro 2/4, macro (1/2 + 1 + 0) / 3, group "a" of
         classes 0 and 1: micro 2/3, macro (1/2 + 1) / 2.
 
-        >>> acc = box_classification_accuracy(
-        ...     np.array([1, 2, 1, 3]), np.array([0, 0, 1, 2]),
-        ...     groups=dict(a=[0, 1]), topk=(1,))
-        >>> {key: round(value, 2) for key, value in acc.items()}
+        >>> found = box_classification(
+        ...     np.zeros(4, dtype=int), np.array([0, 0, 1, 2]),
+        ...     np.array([1, 2, 1, 3]), groups=dict(a=[0, 1]), topk=(1,))
+        >>> {key: round(units.figure, 2) for key, units in found.items()}
         {'top1': 50.0, 'macro_top1': 50.0, 'a_top1': 66.67, 'a_macro_top1': 75.0}
     """  # noqa: E501
     if not len(labels):
@@ -77,16 +80,13 @@ def box_classification_accuracy(
     chosen = {'': np.ones(len(labels), dtype=bool)}
     for name, classes in (groups or {}).items():
         chosen[f'{name}_'] = np.isin(labels, list(classes))
-    accuracy = {}
+    found = {}
     for prefix, rows in chosen.items():
-        if not rows.any():
-            continue
-        classes, kinds = np.unique(labels[rows], return_inverse=True)
-        for k in topk:
-            hits = ranks[rows] <= k
-            accuracy[f'{prefix}top{k}'] = 100 * float(hits.mean())
-        for k in topk:
-            hits, boxes = count_hits(kinds, ranks[rows] <= k, len(classes))
-            macro = 100 * float((hits / boxes).mean())
-            accuracy[f'{prefix}macro_top{k}'] = macro
-    return accuracy
+        for macro in ('', 'macro_') if rows.any() else ():
+            for k in topk:
+                found[f'{prefix}{macro}top{k}'] = Units(
+                    images[rows],
+                    ranks[rows] <= k,
+                    labels[rows] if macro else None,
+                )
+    return found

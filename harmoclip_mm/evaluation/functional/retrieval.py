@@ -1,10 +1,24 @@
-"""Ranks of image-to-text and text-to-image retrieval."""
+"""Retrieval of images, texts and regions by each other."""
 
-from typing import Dict, Tuple
+from typing import Dict, Iterator, Sequence, Tuple
 
 import numpy as np
 
 from .ranking import answer_ranks
+
+
+def _similarities(
+    queries: np.ndarray, gallery: np.ndarray, chunk_size: int
+) -> Iterator[Tuple[slice, np.ndarray]]:
+    """Dot products of a few queries at a time with all of a gallery.
+
+    Accumulated in float64 and rounded to float32: equal embeddings then tie
+    whatever the chunk and the BLAS kernel. About ``20 * chunk_size * gallery``
+    bytes are taken beside the float64 embeddings.
+    """
+    for start in range(0, len(queries), chunk_size):
+        rows = slice(start, start + chunk_size)
+        yield rows, (queries[rows] @ gallery.T).astype(np.float32)
 
 
 def retrieval_ranks(
@@ -15,15 +29,10 @@ def retrieval_ranks(
 ) -> Dict[str, Tuple[np.ndarray, np.ndarray]]:
     """Rank of the right answer of every query, in both directions.
 
-    The similarity is the dot product, so embeddings come L2-normalised. It is
-    accumulated in float64 and rounded to float32: equal embeddings then tie
-    whatever the chunk and the BLAS kernel, and a tie counts against the
-    model, see :func:`answer_ranks`. An image may have any number of texts, of
-    which the best counts; without any it is no query, and stays in the
-    gallery of the texts.
-
-    Memory: about ``20 * chunk_size * max(N, M)`` bytes beside float64 copies
-    of the embeddings; time grows with ``N * M * D``.
+    The similarity is the dot product, so embeddings come L2-normalised. A tie
+    counts against the model, see :func:`answer_ranks`. An image may have any
+    number of texts, of which the best counts; without any it is no query, and
+    stays in the gallery of the texts. Time grows with ``N * M * D``.
 
     Args:
         image_embeddings (np.ndarray): (N, D), L2-normalised.
@@ -77,10 +86,78 @@ def retrieval_ranks(
         ('t2i', texts, images, owners, np.arange(len(images))),
     ):
         ranks = []
-        for start in range(0, len(left), chunk_size):
-            rows = slice(start, start + chunk_size)
-            similarity = (left[rows] @ right.T).astype(np.float32)
+        for rows, similarity in _similarities(left, right, chunk_size):
             own = asked[rows, None] == answers
             ranks.append(answer_ranks(similarity, own))
         found[name] = asked, np.concatenate(ranks)
     return found
+
+
+def region_retrieval(
+    query_embeddings: np.ndarray,
+    query_keys: np.ndarray,
+    region_embeddings: np.ndarray,
+    pairs: np.ndarray,
+    topk: Sequence[int] = (1, 5, 10),
+    chunk_size: int = 64,
+) -> Dict[str, np.ndarray]:
+    """Rank all regions for each query that has any.
+
+    The average precision of a query is the mean, over its regions, of the
+    share of right ones down to their place. Of equal similarities the wrong
+    region comes first, so that a tie is never a hit by luck.
+
+    Args:
+        query_embeddings (np.ndarray): (Q, D), L2-normalised.
+        query_keys (np.ndarray): (Q,), distinct integers.
+        region_embeddings (np.ndarray): (R, D), L2-normalised.
+        pairs (np.ndarray): (P, 2), a region, in [0, R), and the key of a
+            query that it fits; a region may fit several.
+        topk (Sequence[int]): The k to report. Defaults to (1, 5, 10).
+        chunk_size (int): Queries compared at a time. Defaults to 64.
+
+    Returns:
+        dict[str, np.ndarray]: For each of these queries, under ``mAP`` its
+        average precision, under ``r{k}`` whether a right region is among the
+        best k; the figures are their means.
+
+    Raises:
+        ValueError: If no query has a region, or a similarity is not finite.
+
+    Examples:
+        Regions 0 and 2 fit query 0, region 1 fits query 1. Query 0 ranks
+        them 0, 1, 2: precisions 1/1 and 2/3; query 1 ranks them 2, 1, 0:
+        precision 1/2. The means:
+
+        >>> found = region_retrieval(
+        ...     np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1]),
+        ...     np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]]),
+        ...     np.array([[0, 0], [1, 1], [2, 0]]), topk=(1, 2))
+        >>> {key: float(each.mean().round(3)) for key, each in found.items()}
+        {'mAP': 0.667, 'r1': 0.5, 'r2': 1.0}
+    """
+    owners, region_keys = np.asarray(pairs).T
+    asked = np.isin(query_keys, region_keys)
+    if not asked.any():
+        raise ValueError('no phrase has a region')
+    keys = np.asarray(query_keys)[asked]
+    queries = np.asarray(query_embeddings, dtype=np.float64)[asked]
+    regions = np.asarray(region_embeddings, dtype=np.float64)
+    precisions, best = [], []
+    for rows, similarity in _similarities(queries, regions, chunk_size):
+        if not np.isfinite(similarity).all():
+            raise ValueError(
+                'a similarity is not finite; look for NaN in the weights of '
+                'the model'
+            )
+        for key, scores in zip(keys[rows], similarity):
+            right = np.zeros(len(regions), dtype=bool)
+            right[owners[region_keys == key]] = True
+            own, others = np.sort(scores[right])[::-1], np.sort(scores[~right])
+            # how many wrong ones are before each right one
+            before = len(others) - np.searchsorted(others, own, side='left')
+            place = np.arange(1, len(own) + 1)
+            precisions.append((place / (place + before)).mean())
+            best.append(before[0] + 1)
+    reached = {f'r{k}': np.array(best) <= k for k in topk}
+    return {'mAP': np.array(precisions), **reached}

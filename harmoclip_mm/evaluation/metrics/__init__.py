@@ -4,9 +4,8 @@ from .box_classification_metric import BoxClassificationMetric
 from .candidate_metric import FGOVDMetric
 from .dump_results import DumpRegionResults
 from .lvis_metric import LVISAPMetric
-from .metrics_file import save_metrics
 from .region_retrieval_metric import RegionRetrievalMetric
-from .results_file import load_results
+from .results_file import load_results, save_metrics
 from .retrieval_metric import ImageTextRetrievalMetric
 from .units import find_units
 

@@ -10,8 +10,8 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 from harmoclip_mm.text import find_groups
 
-from ..functional import Units, answer_ranks, box_classification_accuracy
-from .common import check_unique, render_table, to_numpy
+from ..functional import answer_ranks, box_classification
+from .common import check_unique, log_table, to_numpy
 
 
 @METRICS.register_module()
@@ -110,7 +110,6 @@ class BoxClassificationMetric(BaseMetric):
             results (list[tuple]): Image id, true labels and their ranks of
                 each image.
         """
-        logger = MMLogger.get_current_instance()
         ids, labels, ranks = zip(*results)
         check_unique(ids)
         images = np.repeat(np.arange(len(ids)), [len(each) for each in labels])
@@ -123,33 +122,26 @@ class BoxClassificationMetric(BaseMetric):
                 '(mmdet.LoadAnnotations with with_bbox=True)'
             )
         groups = find_groups(self.dataset_meta, self.groups)
-        accuracy = box_classification_accuracy(
-            ranks, labels, groups, self.topk
+        self.units = box_classification(
+            images, labels, ranks, groups, self.topk
         )
+        accuracy = {key: each.figure for key, each in self.units.items()}
         columns = [f'{m}top{k}' for m in ('', 'macro_') for k in self.topk]
-        counts = np.bincount(labels, minlength=self._num_classes())
-        self.units, rows = {}, []
-        for name, classes in {'all': range(len(counts)), **groups}.items():
-            count = counts[list(classes)]
-            if not count.any():
-                logger.warning(
+        rows, classes = [], dict(all=range(self._num_classes()), **groups)
+        for name, own in classes.items():
+            start = '' if name == 'all' else f'{name}_'
+            figures = [accuracy.get(start + column) for column in columns]
+            if figures[0] is None:
+                MMLogger.get_current_instance().warning(
                     f'no box has a class of group "{name}": it has no accuracy'
                 )
                 continue
-            start = '' if name == 'all' else f'{name}_'
-            own = np.isin(labels, list(classes))
-            for k in self.topk:
-                micro = Units(images[own], ranks[own] <= k)
-                macro = micro._replace(kinds=labels[own])
-                self.units[f'{start}top{k}'] = micro
-                self.units[f'{start}macro_top{k}'] = macro
-            rows.append(
-                [name, f'{(count > 0).sum()}/{len(count)}', count.sum()]
-                + [accuracy[f'{start}{column}'] for column in columns]
-            )
+            boxes = self.units[start + columns[-1]].kinds
+            seen = f'{len(np.unique(boxes))}/{len(own)}'
+            rows.append([name, seen, len(boxes), *figures])
         header = ['boxes of', 'classes seen', 'boxes', *columns]
         title = f'Box classification, {len(ids)} images, percent'
-        logger.info(f'\n{title}\n{render_table(header, rows)}')
+        log_table(title, header, rows)
         return accuracy
 
     def _num_classes(self) -> int:

@@ -10,7 +10,7 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
 from ..functional import Units, answer_ranks
-from .common import render_table, to_numpy
+from .common import log_table, to_numpy
 
 
 @METRICS.register_module()
@@ -74,7 +74,6 @@ class FGOVDMetric(BaseMetric):
             results (list[np.ndarray]): Sets, ranks and numbers of candidates
                 of each image's boxes, (3, N).
         """
-        logger = MMLogger.get_current_instance()
         names = (self.dataset_meta or {}).get('subsets')
         if not names:
             raise DataError(
@@ -91,17 +90,19 @@ class FGOVDMetric(BaseMetric):
         for index, name in enumerate(names):
             own = subsets == index
             if not own.any():
-                logger.warning(f'no box is of set "{name}": it has no figure')
+                MMLogger.get_current_instance().warning(
+                    f'no box is of set "{name}": it has no figure'
+                )
                 continue
-            # sums of integers: the same in any order
-            top1 = 100.0 * int((ranks[own] == 1).sum()) / int(own.sum())
+            units = Units(images[own], ranks[own] == 1)
+            self.units[f'{name}_top1'] = units
+            top1 = figures[f'{name}_top1'] = units.figure
+            # a sum of integers: the same in any order
             mean_rank = int(ranks[own].sum()) / int(own.sum())
-            chance = float(100 * (1 / np.sort(counts[own])).mean())
-            figures[f'{name}_top1'] = top1
-            self.units[f'{name}_top1'] = Units(images[own], ranks[own] == 1)
             figures[f'{name}_mean_rank'] = mean_rank
+            chance = float(100 * (1 / np.sort(counts[own])).mean())
             rows.append([name, int(own.sum()), top1, mean_rank, chance])
         header = ['set', 'boxes', 'top1', 'mean rank', 'top1 by chance']
         title = f'Right expression of a box, {len(results)} images, percent'
-        logger.info(f'\n{title}\n{render_table(header, rows)}')
+        log_table(title, header, rows)
         return figures

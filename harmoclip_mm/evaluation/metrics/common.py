@@ -4,6 +4,7 @@ from typing import Any, Sequence
 
 import numpy as np
 import torch
+from mmengine.logging import MMLogger
 from terminaltables import AsciiTable
 
 from harmoclip_mm.errors import DataError
@@ -76,3 +77,11 @@ def render_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     table = AsciiTable(cells)
     table.justify_columns = dict.fromkeys(range(1, len(header)), 'right')
     return table.table
+
+
+def log_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Log a table of :func:`render_table` under its title."""
+    table = render_table(header, rows)
+    MMLogger.get_current_instance().info(f'\n{title}\n{table}')

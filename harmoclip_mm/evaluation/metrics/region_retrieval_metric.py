@@ -4,13 +4,12 @@ from typing import Any, Dict, List, Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import MMLogger
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
 from ..functional import Units, region_retrieval
-from .common import render_table, to_numpy
+from .common import log_table, to_numpy
 
 
 @METRICS.register_module()
@@ -100,13 +99,10 @@ class RegionRetrievalMetric(BaseMetric):
         # drawn are phrases, what they are sought in stays whole
         numbers = np.arange(len(found['mAP']))
         self.units = {key: Units(numbers, each) for key, each in found.items()}
-        figures = {k: 100 * float(each.mean()) for k, each in found.items()}
-        table = render_table(
+        figures = {key: each.figure for key, each in self.units.items()}
+        log_table(
+            f'Regions by phrase, {len(set(paths))} images, percent',
             ['phrases', 'boxes', *figures],
             [[len(keys), len(kept), *figures.values()]],
-        )
-        logger = MMLogger.get_current_instance()
-        logger.info(
-            f'\nRegions by phrase, {len(set(paths))} images, percent\n{table}'
         )
         return figures

@@ -1,13 +1,20 @@
-"""Reading what ``tools/test.py --out`` wrote, without running code of it."""
+"""Files of a test: its metrics, and its predictions, read without running code
+of them."""
 
+import json
+import logging
+import math
 import os.path as osp
 import pickle
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping
 
 import numpy as np
+from mmengine.dist import master_only
+from mmengine.logging import print_log
 
 from harmoclip_mm import unpickling
 from harmoclip_mm.errors import UsageError
+from harmoclip_mm.files import replacing
 
 from .common import check_unique, to_numpy
 
@@ -110,3 +117,31 @@ def _check(record: Any, where: str) -> Dict[str, Any]:
 
 def _arrays(instances: Dict[str, Any], *names: str) -> Dict[str, np.ndarray]:
     return {name: to_numpy(instances[name]) for name in names}
+
+
+@master_only
+def save_metrics(metrics: Mapping[str, Any], filename: str) -> None:
+    """Write metrics as JSON, by rank 0 only, as a whole or not at all.
+
+    JSON has no NaN or infinity: such a figure becomes ``null``, with a
+    warning.
+
+    Args:
+        metrics (Mapping[str, Any]): Names and numbers.
+        filename (str): The file; its folder is made if need be.
+
+    Raises:
+        TypeError: If a value is not a number.
+    """
+    figures = {name: float(value) for name, value in metrics.items()}
+    undefined = [n for n, value in figures.items() if not math.isfinite(value)]
+    if undefined:
+        figures.update(dict.fromkeys(undefined))
+        print_log(
+            f'Not a finite number, written as null: {", ".join(undefined)}',
+            logger='current',
+            level=logging.WARNING,
+        )
+    with replacing(filename) as part, open(part, 'w', encoding='utf-8') as f:
+        json.dump(figures, f, indent=2, allow_nan=False)
+        f.write('\n')

@@ -4,13 +4,12 @@ from typing import Any, Dict, List, Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import MMLogger
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import METRICS
 
 from ..functional import Units, retrieval_ranks
-from .common import check_unique, render_table, to_numpy
+from .common import check_unique, log_table, to_numpy
 
 
 @METRICS.register_module()
@@ -88,10 +87,7 @@ class ImageTextRetrievalMetric(BaseMetric):
             for name, (asked, ranks) in found.items()
             for k in self.topk
         }
-        recall = {
-            key: 100 * float(each.values.mean())
-            for key, each in self.units.items()
-        }
+        recall = {key: each.figure for key, each in self.units.items()}
         rows = [
             [name, count, *(recall[f'{key}_r{k}'] for k in self.topk)]
             for key, name, count in (
@@ -100,10 +96,6 @@ class ImageTextRetrievalMetric(BaseMetric):
             )
         ]
         header = ['retrieval', 'queries', *(f'R@{k}' for k in self.topk)]
-        title = (
-            f'Retrieval among {len(results)} images and {captions.sum()} '
-            'captions, percent'
-        )
-        logger = MMLogger.get_current_instance()
-        logger.info(f'\n{title}\n{render_table(header, rows)}')
+        title = f'Retrieval among {len(results)} images and {captions.sum()} '
+        log_table(f'{title}captions, percent', header, rows)
         return recall

@@ -10,6 +10,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from harmoclip_mm.evaluation import find_units
+from harmoclip_mm.evaluation.functional import Detections
 
 IMAGES, KINDS = 7, 3
 
@@ -102,3 +103,11 @@ def test_against_repeated_images(data):
     for key, column in zip(('bbox_mAP', 'bbox_mAP_50'), zip(*expected)):
         found = units[key].figures(weights.astype(float))
         assert found == pytest.approx(column), key
+
+
+def test_classes_without_a_true_box_have_no_precision():
+    one, yes = np.zeros(1, int), np.ones((1, 1), bool)
+    found = Detections(one, one + 1, one + 0.5, yes, yes, one, one, 1)
+    weights = np.ones((3, 1))
+    assert found.figures(weights).tolist() == [0, 0, 0]
+    assert np.isnan(found.select([1]).figures(weights)).all()

@@ -13,6 +13,8 @@ from harmoclip_mm.evaluation.functional import answer_ranks
 @pytest.mark.parametrize(
     'module',
     [
+        'functional.average_precision',
+        'functional.bootstrap',
         'functional.box_classification',
         'functional.calibration',
         'functional.ranking',

@@ -1,5 +1,6 @@
 """What --out wrote comes back; what runs code or is no dump does not."""
 
+import json
 import os
 import pickle
 
@@ -8,7 +9,11 @@ import pytest
 import torch
 
 from harmoclip_mm.errors import UsageError
-from harmoclip_mm.evaluation import DumpRegionResults, load_results
+from harmoclip_mm.evaluation import (
+    DumpRegionResults,
+    load_results,
+    save_metrics,
+)
 
 
 def sample(image='a', boxes=2):
@@ -168,3 +173,25 @@ def test_boxes_with_texts_of_their_own_are_refused(dump):
     texts['pred_instances']['candidate_logits'] = torch.zeros(2, 11)
     with pytest.raises(UsageError, match=r'record 0: .*FG-OVD'):
         load_results(dump(texts))
+
+
+def test_numbers_of_any_kind_become_json(tmp_path):
+    path = tmp_path / 'new' / 'metrics.json'
+    metrics = {
+        'a': 1,
+        'b': np.float32(0.5),
+        'c': torch.tensor(2.0),
+        'd': float('nan'),
+        'e': np.inf,
+    }
+    save_metrics(metrics, str(path))
+    expected = {'a': 1.0, 'b': 0.5, 'c': 2.0, 'd': None, 'e': None}
+    assert json.loads(path.read_text()) == expected
+    assert [p.name for p in path.parent.iterdir()] == ['metrics.json']
+
+
+def test_what_is_no_number_is_refused(tmp_path):
+    path = tmp_path / 'metrics.json'
+    with pytest.raises((TypeError, ValueError)):
+        save_metrics({'a': [1, 2]}, str(path))
+    assert not path.exists()

@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
-from harmoclip_mm.engine.hooks import DataHealthHook
+from harmoclip_mm.engine import DataHealthHook
 
 
 class Mean(BaseModel):

@@ -5,20 +5,20 @@ import re
 import pytest
 from processes import open_in_chromium
 
-from harmoclip_mm.visualization.box_cls_report import (
-    BoxClsFigures,
-    write_page,
-)
+from harmoclip_mm.visualization import box_cls_report
+from harmoclip_mm.visualization.box_cls_figures import BoxClsFigures
+from harmoclip_mm.visualization.box_cls_report import write_page
 
 
 @pytest.fixture
-def page(records, tmp_path):
+def page(records, tmp_path, monkeypatch):
+    monkeypatch.setattr(box_cls_report, 'MIN_BOXES', 1)
     run = {'config': 'a<b>.py', 'checkpoint': 'c.pth', 'date': '2026-01-02'}
     for record in records:
         record['run'] = {**record['run'], **run}
     path = tmp_path / 'folder' / 'page.html'
     figures = BoxClsFigures(records)
-    write_page(path, figures, 'results <1>.pkl', min_boxes=1)
+    write_page(path, figures, 'results <1>.pkl')
     return path
 
 
@@ -74,8 +74,8 @@ def test_its_figures(page):
         ['all', '3', '5', '40.0', '100.0', '44.4', '100.0'],
         ['animals', '2', '4', '25.0', '100.0', '16.7', '100.0'],
     ]
-    assert rows_of(page, 'COCO&#39;s ranges')[0] == [
-        *('small, 0 to 32', '3', '66.7', '20.8 to 93.9')
+    assert rows_of(page, 'Side of a square')[0] == [
+        *('8 to 16', '3', '66.7', '20.8 to 93.9')
     ]
     assert rows_of(page, 'The 2 most frequent of 2 pairs') == [
         ['cat', 'dog', '2', '66.7'],

@@ -1,7 +1,8 @@
-"""Pictures of the page as ``data:`` URIs: charts, and boxes cut out."""
+"""A page about box classification: what is wrong, where, and how surely."""
 
 import io
-from typing import Optional, Sequence, Tuple
+from pathlib import Path
+from typing import Optional, Sequence, Tuple, Union
 
 import matplotlib as mpl
 import numpy as np
@@ -13,10 +14,21 @@ from harmoclip_mm.datasets.shards import read_image
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.evaluation.functional import Calibration
 
-from ..drawing import cut_region
-from ..pages import CHART_STYLE, jpeg_uri, svg_uri
-from .figures import Share
+from .box_cls_figures import BoxClsFigures, Share
+from .drawing import cut_region
+from .pages import CHART_STYLE, jpeg_uri, save_page, svg_uri
 
+# Worst classes that are shown, pictures of each of them, and confused pairs.
+NUM_WORST, NUM_PICTURES, NUM_PAIRS = 8, 6, 20
+# Classes of fewer boxes are not among the worst, unless all have fewer.
+MIN_BOXES = 5
+# Keys of ``run`` in a results file and what people call them.
+_ORIGIN = {
+    'config': 'Config',
+    'checkpoint': 'Checkpoint',
+    'ann_file': 'Annotations',
+    'date': 'Tested',
+}
 _BLUE, _DARK_BLUE, _ORANGE, _GREY = '#9cc7e4', '#0072b2', '#d55e00', '#56606b'
 
 
@@ -107,3 +119,32 @@ def box_thumbnail(
     except (OSError, ValueError, DataError):
         return None
     return jpeg_uri(cut_region(np.asarray(image), box, side))
+
+
+def write_page(
+    out_file: Union[str, Path], figures: BoxClsFigures, source: str
+) -> None:
+    """Write the page: one HTML file that loads nothing.
+
+    Args:
+        out_file (str | Path): The file; its folder is made.
+        figures (BoxClsFigures): What it tells.
+        source (str): Where the predictions come from, told on the page.
+    """
+    most = max(each.boxes for each in figures.classes.values())
+    min_boxes, run = min(MIN_BOXES, most), figures.records[0]['run']
+    save_page(
+        out_file,
+        'box_cls_report.html.j2',
+        'Box classification',
+        source,
+        origin={_ORIGIN[key]: run[key] for key in _ORIGIN if run.get(key)},
+        figures=figures,
+        size_chart=size_chart(figures.sizes()),
+        reliability_chart=reliability_chart(figures.calibration),
+        worst=figures.worst(NUM_WORST, min_boxes),
+        thumbnail=box_thumbnail,
+        min_boxes=min_boxes,
+        num_pairs=NUM_PAIRS,
+        num_pictures=NUM_PICTURES,
+    )

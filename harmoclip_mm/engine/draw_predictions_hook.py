@@ -7,6 +7,7 @@ from typing import Any, Optional, Sequence
 import mmcv
 from mmcv.transforms import LoadImageFromFile
 from mmdet.structures import DetDataSample
+from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -22,7 +23,7 @@ class DrawPredictionsHook(Hook):
     The photo is decoded as the data set decodes it. mmdet's
     ``DetVisualizationHook`` turns every photo by its EXIF data, also where
     boxes are those of the photo as stored, and of two images of one name
-    keeps the last.
+    keeps the last. Images of one name are numbered.
 
     Args:
         out_dir (str): The folder.
@@ -40,7 +41,20 @@ class DrawPredictionsHook(Hook):
         self.out_dir = out_dir
         self.score_thr = score_thr
         self.backend_args = backend_args
-        self._written: Counter = Counter()
+        self._images: Counter = Counter()  # of a name
+        self._drawn: Counter = Counter()
+
+    def before_test(self, runner: Runner) -> None:
+        """Count the names of the images, as far as the data tell them."""
+        every = runner.test_dataloader.dataset
+        # mmengine tells class names to the visualizer of the first process
+        runner.visualizer._dataset_meta = getattr(every, 'metainfo', None)
+        for dataset in leaf_datasets(every):
+            if hasattr(dataset, 'get_data_info'):
+                self._images.update(
+                    osp.basename(dataset.get_data_info(index)['img_path'])
+                    for index in range(len(dataset))
+                )
 
     def after_test_iter(
         self,
@@ -56,10 +70,13 @@ class DrawPredictionsHook(Hook):
             # mmcv gives RGB on request for flag='color' alone
             image = mmcv.imfrombytes(content, flag=flag)[..., ::-1]
             name = osp.basename(sample.img_path)
-            self._written[name] += 1
-            if self._written[name] > 1:
+            before = self._drawn[name]
+            self._drawn[name] += 1
+            if before or self._images[name] > 1:
+                # processes take turns, as they do in the data set
+                number = before * get_world_size() + get_rank()
                 stem, end = osp.splitext(name)
-                name = f'{stem}_{self._written[name]}{end}'
+                name = f'{stem}_{number + 1}{end}'
             runner.visualizer.add_datasample(
                 name,
                 image,

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from harmoclip_mm.errors import UsageError
-from harmoclip_mm.visualization.box_cls_report import BoxClsFigures
-from harmoclip_mm.visualization.box_cls_report.figures import (
-    COCO_SIDES,
-    FINE_SIDES,
+from harmoclip_mm.visualization.box_cls_figures import (
+    SIDES,
+    BoxClsFigures,
     Share,
 )
 
@@ -23,7 +22,7 @@ def test_boxes_of_all_images(records):
 
 
 def test_figures_by_hand(records):
-    figures = BoxClsFigures(records, num_bins=2)
+    figures = BoxClsFigures(records)
     assert figures.topk == (1, 5)
     # 2 of 5; classes cat 1/3, dog 0/1, sure 1/1
     assert figures.accuracy['top1'] == pytest.approx(40)
@@ -43,36 +42,33 @@ def test_figures_by_hand(records):
         ('cat', 'dog', 2, pytest.approx(2 / 3)),
         ('dog', 'a <b> & "c"', 1, 1),
     ]
-    # bins (0, .5]: one wrong at .4; (.5, 1]: 2 of 4 right at mean .825
+    # one box a bin: right at .9 and 1; wrong at .4, .6 and .8
     bins = figures.calibration
-    assert bins.counts.tolist() == [1, 4]
-    assert bins.error == pytest.approx((0.4 + 4 * 0.325) / 5)
+    assert bins.counts.sum() == 5 and bins.counts.max() == 1
+    assert bins.error == pytest.approx((0.1 + 0 + 0.4 + 0.6 + 0.8) / 5)
 
 
 def test_sizes(records):
-    figures = BoxClsFigures(records)
-    coco = figures.coco_sizes()
-    assert [(s.hits, s.boxes) for s in coco] == [(2, 3), (0, 1), (0, 1)]
-    assert coco[1].name == 'medium, 32 to 96' and coco[0].share == 2 / 3
     # from 8 to 16 px up to 96 to 128 px, empty steps between them stay
-    fine = figures.fine_sizes()
-    assert [s.name for s in fine[:2]] == ['8 to 16', '16 to 24']
-    assert [s.boxes for s in fine] == [3, 0, 0, 1, 0, 0, 1]
-    assert np.isnan(fine[1].share) and np.isnan(fine[1].interval).all()
+    sizes = BoxClsFigures(records).sizes()
+    assert [s.name for s in sizes[:2]] == ['8 to 16', '16 to 24']
+    assert [s.boxes for s in sizes] == [3, 0, 0, 1, 0, 0, 1]
+    assert [s.hits for s in sizes] == [2, *[0] * 6]
+    assert sizes[0].share == 2 / 3
+    assert np.isnan(sizes[1].share) and np.isnan(sizes[1].interval).all()
 
 
-def test_sizes_are_coco_s():
+def test_sizes_have_the_ends_of_coco_s():
     params = pytest.importorskip('pycocotools.cocoeval').Params('bbox')
-    lows = {n: low for n, (low, _) in zip(params.areaRngLbl, params.areaRng)}
-    for name, side in COCO_SIDES.items():
-        assert lows[name] == side**2 and side in FINE_SIDES
+    assert {low for low, _ in params.areaRng} <= {side**2 for side in SIDES}
 
 
 def test_a_box_is_in_the_range_that_begins_with_its_area(records):
     truth = records[0]['gt_instances']
     truth['bboxes'] = np.array([[0, 0, 31, 33], [0, 0, 32, 32], [9, 9, 5, 5]])
-    boxes = [each.boxes for each in BoxClsFigures(records[:1]).coco_sizes()]
-    assert boxes == [2, 1, 0]
+    sizes = {s.name: s.boxes for s in BoxClsFigures(records[:1]).sizes()}
+    found = {name: count for name, count in sizes.items() if count}
+    assert found == {'0 to 8': 1, '24 to 32': 1, '32 to 48': 1}
 
 
 def test_interval():

@@ -1,17 +1,7 @@
-"""The page: figures, warnings, and samples to look at."""
+"""A page about a data set: figures, warnings, and samples to look at."""
 
-from itertools import groupby
 from pathlib import Path
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Union,
-)
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Union
 
 import matplotlib as mpl
 import numpy as np
@@ -22,10 +12,10 @@ from PIL import Image, ImageOps
 from harmoclip_mm.datasets.figures import DatasetFigures
 from harmoclip_mm.text import captions_of, phrases_of
 
-from ..drawing import Color, color_phrases, draw_regions, mark_characters
-from ..pages import CHART_STYLE, jpeg_uri, save_page, svg_uri
+from .pages import CHART_STYLE, jpeg_uri, save_page, svg_uri
+from .region_text_visualizer import RegionTextVisualizer
 
-_SIDE = 360  # px, longer side of a picture
+_SIDE = 480  # px, longer side of a picture
 
 
 @mpl.rc_context(CHART_STYLE)
@@ -65,61 +55,38 @@ def histogram(values: Sequence[float], label: str, mark: float = 0) -> str:
     return svg_uri(figure)
 
 
-def _mark_caption(caption: str, spans: Sequence[tuple]) -> List[dict]:
-    """Pieces of a caption with their colours."""
-    marks = mark_characters(len(caption), spans)
-    return [
-        {'text': ''.join(caption[i] for i in run), 'color': _in_html(color)}
-        for color, run in groupby(range(len(caption)), marks.__getitem__)
-    ]
-
-
-def _in_html(color: Optional[Color]) -> Optional[str]:
-    return color and '#{:02x}{:02x}{:02x}'.format(*color)
-
-
 def _show(
     sample: Mapping[str, Any],
     load_image: Callable[[Mapping[str, Any]], np.ndarray],
     classes: Sequence[str],
 ) -> Dict[str, Any]:
-    """Picture, captions in pieces and texts of their own of a sample."""
+    """Picture of a sample above its captions."""
     instances = sample.get('instances', [])
-    labels = [int(each['bbox_label']) for each in instances]
-    names = phrases_of(sample) or classes
-    phrases = sample.get('phrases', {}).values()
-    colors, spans, outside = color_phrases(
-        labels, [each['tokens_positive'] for each in phrases]
-    )
-    others = [
-        {'text': names[label], 'color': _in_html(colors[label])}
-        for label in outside
-    ]
+    captions = '\n'.join(captions_of(sample))
     shown = {
         'name': Path(sample['img_path']).name,
-        'captions': [_mark_caption(c, spans) for c in captions_of(sample)],
-        'others': others,
+        'captions': captions,
         'boxes': len(instances),
         'picture': None,
         'error': '',
     }
     try:
-        image = load_image(sample)
+        image = Image.fromarray(load_image(sample))
     except Exception as error:  # each decoder has its own
         shown['error'] = str(error)
         return shown
-    picture = np.asarray(
-        ImageOps.contain(Image.fromarray(image), (_SIDE,) * 2)
+    picture = ImageOps.contain(image, (_SIDE,) * 2)
+    scale = max(picture.size) / max(image.size)
+    phrases = sample.get('phrases', {}).values()
+    drawn = RegionTextVisualizer(shorter_side=0).draw_region_text(
+        np.asarray(picture),
+        [np.multiply(each['bbox'], scale) for each in instances],
+        [each['bbox_label'] for each in instances],
+        phrases_of(sample) or classes,
+        captions,
+        [each['tokens_positive'] for each in phrases],
     )
-    shown['picture'] = jpeg_uri(
-        draw_regions(
-            picture,
-            [each['bbox'] for each in instances],
-            [''] * len(instances),
-            [colors[label] for label in labels],
-            max(picture.shape[:2]) / max(image.shape[:2]),
-        )
-    )
+    shown['picture'] = jpeg_uri(drawn)
     return shown
 
 
@@ -131,7 +98,6 @@ def write_page(
     source: str,
     total: int,
     classes: Sequence[str] = (),
-    title: str = 'Data set',
     said: str = '',
 ) -> List[str]:
     """Write the page.
@@ -146,7 +112,6 @@ def write_page(
         total (int): Samples of the data set, of which figures may be fewer.
         classes (Sequence[str]): Names of labels where samples have no
             phrases. Defaults to none.
-        title (str): Heading. Defaults to 'Data set'.
         said (str): Of what its boxes are. Defaults to nothing.
 
     Returns:
@@ -177,8 +142,8 @@ def write_page(
             charts.append((label, histogram(values, label, mark)))
     save_page(
         out_file,
-        Path(__file__).parent,
-        title,
+        'dataset_report.html.j2',
+        'Data set',
         source,
         figures=figures,
         total=total,

@@ -10,7 +10,7 @@ from pycocotools.cocoeval import COCOeval
 from torch.utils.data import DataLoader
 
 from harmoclip_mm.engine import quieten_libraries
-from harmoclip_mm.engine.console import is_no_dump
+from harmoclip_mm.engine.runner import is_no_dump
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,16 @@ from scipy.stats import binomtest
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.evaluation.functional import (
     answer_ranks,
-    box_classification_accuracy,
+    box_classification,
     count_hits,
     measure_calibration,
 )
 
-# Lower ends of ranges of sizes, as sides of a square of the same area in px:
-# COCO's (pycocotools, Params.areaRng), and finer ones. Areas there are those
-# of masks and both ends of a range belong to it; here areas are those of boxes
-# and a range begins with its lower end, so that every box is in exactly one.
-COCO_SIDES = {'small': 0, 'medium': 32, 'large': 96}
-FINE_SIDES = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+# Lower ends of ranges of sizes, as sides of a square of the same area in px.
+# COCO's small ends at 32, its medium at 96 (pycocotools, Params.areaRng), of
+# areas of masks, and both ends of a range belong to it. Here areas are of
+# boxes, and a range begins with its lower end: a box is in exactly one.
+SIDES = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
 @dataclass
@@ -79,7 +78,6 @@ class BoxClsFigures:
     Args:
         records (Sequence[dict]): Of :func:`load_results`, which name their
             classes under ``run``.
-        num_bins (int): Bins of the calibration. Defaults to 15.
 
     Attributes:
         records (List[dict]): Those of images that have boxes.
@@ -93,7 +91,7 @@ class BoxClsFigures:
         correct (np.ndarray): Whether they are the true ones, (N,) bool.
         calibration (Calibration): Of :func:`measure_calibration`.
         topk (Tuple[int, ...]): The k of the accuracies.
-        accuracy (Dict[str, float]): Of :func:`box_classification_accuracy`.
+        accuracy (Dict[str, float]): Figures of :func:`box_classification`.
         classes (Dict[int, ClassFigures]): The classes with boxes.
         groups (Dict[str, Tuple[int, int]]): Classes with boxes, and boxes, of
             each group that has some; 'all' first.
@@ -106,9 +104,7 @@ class BoxClsFigures:
             classes.
     """
 
-    def __init__(
-        self, records: Sequence[Mapping[str, Any]], num_bins: int = 15
-    ) -> None:
+    def __init__(self, records: Sequence[Mapping[str, Any]]) -> None:
         filled = [r for r in records if len(r['gt_instances']['labels'])]
         if not filled:
             raise UsageError(
@@ -147,13 +143,12 @@ class BoxClsFigures:
         other = (topk_labels != self.labels[:, None]).argmax(axis=1)
         best = np.take_along_axis(topk_labels, other[:, None], axis=1)[:, 0]
         self.best = np.where(self.correct, self.labels, best).astype(int)
-        self.calibration = measure_calibration(
-            self.scores, self.correct, num_bins
-        )
+        self.calibration = measure_calibration(self.scores, self.correct)
         self.topk = (1, 5) if width >= min(5, total) and total > 1 else (1,)
-        self.accuracy = box_classification_accuracy(
-            ranks, self.labels, run['groups'], self.topk
+        units = box_classification(
+            self.images, self.labels, ranks, run['groups'], self.topk
         )
+        self.accuracy = {key: each.figure for key, each in units.items()}
         hits = [
             count_hits(self.labels, ranks <= k, total)[0] for k in self.topk
         ]
@@ -186,29 +181,19 @@ class BoxClsFigures:
             if not each.taken:  # the first is the most frequent
                 each.taken_for, each.taken = name, count
 
-    def coco_sizes(self) -> List[Share]:
-        """Top-1 in COCO's ranges of sizes."""
-        shares = self._by_side([*COCO_SIDES.values()])
-        for name, each in zip(COCO_SIDES, shares):
-            each.name = f'{name}, {each.name}'
-        return shares
-
-    def fine_sizes(self) -> List[Share]:
-        """Top-1 in finer steps, without empty ones before the first and after
-        the last box."""
-        shares = self._by_side(FINE_SIDES)
-        filled = [i for i, each in enumerate(shares) if each.boxes]
-        return shares[filled[0] : filled[-1] + 1]
-
-    def _by_side(self, sides: Sequence[int]) -> List[Share]:
-        """Top-1 in ranges that begin at these sides of a square, px."""
+    def sizes(self) -> List[Share]:
+        """Top-1 by the side of a square of the same area in px, without empty
+        ranges before the first and after the last box."""
         lengths = self.bboxes[:, 2:].astype(float) - self.bboxes[:, :2]
         areas = lengths.clip(min=0).prod(axis=1)
-        index = np.searchsorted(np.square(sides), areas, side='right') - 1
-        found = count_hits(index, self.correct, len(sides))
-        names = [f'{low} to {high}' for low, high in zip(sides, sides[1:])]
-        names.append(f'from {sides[-1]}')
-        return [*map(Share, names, *(each.tolist() for each in found))]
+        index = np.searchsorted(np.square(SIDES), areas, side='right') - 1
+        hits, boxes = count_hits(index, self.correct, len(SIDES))
+        names = [f'{low} to {high}' for low, high in zip(SIDES, SIDES[1:])]
+        names.append(f'from {SIDES[-1]}')
+        return [
+            Share(names[n], int(hits[n]), int(boxes[n]))
+            for n in range(index.min(), index.max() + 1)
+        ]
 
     def worst(
         self, number: int, min_boxes: int

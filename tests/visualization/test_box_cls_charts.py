@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from harmoclip_mm.evaluation.functional import measure_calibration
-from harmoclip_mm.visualization.box_cls_report import charts
-from harmoclip_mm.visualization.box_cls_report.figures import Share
+from harmoclip_mm.visualization import box_cls_report as charts
+from harmoclip_mm.visualization.box_cls_figures import Share
 
 
 def bars(container):
