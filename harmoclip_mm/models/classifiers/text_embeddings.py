@@ -54,7 +54,6 @@ class TextEmbeddings:
         embeddings (Tensor): L2-normalised rows, shape (C, D), float32.
         classes (Tuple[str, ...]): Names of the C classes.
         templates (Tuple[str, ...]): Prompt templates that were averaged.
-        mode (str): Mode of the ``ZeroShotClassifier``.
         text_fingerprint (str): :func:`tower_fingerprint` of the text tower.
         vision_fingerprint (str): That of the vision tower it belongs to.
     """
@@ -62,7 +61,6 @@ class TextEmbeddings:
     embeddings: Tensor
     classes: Tuple[str, ...]
     templates: Tuple[str, ...]
-    mode: str
     text_fingerprint: str
     vision_fingerprint: str
 
@@ -98,7 +96,7 @@ class TextEmbeddings:
             format=_FORMAT,
             classes=self.classes,
             templates=self.templates,
-            mode=self.mode,
+            mode='eot',  # of the format: there were others
             text_fingerprint=self.text_fingerprint,
             vision_fingerprint=self.vision_fingerprint,
         )
@@ -128,6 +126,7 @@ class TextEmbeddings:
                 rows = torch.from_numpy(content['embeddings'])
                 about = json.loads(content['about'].tobytes())
             version = about.pop('format')
+            about.pop('mode')
             found = cls(
                 rows,
                 tuple(about.pop('classes')),
@@ -167,7 +166,6 @@ def encode_vocabulary(
     backbone: nn.Module,
     vocabulary: Vocabulary,
     templates: Union[str, Sequence[str]] = 'openai80',
-    mode: str = 'eot',
 ) -> TextEmbeddings:
     """Embeds the classes of a vocabulary, in float32 whatever autocast says.
 
@@ -176,16 +174,15 @@ def encode_vocabulary(
         backbone (nn.Module): The vision tower of the same CLIP.
         vocabulary (Vocabulary): The classes.
         templates (str | Sequence[str]): See ``ZeroShotClassifier``.
-        mode (str): See ``ZeroShotClassifier``.
 
     Returns:
         TextEmbeddings: Their embeddings, on the CPU.
 
     Raises:
-        ValueError: If mode or templates are unknown.
+        ValueError: If templates are unknown.
     """
     prompts = dict(zip(vocabulary.classes, vocabulary.prompts))
-    classifier = ZeroShotClassifier(templates, prompts, mode)
+    classifier = ZeroShotClassifier(templates, prompts)
     device = next(text_encoder.parameters()).device
     # They are kept: those of a first step in bfloat16 would be rounded.
     with torch.autocast(device.type, enabled=False):
@@ -194,7 +191,6 @@ def encode_vocabulary(
         rows.float().cpu(),
         vocabulary.classes,
         classifier.templates,
-        mode,
         tower_fingerprint(text_encoder),
         tower_fingerprint(backbone),
     )

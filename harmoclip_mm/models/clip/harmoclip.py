@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmdet.structures import OptSampleList, SampleList
 from mmengine.model import BaseModel, ModuleDict
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from harmoclip_mm.pixels import rgb_of
 from harmoclip_mm.registry import MODELS
@@ -31,8 +31,7 @@ from .source_log import log_sources
 from .text_features import PHRASE_FEATURES, text_features
 
 # Fields of CLIPFeatures by what they are made of.
-CROP_FEATURES = {'crops', 'online_crops', 'teacher_crops'}
-TEACHER_FEATURES = {'teacher_crops', 'teacher_regions'}
+CROP_FEATURES = ('online_crops', 'crops', 'teacher_crops')
 CAPTION_FEATURES = {'image', 'text', 'lexemes'}
 # Fields of VisualFeatures by where their boxes are in a sample.
 REGION_SOURCES = {
@@ -151,13 +150,14 @@ class HarmoCLIP(BaseModel):
             }
         )
         self._needs = set().union(*(h.requires for h in self.heads.values()))
-        if self._needs & CROP_FEATURES and self.crop_extractor is None:
+        needs_crops = self._needs.intersection(CROP_FEATURES)
+        if needs_crops and self.crop_extractor is None:
             raise ValueError(
                 'A head asks for crops: give the model a crop_extractor, e.g. '
                 "crop_extractor=dict(type='CropFeatureExtractor')."
             )
         self.teacher = None
-        if self._needs & TEACHER_FEATURES:
+        if 'teacher_crops' in self._needs:
             self.teacher = FrozenTeacher(self.backbone)
         self._register_load_state_dict_pre_hook(fit_teacher, with_module=True)
         freeze(self, frozen)
@@ -275,7 +275,7 @@ class HarmoCLIP(BaseModel):
         # to do before.
         found.update(text_features(self.text_encoder, data_samples, needs))
         regions = None
-        if needs & ({'regions'} | CROP_FEATURES | TEACHER_FEATURES):
+        if needs.intersection(('regions', *CROP_FEATURES)):
             regions = collate_regions(
                 data_samples, self.region_extractor.needs_masks
             )
@@ -287,20 +287,20 @@ class HarmoCLIP(BaseModel):
             with_dense='regions' in needs
             and self.region_extractor.needs_dense,
         )
-        boxes, crops = self.region_extractor, self.crop_extractor
-        tower, teacher = self.backbone, self.teacher and self.teacher.backbone
+        tower = self.backbone
         if 'regions' in needs:
-            found['regions'] = boxes(vision.dense, regions, inputs, tower)
-        if 'online_crops' in needs:
-            found['online_crops'] = _extract(crops, regions, inputs, tower)
-        with torch.no_grad():
-            for name, extractor, encoder in (
-                ('crops', crops, tower),
-                ('teacher_crops', crops, teacher),
-                ('teacher_regions', boxes, teacher),
-            ):
-                if name in needs:
-                    found[name] = _extract(extractor, regions, inputs, encoder)
+            found['regions'] = self.region_extractor(
+                vision.dense, regions, inputs, tower
+            )
+        for name in CROP_FEATURES:
+            if name in needs:
+                learns = name == 'online_crops' and torch.is_grad_enabled()
+                if name == 'teacher_crops':
+                    tower = self.teacher.backbone
+                with torch.set_grad_enabled(learns):
+                    found[name] = self.crop_extractor(
+                        None, regions, inputs, tower
+                    )
         if 'image' in needs:
             # An image without a caption has no partner in GC.
             rows = zip(vision.pooled.split(1), data_samples)
@@ -516,19 +516,9 @@ class HarmoCLIP(BaseModel):
             )
         bboxes = [torch.as_tensor(each, device=img.device) for each in bboxes]
         regions = RegionBatch.from_boxes(bboxes, masks)
-        rows = _extract(self.region_extractor, regions, img, self.backbone)
+        extractor, dense = self.region_extractor, None
+        if extractor.needs_dense:
+            dense = self.backbone.encode(img, with_pooled=False).dense
+        rows = extractor(dense, regions, img, self.backbone)
         # averaged in float32; as images and texts are of a model in half
         return list(regions.split(rows.to(self.backbone.dtype)))
-
-
-def _extract(
-    extractor: nn.Module,
-    regions: RegionBatch,
-    img: Tensor,
-    backbone: nn.Module,
-) -> Tensor:
-    """Region embeddings (R, D), of a dense map of their own if needed."""
-    dense = None
-    if extractor.needs_dense:
-        dense = backbone.encode(img, with_pooled=False).dense
-    return extractor(dense, regions, img, backbone)
