@@ -139,16 +139,7 @@ class RegionRetrievalInferencer(CLIPInferencer):
         self._check(index)
         with torch.no_grad():
             scores, rows = index.search(self.model.encode_text(texts), topk)
-        images = index.about['images']
-        found = []
-        for cosines, own in zip(scores.tolist(), rows.numpy()):
-            places = index.boxes[own].tolist()
-            found.append(
-                [
-                    dict(img_path=images[int(n)], bbox=box, score=cosine)
-                    for cosine, (n, *box) in zip(cosines, places)
-                ]
-            )
+        found = [self.postprocess(index, *each) for each in zip(scores, rows)]
         drawn = []
         for number, (text, hits) in enumerate(zip(texts, found)):
             if return_vis or out_dir:
@@ -201,9 +192,17 @@ class RegionRetrievalInferencer(CLIPInferencer):
         title = draw_text(text, columns * _TILE, 20, [])
         return np.concatenate([title, *lines])
 
-    def postprocess(self, *args: Any, **kwargs: Any) -> Dict:
-        """Not used: there is no more to do than :meth:`__call__` does."""
-        raise NotImplementedError
+    def postprocess(
+        self, index: RegionIndex, scores: torch.Tensor, rows: torch.Tensor
+    ) -> List[Dict[str, Any]]:
+        """Regions of a text as dicts, from rows of the index (K,)."""
+        images = index.about['images']
+        return [
+            dict(img_path=images[int(number)], bbox=box, score=cosine)
+            for cosine, (number, *box) in zip(
+                scores.tolist(), index.boxes[rows.numpy()].tolist()
+            )
+        ]
 
 
 def _tile(img: np.ndarray, hit: Dict[str, Any]) -> np.ndarray:
