@@ -28,11 +28,10 @@ from .freezing import freeze
 from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
 from .source_log import log_sources
-from .text_features import PHRASE_FEATURES, text_features
+from .text_features import captions_of, text_features
 
 # Fields of CLIPFeatures by what they are made of.
 CROP_FEATURES = ('online_crops', 'crops', 'teacher_crops')
-CAPTION_FEATURES = {'image', 'text', 'lexemes'}
 # Fields of VisualFeatures by where their boxes are in a sample.
 REGION_SOURCES = {
     'gt_regions': 'gt_instances',
@@ -237,9 +236,8 @@ class HarmoCLIP(BaseModel):
             Dict[str, Tensor]: Scalar losses, equal on all ranks.
 
         Raises:
-            ValueError: If samples lack texts that a head needs.
+            DataError: If a sample lacks texts that a head needs.
         """
-        self._check_texts(data_samples)
         if self.teacher is not None:
             self.teacher.set_once(self.backbone)
         features = extract_in_micro_batches(
@@ -304,27 +302,9 @@ class HarmoCLIP(BaseModel):
         if 'image' in needs:
             # An image without a caption has no partner in GC.
             rows = zip(vision.pooled.split(1), data_samples)
-            paired = [row[: len(each.caption_ids)] for row, each in rows]
+            paired = [row[: len(captions_of(each))] for row, each in rows]
             found['image'] = F.normalize(torch.cat(paired), dim=-1)
         return CLIPFeatures(**found)
-
-    def _check_texts(self, data_samples: SampleList) -> None:
-        """Refuses samples without the texts that features are made of."""
-        wanted = []
-        if self._needs & (CAPTION_FEATURES | PHRASE_FEATURES):
-            wanted.append('caption_ids')
-        if self._needs & PHRASE_FEATURES:
-            wanted.append('phrase_ids')
-        if 'negatives' in self._needs:
-            wanted.append('negative_ids')
-        for key in wanted:
-            if not all(key in each for each in data_samples):
-                raise ValueError(
-                    f'Training samples hold no {key}, which a head needs: the '
-                    'train pipeline needs TokenizeRegionText (for '
-                    'negative_ids with its negatives above 0) before '
-                    'PackRegionTextInputs, and phrases for its regions.'
-                )
 
     def predict(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
         """Lets every predictor add its predictions to the samples.
