@@ -67,9 +67,9 @@ def parse_args() -> argparse.Namespace:
             '--boxes',
             required=each is classify,
             default='3',
-            help='"x1,y1,x2,y2" in pixels, ";" between boxes; a COCO json or '
-            'ODVG jsonl; the folder preds/ of a detector of mmdet; or a '
-            'number: cells a side of a grid'
+            help='"x1,y1,x2,y2" in pixels, ";" between boxes; a COCO json; '
+            'the folder preds/ of a detector of mmdet; or a number: cells a '
+            'side of a grid'
             + ('' if each is classify else ' (default: %(default)s)'),
         )
         each.add_argument(

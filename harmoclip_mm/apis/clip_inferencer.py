@@ -16,6 +16,7 @@ from mmengine.fileio import (
     list_dir_or_file,
 )
 from mmengine.infer import BaseInferencer
+from mmengine.structures import InstanceData
 from PIL import Image
 from rich.progress import track
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -27,7 +28,6 @@ from harmoclip_mm.pixels import rgb_of
 
 from .clip import load_clip
 from .region_boxes import (
-    ImageBoxes,
     boxes_of,
     check_inside,
     grid_of,
@@ -121,7 +121,7 @@ class CLIPInferencer(BaseInferencer):
 
     def pair(
         self, inputs: Any, boxes: Any
-    ) -> List[Tuple[ImageLike, Union[ImageBoxes, int]]]:
+    ) -> List[Tuple[ImageLike, Union[InstanceData, int]]]:
         """Finds the boxes of images.
 
         Args:
@@ -175,16 +175,16 @@ class CLIPInferencer(BaseInferencer):
         return dict(img=image, img_shape=shape, ori_shape=shape)
 
     def load_regions(
-        self, image: ImageLike, boxes: Union[ImageBoxes, int]
-    ) -> Tuple[np.ndarray, ImageBoxes, Dict[str, Any]]:
+        self, image: ImageLike, boxes: Union[InstanceData, int]
+    ) -> Tuple[np.ndarray, InstanceData, Dict[str, Any]]:
         """Reads an image and brings it and its boxes to the model's size.
 
         Args:
             image (str | np.ndarray | Image): See the class.
-            boxes (ImageBoxes | int): Its boxes, or cells a side of a grid.
+            boxes (InstanceData | int): Its boxes, or cells a side of a grid.
 
         Returns:
-            Tuple[np.ndarray, ImageBoxes, dict]: The image as read, its boxes
+            Tuple[np.ndarray, InstanceData, dict]: The image as read, its boxes
             in its pixels, and the sample for the model.
 
         Raises:
@@ -197,7 +197,7 @@ class CLIPInferencer(BaseInferencer):
         else:
             where = image if isinstance(image, str) else 'an image'
             check_inside(boxes, shape, where)
-        results['gt_bboxes'] = HorizontalBoxes(boxes.bboxes.copy())
+        results['gt_bboxes'] = HorizontalBoxes(boxes.bboxes.clone())
         return img, boxes, self.pipeline(results)
 
     @torch.no_grad()

@@ -98,7 +98,11 @@ class RegionRetrievalInferencer(CLIPInferencer):
             if loaded:
                 rows = self.encode_regions([sample for *_, sample in loaded])
                 for (number, boxes, _), each in zip(loaded, rows):
-                    yield number, boxes.bboxes, each.cpu().float().numpy()
+                    yield (
+                        number,
+                        boxes.bboxes.numpy(),
+                        each.cpu().float().numpy(),
+                    )
         if len(bad) == len(items):
             first = f', the first: {bad[0]}' if bad else ': there is none'
             raise DataError(f'no image can be used{first}')

@@ -235,10 +235,9 @@ class RegionClassificationInferencer(TextInferencer):
             loaded = [self.load_regions(*item) for item in batch]
             rows = self.encode_regions([sample for *_, sample in loaded])
             for (picture, boxes, _), each in zip(loaded, rows):
-                bboxes = torch.from_numpy(boxes.bboxes)
-                found = self.compare(each, words, bboxes)
-                if boxes.scores is not None:
-                    found.det_scores = torch.from_numpy(boxes.scores)
+                found = self.compare(each, words, boxes.bboxes)
+                if 'scores' in boxes:
+                    found.det_scores = boxes.scores
                 yield picture, found
 
     def postprocess(self, result: InstanceData) -> Dict[str, Any]:
