@@ -216,20 +216,22 @@ class RegionClassificationInferencer(TextInferencer):
             )
         except (TypeError, ValueError) as error:
             raise UsageError(str(error)) from error
+        classes = vocabulary.classes
+        self.classifier.prompts = dict(zip(classes, vocabulary.prompts))
         items = self.pair(inputs, boxes)
-        results = self._classify(items, vocabulary.prompts, batch_size)
+        results = self._classify(items, classes, batch_size)
         images = [image for image, _ in items]
-        return self.collect(images, results, vocabulary.classes, **kwargs)
+        return self.collect(images, results, classes, **kwargs)
 
     @torch.no_grad()
     def _classify(
         self,
         items: List[Tuple[ImageLike, Any]],
-        prompts: Sequence[str],
+        classes: Sequence[str],
         batch_size: int,
     ) -> Results:
         words = self.classifier.class_embeddings(
-            prompts, self.model.text_encoder
+            classes, self.model.text_encoder
         )
         for batch in self.tracked(items, batch_size, 'Classifying'):
             loaded = [self.load_regions(*item) for item in batch]

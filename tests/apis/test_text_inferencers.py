@@ -18,7 +18,7 @@ from harmoclip_mm.apis import (
 )
 from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.registry import INFERENCERS
-from harmoclip_mm.text import load_vocabulary
+from harmoclip_mm.text import Vocabulary, load_vocabulary
 
 TEXTS = ['dog', 'red car', 'tree']
 CAPTIONS = ['a dog', 'two red cars', 'a tree by a house']
@@ -155,6 +155,18 @@ def test_one_word_is_a_word(classify, pictures):
     for word in ('bus', 'coco80'):
         (found,) = classify(path, BOXES, word)['predictions']
         assert np.array(found['text_scores']).shape == (2, 1)
+
+
+def test_prompts_of_a_vocabulary_are_taken_as_they_are(
+    classify, tiny_clip, pictures
+):
+    path = str(pictures / '0.png')
+    for words in (('AC/DC', 'a_b'), ('c', 'd')):
+        given = Vocabulary(('1', '2'), prompts=words)
+        (found,) = classify(path, BOXES, given)['predictions']
+        prompts = [f'a photo of a {each}.' for each in words]
+        expected = by_hand(tiny_clip, path, BOXES, prompts)
+        assert close(found['text_scores'], expected)
 
 
 def test_the_best_of_texts_that_are_certain(tiny_siglip, pictures):

@@ -95,14 +95,14 @@ class ZeroShotClassifier(nn.Module):
         Raises:
             DataError: If ``prompts`` lack a class.
         """
-        classes = tuple(classes)
+        words = tuple(self.words(classes))
         if torch.is_grad_enabled():
-            return self._build(classes, text_encoder)
+            return self._build(words, text_encoder)
         # In a tuple the tower is no submodule of this module.
-        made_of = (classes, text_encoder, _state_of(text_encoder))
+        made_of = (words, text_encoder, _state_of(text_encoder))
         kept = self._kept  # read once: threads may ask for other classes
         if kept is None or kept[0] != made_of:
-            kept = self._kept = made_of, self._build(classes, text_encoder)
+            kept = self._kept = made_of, self._build(words, text_encoder)
         return kept[1]
 
     def words(self, classes: Sequence[str]) -> List[str]:
@@ -148,10 +148,8 @@ class ZeroShotClassifier(nn.Module):
         weight = self.class_embeddings(classes, text_encoder)
         return cosine_logits(embeddings, weight, scale, bias)
 
-    def _build(
-        self, classes: Sequence[str], text_encoder: nn.Module
-    ) -> Tensor:
-        texts = self._prompts(classes)
+    def _build(self, words: Sequence[str], text_encoder: nn.Module) -> Tensor:
+        texts = self._prompts(words)
         ids = text_encoder.tokenizer.ids(texts)
         ids = ids.to(next(text_encoder.parameters()).device)
         shown = self.show_progress and sys.stdout.isatty()
@@ -168,12 +166,12 @@ class ZeroShotClassifier(nn.Module):
         prompts = prompts.unflatten(0, (-1, len(self.templates)))
         return F.normalize(prompts.mean(dim=1), dim=-1)
 
-    def _prompts(self, classes: Sequence[str]) -> List[str]:
+    def _prompts(self, words: Sequence[str]) -> List[str]:
         """The filled templates of each class, one class after the other."""
         prompts = [
             prompt
-            for words in self.words(classes)
-            for prompt in fill_templates(self.templates, words)
+            for each in words
+            for prompt in fill_templates(self.templates, each)
         ]
         return [each.lower() for each in prompts] if self.lower else prompts
 

@@ -108,7 +108,6 @@ def test_other_weights_have_other_embeddings(text_encoder, change, mode):
 @torch.no_grad()
 def test_threads_may_ask_for_other_classes_meanwhile(text_encoder):
     """Here, while names are compared."""
-    classifier = ZeroShotClassifier('none').eval()
 
     class Name(str):
         __slots__ = ()
@@ -118,8 +117,10 @@ def test_threads_may_ask_for_other_classes_meanwhile(text_encoder):
             classifier.class_embeddings(['cat'], text_encoder)
             return str.__eq__(self, other)
 
+    words = dict(dog='dog', puppy=Name('dog'), cat='cat')
+    classifier = ZeroShotClassifier('none', words).eval()
     expected = classifier.class_embeddings(['dog'], text_encoder)
-    found = classifier.class_embeddings([Name('dog')], text_encoder)
+    found = classifier.class_embeddings(['puppy'], text_encoder)
     assert torch.equal(found, expected)
 
 
@@ -233,7 +234,8 @@ def test_prompts_of_imagenet_are_open_clips():
     names, words = zip(*chosen)
     tokenizer = make_tower().tokenizer
     classifier = ZeroShotClassifier('openai80', 'imagenet1000')
-    ids = tokenizer.ids(classifier._prompts(names))
+    assert classifier.words(names) == list(words)
+    ids = tokenizer.ids(classifier._prompts(words))
     templates = open_clip.OPENAI_IMAGENET_TEMPLATES
     texts = [fill(each) for each in words for fill in templates]
     assert torch.equal(ids, open_clip.tokenize(texts))
