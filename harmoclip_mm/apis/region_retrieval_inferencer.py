@@ -185,16 +185,19 @@ class RegionRetrievalInferencer(CLIPInferencer):
         Returns:
             np.ndarray: Picture, uint8 RGB.
         """
-        tiles = [_tile(self.read_image(h['img_path'])['img'], h) for h in hits]
-        columns = max(1, min(5, len(tiles)))
-        blank = np.full((_TILE, _TILE, 3), 255, np.uint8)
-        tiles += [blank] * (-len(tiles) % columns)
-        lines = [
-            np.concatenate(tiles[n : n + columns], 1)
-            for n in range(0, len(tiles), columns)
-        ]
+        columns = max(1, min(5, len(hits)))
         title = draw_text(text, columns * _TILE, 20, [])
-        return np.concatenate([title, *lines])
+        lines = -(-len(hits) // columns)
+        blank = np.full((lines * _TILE, columns * _TILE, 3), 255, np.uint8)
+        picture = np.concatenate([title, blank])
+        for number, hit in enumerate(hits):
+            image = mmcv.bgr2rgb(self.read_image(hit['img_path'])['img'])
+            score = f'{hit["score"]:.3f}'
+            cut = cut_region(image, hit['bbox'], _TILE, 1.2, score, _COLOR)
+            line, column = divmod(number, columns)
+            place = picture[len(title) + line * _TILE :, column * _TILE :]
+            place[: len(cut), : cut.shape[1]] = cut
+        return picture
 
     def postprocess(
         self, index: RegionIndex, scores: torch.Tensor, rows: torch.Tensor
@@ -207,13 +210,3 @@ class RegionRetrievalInferencer(CLIPInferencer):
                 scores.tolist(), index.boxes[rows.numpy()].tolist()
             )
         ]
-
-
-def _tile(img: np.ndarray, hit: Dict[str, Any]) -> np.ndarray:
-    """A region with its surroundings, on a white square."""
-    text = f'{hit["score"]:.3f}'
-    image = mmcv.bgr2rgb(img)
-    cut = cut_region(image, hit['bbox'], _TILE, 1.2, text, _COLOR)
-    tile = np.full((_TILE, _TILE, 3), 255, np.uint8)
-    tile[: len(cut), : cut.shape[1]] = cut
-    return tile
