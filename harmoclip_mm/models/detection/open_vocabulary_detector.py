@@ -169,7 +169,7 @@ class OpenVocabularyDetector(TwoStageDetector):
                 different ones.
             UsageError: If embeddings of a file are of another CLIP.
         """
-        is_novel = self._set_test_classes(batch_data_samples)
+        self._set_test_classes(batch_data_samples)
         with self._backbone_grad():
             maps, dense = self.backbone.forward_with_dense(batch_inputs)
         maps = self.neck(maps) if self.with_neck else maps
@@ -179,15 +179,18 @@ class OpenVocabularyDetector(TwoStageDetector):
                     x, batch_data_samples, rescale=False
                 )
             else:
-                proposals = [each.proposals for each in batch_data_samples]
+                proposals = [
+                    each.proposals.new() for each in batch_data_samples
+                ]
+            scores = self.roi_head.region_probabilities(
+                dense,
+                [each.bboxes for each in proposals],
+                self.backbone.patch_size,
+            )
+            for each, own in zip(proposals, scores):
+                each.region_scores = own
             results = self.roi_head.predict(
-                x,
-                proposals,
-                batch_data_samples,
-                rescale=rescale,
-                dense=dense,
-                stride=self.backbone.patch_size,
-                is_novel=is_novel,
+                x, proposals, batch_data_samples, rescale=rescale
             )
         return self.add_pred_to_datasample(batch_data_samples, results)
 
@@ -237,8 +240,8 @@ class OpenVocabularyDetector(TwoStageDetector):
         content = self.record.cpu().numpy().tobytes().rstrip(b'\0')
         return json.loads(content or '{}')
 
-    def _set_test_classes(self, data_samples: SampleList) -> Tensor:
-        """Sets the classes of a test; gives which of them are novel."""
+    def _set_test_classes(self, data_samples: SampleList) -> None:
+        """Sets the classes of a test, and which of them are novel."""
         trained = self.trained_classes
         classes, classifier = _classes_of(data_samples), None
         if classes is None:
@@ -247,7 +250,7 @@ class OpenVocabularyDetector(TwoStageDetector):
             raise DataError(_NO_CLASSES)
         self._set_classes(classes, classifier)
         known = frozenset(trained)
-        return torch.tensor(
+        self.roi_head.is_novel = torch.tensor(
             [name not in known for name in classes], device=self.record.device
         )
 

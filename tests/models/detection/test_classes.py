@@ -69,9 +69,9 @@ def novel(model, monkeypatch):
     found = []
     original = model.roi_head.predict
 
-    def spy(*args, is_novel, **kwargs):
-        found.append(is_novel.tolist())
-        return original(*args, is_novel=is_novel, **kwargs)
+    def spy(*args, **kwargs):
+        found.append(model.roi_head.is_novel.tolist())
+        return original(*args, **kwargs)
 
     monkeypatch.setattr(model.roi_head, 'predict', spy)
     return found
