@@ -2,7 +2,7 @@
 
 import os.path as osp
 from collections import Counter
-from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
+from typing import Any, Dict, List, Sequence, Tuple, Union
 
 import mmcv
 import mmengine
@@ -19,9 +19,7 @@ from harmoclip_mm.registry import INFERENCERS
 from harmoclip_mm.text import Vocabulary, load_vocabulary
 
 from .clip_inferencer import CLIPInferencer, ImageLike
-
-# Of each image the picture, uint8 BGR (H, W, 3), and what texts say of it.
-Results = Iterator[Tuple[np.ndarray, InstanceData]]
+from .region_boxes import grid_of
 
 
 class TextInferencer(CLIPInferencer):
@@ -33,54 +31,23 @@ class TextInferencer(CLIPInferencer):
 
     drawn: int
 
-    def compare(
-        self, rows: torch.Tensor, words: torch.Tensor, bboxes: torch.Tensor
-    ) -> InstanceData:
-        """Compares boxes with texts.
-
-        Args:
-            rows (Tensor): L2-normalised embeddings of the boxes, (N, D).
-            words (Tensor): L2-normalised embeddings of the texts, (T, D).
-            bboxes (Tensor): The boxes, xyxy in pixels, shape (N, 4).
-
-        Returns:
-            InstanceData: ``bboxes``; ``similarities`` and ``text_scores``
-            (N, T), cosines and what the CLIP was trained to say:
-            probabilities over the texts, or of each by itself where it has a
-            bias (SigLIP); ``labels`` and ``scores`` (N,) of the best text,
-            and ``topk_labels``, ``topk_scores`` of the best. On the CPU.
-        """
-        logit_scale = self.model.logit_scale
-        cosines = cosine_logits(rows, words, rows.new_ones(()))
-        logits = cosine_logits(rows, words, *logit_scale())
-        scores = logit_scale.probabilities(logits)
-        # Not by probabilities, which tie at 1 or 0 where logits are large.
-        labels = cosines.topk(min(self.drawn, len(words))).indices
-        best = scores.gather(1, labels)
-        return InstanceData(
-            bboxes=bboxes,
-            similarities=cosines,
-            text_scores=scores,
-            labels=labels[:, 0],
-            scores=best[:, 0],
-            topk_labels=labels,
-            topk_scores=best,
-        ).cpu()
-
-    def collect(
+    @torch.no_grad()
+    def run(
         self,
-        images: Sequence[ImageLike],
-        results: Results,
+        items: Sequence[Tuple[ImageLike, Any]],
+        words: torch.Tensor,
         texts: Sequence[str],
+        batch_size: int = 1,
         return_vis: bool = False,
         out_dir: str = '',
     ) -> Dict[str, list]:
-        """Draws and writes results.
+        """Compares images with texts, draws and writes.
 
         Args:
-            images (Sequence): The images.
-            results (Iterator): Their pictures and :meth:`compare`.
-            texts (Sequence[str]): The T texts.
+            items (Sequence[tuple]): Images and their boxes, see :meth:`pair`.
+            words (Tensor): L2-normalised embeddings of T texts, (T, D).
+            texts (Sequence[str]): The texts.
+            batch_size (int): Images at once. Defaults to 1.
             return_vis (bool): Whether pictures are wanted, uint8 RGB.
             out_dir (str): Folder to write ``vis/`` and ``preds/`` into, by
                 the names of the images. Defaults to none.
@@ -92,21 +59,65 @@ class TextInferencer(CLIPInferencer):
             UsageError: If two images would write the same files.
         """
         self.visualizer.dataset_meta = dict(classes=tuple(texts))
-        names = self._names(images, bool(out_dir))
+        names = self._names([image for image, _ in items], bool(out_dir))
+        named = [(name, *item) for name, item in zip(names, items)]
         found: Dict[str, list] = dict(predictions=[], visualization=[])
-        for (picture, result), name in zip(results, names):
-            found['predictions'].append(self.postprocess(result))
-            if out_dir:
-                file = f'{osp.splitext(name)[0]}.json'
-                mmengine.dump(
-                    found['predictions'][-1], osp.join(out_dir, 'preds', file)
-                )
-            if return_vis or out_dir:
-                path = osp.join(out_dir, 'vis', name) if out_dir else None
-                drawn = self.visualize(picture, result, name, path)
+        for batch in self.tracked(named, batch_size, 'Comparing'):
+            loaded = [self.load_regions(*item) for _, *item in batch]
+            rows = self.encode_regions([sample for *_, sample in loaded])
+            for (name, *_), (picture, boxes, _), own in zip(
+                batch, loaded, rows
+            ):
+                result = self.compare(own, words, boxes)
+                found['predictions'].append(self.postprocess(result))
+                if out_dir:
+                    file = f'{osp.splitext(name)[0]}.json'
+                    file = osp.join(out_dir, 'preds', file)
+                    mmengine.dump(found['predictions'][-1], file)
+                if return_vis or out_dir:
+                    path = osp.join(out_dir, 'vis', name) if out_dir else None
+                    drawn = self.visualize(picture, result, name, path)
                 if return_vis:
                     found['visualization'].append(drawn)
         return found
+
+    def compare(
+        self, rows: torch.Tensor, words: torch.Tensor, boxes: InstanceData
+    ) -> InstanceData:
+        """Compares boxes with texts.
+
+        Args:
+            rows (Tensor): L2-normalised embeddings of the boxes, (N, D).
+            words (Tensor): L2-normalised embeddings of the texts, (T, D).
+            boxes (InstanceData): The boxes.
+
+        Returns:
+            InstanceData: ``bboxes``, and ``det_scores`` where the boxes have
+            scores; ``similarities`` and ``text_scores`` (N, T), cosines and
+            what the CLIP was trained to say: probabilities over the texts,
+            or of each by itself where it has a bias (SigLIP); ``labels`` and
+            ``scores`` (N,) of the best text, and ``topk_labels``,
+            ``topk_scores`` of the best. On the CPU.
+        """
+        logit_scale = self.model.logit_scale
+        cosines = cosine_logits(rows, words, rows.new_ones(()))
+        logits = cosine_logits(rows, words, *logit_scale())
+        scores = logit_scale.probabilities(logits)
+        # Not by probabilities, which tie at 1 or 0 where logits are large.
+        labels = cosines.topk(min(self.drawn, len(words))).indices
+        best = scores.gather(1, labels)
+        found = InstanceData(
+            bboxes=boxes.bboxes,
+            similarities=cosines,
+            text_scores=scores,
+            labels=labels[:, 0],
+            scores=best[:, 0],
+            topk_labels=labels,
+            topk_scores=best,
+        )
+        if 'scores' in boxes:
+            found.det_scores = boxes.scores
+        return found.cpu()
 
     def _names(self, images: Sequence[ImageLike], written: bool) -> List[str]:
         """Names of the files to write, as mmdet's."""
@@ -198,7 +209,7 @@ class RegionClassificationInferencer(TextInferencer):
             texts (str | Sequence[str] | Vocabulary): T words or phrases, a
                 string is one; or the classes of :func:`load_vocabulary`.
             batch_size (int): Images at once. Defaults to 1.
-            **kwargs: ``return_vis`` and ``out_dir``, see :meth:`collect`.
+            **kwargs: ``return_vis`` and ``out_dir``, see :meth:`run`.
 
         Returns:
             Dict[str, list]: ``visualization``, and ``predictions``: for each
@@ -218,29 +229,12 @@ class RegionClassificationInferencer(TextInferencer):
             raise UsageError(str(error)) from error
         classes = vocabulary.classes
         self.classifier.prompts = dict(zip(classes, vocabulary.prompts))
+        with torch.no_grad():
+            words = self.classifier.class_embeddings(
+                classes, self.model.text_encoder
+            )
         items = self.pair(inputs, boxes)
-        results = self._classify(items, classes, batch_size)
-        images = [image for image, _ in items]
-        return self.collect(images, results, classes, **kwargs)
-
-    @torch.no_grad()
-    def _classify(
-        self,
-        items: List[Tuple[ImageLike, Any]],
-        classes: Sequence[str],
-        batch_size: int,
-    ) -> Results:
-        words = self.classifier.class_embeddings(
-            classes, self.model.text_encoder
-        )
-        for batch in self.tracked(items, batch_size, 'Classifying'):
-            loaded = [self.load_regions(*item) for item in batch]
-            rows = self.encode_regions([sample for *_, sample in loaded])
-            for (picture, boxes, _), each in zip(loaded, rows):
-                found = self.compare(each, words, boxes.bboxes)
-                if 'scores' in boxes:
-                    found.det_scores = boxes.scores
-                yield picture, found
+        return self.run(items, words, classes, batch_size, **kwargs)
 
     def postprocess(self, result: InstanceData) -> Dict[str, Any]:
         """Predictions of an image as lists."""
@@ -279,7 +273,7 @@ class ImageTextInferencer(TextInferencer):
             inputs (Any): Images, see :class:`CLIPInferencer`.
             texts (str | Sequence[str]): T texts; a string is one.
             batch_size (int): Images at once. Defaults to 1.
-            **kwargs: ``return_vis`` and ``out_dir``, see :meth:`collect`.
+            **kwargs: ``return_vis`` and ``out_dir``, see :meth:`run`.
 
         Returns:
             Dict[str, list]: ``visualization``, and ``predictions``: for each
@@ -293,28 +287,27 @@ class ImageTextInferencer(TextInferencer):
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             raise UsageError('give at least one text')
-        images = self._inputs_to_list(inputs)
-        results = self._compare(images, texts, batch_size)
-        return self.collect(images, results, texts, **kwargs)
+        with torch.no_grad():
+            words = self.model.encode_text(texts)
+        items = [(image, None) for image in self._inputs_to_list(inputs)]
+        return self.run(items, words, texts, batch_size, **kwargs)
 
-    @torch.no_grad()
-    def _compare(
-        self, images: List[ImageLike], texts: List[str], batch_size: int
-    ) -> Results:
-        words = self.model.encode_text(texts)
-        for batch in self.tracked(images, batch_size, 'Comparing'):
-            pictures = [self.read_image(image)['img'] for image in batch]
-            inputs = [
-                self.model.preprocess(Image.fromarray(mmcv.bgr2rgb(each)))
-                for each in pictures
-            ]
-            rows = self.model.encode_image(
-                torch.stack(inputs).to(words.device)
-            )
-            for picture, row in zip(pictures, rows.split(1)):
-                height, width = picture.shape[:2]
-                whole = torch.tensor([[0.0, 0.0, width, height]])
-                yield picture, self.compare(row, words, whole)
+    def load_regions(
+        self, image: ImageLike, boxes: None
+    ) -> Tuple[np.ndarray, InstanceData, torch.Tensor]:
+        """Reads an image: as it is, its one box, and as open_clip would."""
+        picture = self.read_image(image)['img']
+        whole = Image.fromarray(mmcv.bgr2rgb(picture))
+        boxes = grid_of(picture.shape, 1)
+        return picture, boxes, self.model.preprocess(whole)
+
+    def encode_regions(
+        self, samples: Sequence[torch.Tensor]
+    ) -> Sequence[torch.Tensor]:
+        """Embeds whole images, each (1, D)."""
+        device = next(self.model.parameters()).device
+        inputs = torch.stack(list(samples)).to(device)
+        return self.model.encode_image(inputs).split(1)
 
     def postprocess(self, result: InstanceData) -> Dict[str, Any]:
         """Predictions of an image as lists."""
