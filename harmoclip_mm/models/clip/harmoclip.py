@@ -1,6 +1,7 @@
 """HarmoCLIP: two towers, and whatever heads a method hangs on them."""
 
 import copy
+import re
 from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import torch
@@ -24,7 +25,6 @@ from ..utils import (
     collate_regions,
     collate_weights,
 )
-from .freezing import freeze
 from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
 from .source_log import log_sources
@@ -159,7 +159,19 @@ class HarmoCLIP(BaseModel):
         if 'teacher_crops' in self._needs:
             self.teacher = FrozenTeacher(self.backbone)
         self._register_load_state_dict_pre_hook(fit_teacher, with_module=True)
-        freeze(self, frozen)
+        for pattern in frozen:
+            self._freeze(pattern)
+
+    def _freeze(self, pattern: str) -> None:
+        weights = dict(self.named_parameters())
+        found = [name for name in weights if re.match(pattern, name)]
+        if not found:
+            raise ValueError(
+                f'frozen={pattern!r} matches no parameter of the model; '
+                f'names are like {next(iter(weights))!r}.'
+            )
+        for name in found:
+            weights[name].requires_grad_(False)
 
     def init_weights(self) -> None:
         """Draws the weights, and loads those that ``init_cfg`` names."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from harmoclip_mm.registry import MODELS
 
 from ..layers import cosine_logits
+from ..region_extractors import RoIFeatureExtractor
 
 
 def join_scores(
@@ -60,8 +61,6 @@ class OpenVocabularyRoIHead(StandardRoIHead):
 
     Args:
         bbox_head (dict): A ``TextEmbeddingBBoxHead``.
-        region_extractor (dict, optional): What pools the dense map. Defaults
-            to ``RoIFeatureExtractor``.
         alpha (float): Weight of the dense map for base classes, in [0, 1].
             Defaults to 0.35.
         beta (float): The same for novel classes. Defaults to 0.65.
@@ -85,7 +84,6 @@ class OpenVocabularyRoIHead(StandardRoIHead):
     def __init__(
         self,
         bbox_head: Dict,
-        region_extractor: Optional[Dict] = None,
         alpha: float = 0.35,
         beta: float = 0.65,
         region_scale: float = 100.0,
@@ -102,9 +100,7 @@ class OpenVocabularyRoIHead(StandardRoIHead):
                 'no masks of their own.'
             )
         super().__init__(bbox_head=bbox_head, mask_head=mask_head, **kwargs)
-        self.region_extractor = MODELS.build(
-            region_extractor or dict(type='harmoclip_mm.RoIFeatureExtractor')
-        )
+        self.region_extractor = RoIFeatureExtractor()
         self.alpha, self.beta = alpha, beta
         self.region_scale = region_scale
 
