@@ -17,8 +17,6 @@ from harmoclip_mm.text import (
     load_vocabulary,
 )
 
-from ..layers import cosine_logits
-
 CHUNK = 1024  # prompts encoded at once
 # More prompts than this take long enough on a CPU for a progress bar.
 LONG = 2000
@@ -26,7 +24,7 @@ LONG = 2000
 
 @MODELS.register_module()
 class ZeroShotClassifier(nn.Module):
-    """Classifies embeddings by their cosine with prompts of class names.
+    """One embedding a class, from prompts of its name.
 
     Each class name is put into each template; the embeddings are
     normalised, averaged over the templates and normalised again (CLIP,
@@ -123,30 +121,6 @@ class ZeroShotClassifier(nn.Module):
                 'or none'
             )
         return [self.prompts[name] for name in classes]
-
-    def forward(
-        self,
-        embeddings: Tensor,
-        classes: Sequence[str],
-        text_encoder: nn.Module,
-        scale: Tensor,
-        bias: Optional[Tensor] = None,
-    ) -> Tensor:
-        """Scores embeddings against classes.
-
-        Args:
-            embeddings (Tensor): L2-normalised embeddings, shape (N, D).
-            classes (Sequence[str]): Names of C classes.
-            text_encoder (nn.Module): A ``CLIPTextEncoder``.
-            scale (Tensor): Factor of the cosines, scalar.
-            bias (Tensor, optional): What a CLIP trained with a sigmoid adds
-                to the scaled cosines, scalar. Defaults to none.
-
-        Returns:
-            Tensor: Logits, shape (N, C), float32.
-        """
-        weight = self.class_embeddings(classes, text_encoder)
-        return cosine_logits(embeddings, weight, scale, bias)
 
     def _build(self, words: Sequence[str], text_encoder: nn.Module) -> Tensor:
         texts = self._prompts(words)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import MODELS
 
-from ..layers import LogitScale
+from ..layers import LogitScale, cosine_logits
 
 _NO_CLASSES = (
     'the data set has to put its class names into the samples, by '
@@ -106,10 +106,9 @@ class ClassifyingPredictor(BasePredictor):
         logits: List[Tensor] = [None] * len(names)
         for classes in dict.fromkeys(names):  # one list, as a rule
             own = [i for i, each in enumerate(names) if each == classes]
-            scored = self.classifier(
+            scored = cosine_logits(
                 torch.cat([rows[i] for i in own]),
-                classes,
-                text_encoder,
+                self.classifier.class_embeddings(classes, text_encoder),
                 *logit_scale(),
             )
             parts = scored.split([len(rows[i]) for i in own])

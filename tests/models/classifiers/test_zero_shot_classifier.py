@@ -179,23 +179,6 @@ def test_gradients_reach_the_tower(text_encoder):
     assert text_encoder.text.text_projection.grad is not None
 
 
-def test_logits(text_encoder):
-    classifier = ZeroShotClassifier('simple').eval()
-    with torch.no_grad():
-        weight = classifier.class_embeddings(CLASSES, text_encoder)
-        logits = classifier(weight, CLASSES, text_encoder, torch.tensor(10.0))
-        biased = classifier(
-            weight,
-            CLASSES,
-            text_encoder,
-            torch.tensor(10.0),
-            torch.tensor(-3.0),
-        )
-    torch.testing.assert_close(logits, 10 * weight @ weight.t())
-    torch.testing.assert_close(logits.diag(), torch.full((3,), 10.0))
-    torch.testing.assert_close(biased, logits - 3)
-
-
 def test_words_of_classes(text_encoder):
     assert ZeroShotClassifier().words(['bow_(weapon)', 'TV']) == [
         'bow (weapon)',
