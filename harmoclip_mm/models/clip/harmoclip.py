@@ -163,6 +163,7 @@ class HarmoCLIP(BaseModel):
             self._freeze(pattern)
 
     def _freeze(self, pattern: str) -> None:
+        """Stops gradients of the parameters of a name."""
         weights = dict(self.named_parameters())
         found = [name for name in weights if re.match(pattern, name)]
         if not found:
@@ -306,10 +307,12 @@ class HarmoCLIP(BaseModel):
             if name in needs:
                 learns = name == 'online_crops' and torch.is_grad_enabled()
                 if name == 'teacher_crops':
-                    tower = self.teacher.backbone
+                    encoder = self.teacher.backbone
+                else:
+                    encoder = tower
                 with torch.set_grad_enabled(learns):
                     found[name] = self.crop_extractor(
-                        None, regions, inputs, tower
+                        None, regions, inputs, encoder
                     )
         if 'image' in needs:
             # An image without a caption has no partner in GC.
