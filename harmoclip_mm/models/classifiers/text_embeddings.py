@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence, Tuple, Union
 from zipfile import BadZipFile
@@ -64,8 +64,8 @@ class TextEmbeddings:
     text_fingerprint: str
     vision_fingerprint: str
 
-    def select(self, classes: Sequence[str]) -> 'TextEmbeddings':
-        """Takes some of the classes, in another order if wanted.
+    def rows(self, classes: Sequence[str]) -> Tensor:
+        """Embeddings of some of the classes, in their order, (C, D).
 
         Raises:
             DataError: If a class has no embedding.
@@ -78,10 +78,7 @@ class TextEmbeddings:
                 f'({len(lacking)} of {len(classes)} are missing): dump them '
                 'again for a vocabulary that holds all.'
             )
-        rows = torch.tensor([place[name] for name in classes])
-        return replace(
-            self, embeddings=self.embeddings[rows], classes=tuple(classes)
-        )
+        return self.embeddings[[place[name] for name in classes]]
 
     def save(self, path: Union[str, Path]) -> None:
         """Writes a ``.npz`` without pickles, as a whole or not at all.

@@ -123,7 +123,7 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
             DataError: If the file or ``prompts`` lack a class.
         """
         if self.text_embeddings is not None:
-            rows = self.text_embeddings.select(classes).embeddings
+            rows = self.text_embeddings.rows(classes)
             self.class_rows = rows.to(self.background.device)
             return
         classifier = classifier or self._classifiers[self.training]
