@@ -172,10 +172,10 @@ def test_the_default_loss_is_filled_in(name):
     kind = dict(type=f'harmoclip_mm.{name}')
     head = MODELS.build(kind, default_args=given)
     assert type(head.loss_module) is SigmoidContrastiveLoss
-    cfg = dict(kind, loss=dict(loss_weight=0.5, chunk_size=7))
+    cfg = dict(kind, loss=dict(loss_weight=0.5, positives='pair'))
     loss = MODELS.build(cfg, default_args=given).loss_module
     assert type(loss) is SigmoidContrastiveLoss
-    assert (loss.loss_weight, loss.chunk_size) == (0.5, 7)
+    assert (loss.loss_weight, loss.positives) == (0.5, 'pair')
     cfg = dict(kind, loss=dict(type='harmoclip_mm.ContrastiveLoss'))
     head = MODELS.build(cfg, default_args=given)
     assert type(head.loss_module) is ContrastiveLoss
