@@ -67,9 +67,9 @@ def parse_args() -> argparse.Namespace:
             '--boxes',
             required=each is classify,
             default='3',
-            help='"x1,y1,x2,y2" in pixels, ";" between boxes; a COCO json or '
-            'ODVG jsonl; the folder preds/ of a detector of mmdet; or a '
-            'number: cells a side of a grid'
+            help='"x1,y1,x2,y2" in pixels, ";" between boxes; a COCO json; '
+            'the folder preds/ of a detector of mmdet; or a number: cells a '
+            'side of a grid'
             + ('' if each is classify else ' (default: %(default)s)'),
         )
         each.add_argument(
@@ -90,9 +90,13 @@ def parse_args() -> argparse.Namespace:
         help='regions of each text (default: %(default)s)',
     )
     for each in (classify, compare, find):
-        each.add_argument(
-            '--texts', nargs='+', required=True, metavar='TEXT', help='words'
-        )
+        words = each.add_mutually_exclusive_group(required=True)
+        words.add_argument('--texts', nargs='+', metavar='TEXT', help='words')
+        if each is classify:
+            words.add_argument(
+                '--vocabulary',
+                help='the same as the name of a vocabulary (coco80) or a file',
+            )
         each.add_argument(
             '--out-dir',
             default='outputs',
@@ -131,6 +135,7 @@ def main() -> None:
         raise UsageError(f'{image} does not exist')
     boxes = read_boxes(args.boxes, image) if 'boxes' in args else None
     from harmoclip_mm import apis
+    from harmoclip_mm.text import load_vocabulary
 
     common = dict(
         arch=args.arch, device=args.device, trust_pickle=args.trust_pickle
@@ -145,7 +150,7 @@ def main() -> None:
         found = classify(
             image,
             boxes,
-            args.texts[0] if len(args.texts) == 1 else args.texts,
+            args.texts or load_vocabulary(args.vocabulary),
             batch_size=args.batch_size,
             out_dir=args.out_dir,
         )

@@ -11,7 +11,7 @@ video, a video with boxes is written. Nothing is downloaded.
 import argparse
 from itertools import islice
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, List
+from typing import Callable
 
 try:
     from harmoclip_mm.errors import UsageError, run_command
@@ -77,15 +77,6 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def in_batches(frames: Iterable, size: int) -> Iterator[List[np.ndarray]]:
-    """Lists of ``size`` frames, the last one shorter."""
-    frames = iter(frames)
-    batch = list(islice(frames, size))
-    while batch:
-        yield batch
-        batch = list(islice(frames, size))
-
-
 def detect_in_video(
     inferencer: Callable[..., dict], args: argparse.Namespace
 ) -> Path:
@@ -104,9 +95,8 @@ def detect_in_video(
         reader.fps,
         (reader.width, reader.height),
     )
-    for frames in in_batches(
-        track(reader, description='frames'), args.batch_size
-    ):
+    shown = iter(track(reader, description='frames'))
+    for frames in iter(lambda: list(islice(shown, args.batch_size)), []):
         results = inferencer(
             frames,
             batch_size=len(frames),

@@ -35,10 +35,9 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'engine')
 VISUALIZERS = _child('VISUALIZERS', 'visualization')
 INFERENCERS = _child(
     'INFERENCERS',
-    'apis.image_text_inferencer',
     'apis.open_vocabulary_inferencer',
-    'apis.region_classification_inferencer',
     'apis.region_retrieval_inferencer',
+    'apis.text_inferencers',
 )
 
 # What the name of a CLIP says. Data transforms ask here for the image size and

@@ -5,12 +5,6 @@ _base_ = [
     '../_base_/evaluation/proposals.py',
     '../_base_/datasets/coco_regions.py',
 ]
-test_dataloader = dict(
-    batch_size=8,
-    dataset=dict(
-        proposal_file=_base_.proposal_file,
-        pipeline=_base_.load_proposals,
-    ),
-)
+test_dataloader = _base_.proposals_loader
 # what counts given boxes has nothing to count
 test_evaluator = _base_.test_evaluator[1:]

@@ -8,12 +8,6 @@ _base_ = [
     '../_base_/datasets/lvis_regions.py',
 ]
 model = dict(predictors=dict(proposals=dict(max_per_img=300)))
-test_dataloader = dict(
-    batch_size=8,
-    dataset=dict(
-        proposal_file=_base_.proposal_file,
-        pipeline=_base_.load_proposals,
-    ),
-)
+test_dataloader = _base_.proposals_loader
 # what counts given boxes has nothing to count
 test_evaluator = _base_.test_evaluator[1:]

@@ -6,13 +6,7 @@ _base_ = [
     '../_base_/evaluation/clip_images.py',
     '../_base_/datasets/coco_ov.py',
 ]
-model = dict(
-    predictors=dict(
-        boxes=dict(
-            type='BoxClassPredictor', classifier=dict(templates='vild63')
-        )
-    ),
-)
+model = dict(predictors=_base_.vild63)
 test_dataloader = dict(
     batch_size=8,
     dataset=dict(

@@ -12,12 +12,7 @@ _base_ = [
     '../_base_/datasets/lvis_regions.py',
 ]
 model = dict(
-    region_extractor=dict(normalise_map=False),
-    predictors=dict(
-        boxes=dict(
-            type='BoxClassPredictor', classifier=dict(templates='openai80')
-        )
-    ),
+    region_extractor=dict(normalise_map=False), predictors=_base_.openai80
 )
 test_dataloader = dict(
     dataset=dict(

@@ -30,7 +30,6 @@ test_dataloader = dict(
     ),
 )
 test_evaluator = [dict(type='FGOVDMetric')]
-test_cfg = dict(type='TestLoop')
 benchmark = dict(
     task='right text of a box, FG-OVD',
     kind='local',

@@ -46,7 +46,6 @@ test_evaluator = [
         topk=(1, 5, 10),
     )
 ]
-test_cfg = dict(type='TestLoop')
 benchmark = dict(
     task='box of an expression, RefCOCO',
     kind='local',

@@ -32,7 +32,6 @@ test_dataloader = dict(
     ),
 )
 test_evaluator = [dict(type='RegionRetrievalMetric')]
-test_cfg = dict(type='TestLoop')
 benchmark = dict(
     task='regions by phrase, COCO captions',
     kind='local',

@@ -29,7 +29,6 @@ test_dataloader = dict(
     ),
 )
 test_evaluator = [dict(type='ImageTextRetrievalMetric')]
-test_cfg = dict(type='TestLoop')
 benchmark = dict(
     task='retrieval, COCO 5k',
     kind='global',

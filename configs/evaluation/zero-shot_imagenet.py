@@ -31,7 +31,6 @@ test_dataloader = dict(
     ),
 )
 test_evaluator = [dict(type='mmpretrain.Accuracy', topk=(1, 5), thrs=None)]
-test_cfg = dict(type='TestLoop')
 benchmark = dict(
     task='classes of images, ImageNet-1k',
     kind='global',

@@ -7,10 +7,4 @@ _base_ = [
     '../_base_/schedules/fvit_48e.py',
     '../_base_/detection_runtime.py',
 ]
-model = dict(
-    # the square that the largest image fills
-    data_preprocessor=dict(pad_size_divisor=1024, pad_mask=True),
-    roi_head=_base_.lvis_roi_head,
-    train_cfg=_base_.lvis_train_cfg,
-    test_cfg=_base_.lvis_test_cfg,
-)
+model = _base_.lvis_model

@@ -8,6 +8,7 @@ _base_ = [
     '../_base_/detection_runtime.py',
 ]
 model = dict(
+    _base_.lvis_model,
     data_preprocessor=dict(pad_mask=True),
     roi_head=dict(
         _base_.lvis_roi_head,
@@ -17,6 +18,4 @@ model = dict(
             featmap_strides=_base_.strides[:4],
         ),
     ),
-    train_cfg=_base_.lvis_train_cfg,
-    test_cfg=_base_.lvis_test_cfg,
 )

@@ -8,9 +8,9 @@ from .config import load_config
 # Loaded when first asked for: they import torch and every tower.
 _HOMES = dict(
     EXPORT_FORMATS='clip',
-    ImageTextInferencer='image_text_inferencer',
+    ImageTextInferencer='text_inferencers',
     OpenVocabularyInferencer='open_vocabulary_inferencer',
-    RegionClassificationInferencer='region_classification_inferencer',
+    RegionClassificationInferencer='text_inferencers',
     RegionRetrievalInferencer='region_retrieval_inferencer',
     export_clip='clip',
     export_onnx='onnx_export',

@@ -2,15 +2,11 @@
 
 import os
 import os.path as osp
-from collections import Counter
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
-import mmcv
-import mmengine
 import numpy as np
 import torch
 from mmcv.transforms import Compose
-from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.dataset import pseudo_collate
 from mmengine.fileio import (
@@ -20,6 +16,7 @@ from mmengine.fileio import (
     list_dir_or_file,
 )
 from mmengine.infer import BaseInferencer
+from mmengine.structures import InstanceData
 from PIL import Image
 from rich.progress import track
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -27,12 +24,10 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from harmoclip_mm.datasets.transforms import CLIPResize, LoadCheckedImage
 from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.models import HarmoCLIP
-from harmoclip_mm.models.layers import cosine_logits
 from harmoclip_mm.pixels import rgb_of
 
 from .clip import load_clip
 from .region_boxes import (
-    ImageBoxes,
     boxes_of,
     check_inside,
     grid_of,
@@ -126,7 +121,7 @@ class CLIPInferencer(BaseInferencer):
 
     def pair(
         self, inputs: Any, boxes: Any
-    ) -> List[Tuple[ImageLike, Union[ImageBoxes, int]]]:
+    ) -> List[Tuple[ImageLike, Union[InstanceData, int]]]:
         """Finds the boxes of images.
 
         Args:
@@ -180,16 +175,16 @@ class CLIPInferencer(BaseInferencer):
         return dict(img=image, img_shape=shape, ori_shape=shape)
 
     def load_regions(
-        self, image: ImageLike, boxes: Union[ImageBoxes, int]
-    ) -> Tuple[np.ndarray, ImageBoxes, Dict[str, Any]]:
+        self, image: ImageLike, boxes: Union[InstanceData, int]
+    ) -> Tuple[np.ndarray, InstanceData, Dict[str, Any]]:
         """Reads an image and brings it and its boxes to the model's size.
 
         Args:
             image (str | np.ndarray | Image): See the class.
-            boxes (ImageBoxes | int): Its boxes, or cells a side of a grid.
+            boxes (InstanceData | int): Its boxes, or cells a side of a grid.
 
         Returns:
-            Tuple[np.ndarray, ImageBoxes, dict]: The image as read, its boxes
+            Tuple[np.ndarray, InstanceData, dict]: The image as read, its boxes
             in its pixels, and the sample for the model.
 
         Raises:
@@ -202,7 +197,7 @@ class CLIPInferencer(BaseInferencer):
         else:
             where = image if isinstance(image, str) else 'an image'
             check_inside(boxes, shape, where)
-        results['gt_bboxes'] = HorizontalBoxes(boxes.bboxes.copy())
+        results['gt_bboxes'] = HorizontalBoxes(boxes.bboxes.clone())
         return img, boxes, self.pipeline(results)
 
     @torch.no_grad()
@@ -217,10 +212,6 @@ class CLIPInferencer(BaseInferencer):
         """
         data = self.model.data_preprocessor(pseudo_collate(list(samples)))
         boxes = [each.gt_instances.bboxes for each in data['data_samples']]
-        boxes = [getattr(each, 'tensor', each) for each in boxes]
-        if not sum(map(len, boxes)):
-            dims = self.model.backbone.out_dims
-            return [each.new_zeros(0, dims) for each in boxes]
         return self.model.encode_regions(data['inputs'], boxes)
 
     def tracked(self, items: Sequence, size: int, what: str) -> Iterator[list]:
@@ -236,165 +227,3 @@ class CLIPInferencer(BaseInferencer):
 def _as_text(place: Any) -> Any:
     """A path of pathlib as a string; all else as it is."""
     return os.fspath(place) if isinstance(place, os.PathLike) else place
-
-
-class TextScoringInferencer(CLIPInferencer):
-    """Scores rows of images, boxes or images as such, against texts."""
-
-    def score(
-        self, rows: torch.Tensor, texts: torch.Tensor
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """Similarities and probabilities.
-
-        Args:
-            rows (Tensor): L2-normalised embeddings, shape (N, D).
-            texts (Tensor): L2-normalised embeddings, shape (T, D).
-
-        Returns:
-            Tuple[Tensor, Tensor]: Cosines and what the CLIP was trained to
-            say: probabilities over the texts, or of each by itself where it
-            has a bias (SigLIP). Both (N, T), float32, on the CPU.
-        """
-        logit_scale = self.model.logit_scale
-        cosines = cosine_logits(rows, texts, rows.new_ones(()))
-        scale, bias = logit_scale()
-        logits = scale.float() * cosines
-        if bias is not None:
-            logits = logits + bias.float()
-        return cosines.cpu(), logit_scale.probabilities(logits).cpu()
-
-    def run(
-        self,
-        images: List[ImageLike],
-        batches: Iterator[Tuple[List[np.ndarray], SampleList]],
-        texts: Sequence[str],
-        return_datasamples: bool = False,
-        no_save_vis: bool = False,
-        no_save_pred: bool = False,
-        out_dir: str = '',
-        **kwargs: Any,
-    ) -> Dict[str, list]:
-        """Draws and writes what batches say.
-
-        Args:
-            images (list): The images.
-            batches (Iterator): Pictures (uint8 BGR (H, W, 3)) and samples
-                with predictions.
-            texts (Sequence[str]): The T texts.
-            return_datasamples (bool): Whether predictions are
-                ``DetDataSample`` and not dicts. Defaults to False.
-            no_save_vis (bool): Write no pictures into ``out_dir``.
-            no_save_pred (bool): Write no predictions into ``out_dir``.
-            out_dir (str): Folder to write ``vis/`` and ``preds/`` into.
-                Defaults to none.
-            **kwargs: ``return_vis``, ``show``, ``wait_time`` and
-                ``pred_score_thr``, see :meth:`visualize`.
-
-        Returns:
-            Dict[str, list]: ``predictions`` and ``visualization``.
-        """
-        self.visualizer.dataset_meta = dict(classes=tuple(texts))
-        names = self._names(images, bool(out_dir))
-        found: Dict[str, list] = dict(predictions=[], visualization=[])
-        for pictures, samples in batches:
-            start = len(found['predictions'])
-            inputs = list(zip(names[start:], pictures))
-            drawn = self.visualize(
-                inputs,
-                samples,
-                img_out_dir='' if no_save_vis else out_dir,
-                **kwargs,
-            )
-            result = self.postprocess(
-                samples,
-                drawn,
-                return_datasamples,
-                pred_out_dir='' if no_save_pred else out_dir,
-                names=names[start:],
-            )
-            found['predictions'] += result['predictions']
-            found['visualization'] += result['visualization']
-        return found
-
-    def _names(self, images: List[ImageLike], written: bool) -> List[str]:
-        """Names of the files to write, as mmdet's."""
-        names = []
-        for image in images:
-            if isinstance(image, str):
-                names.append(osp.basename(image))
-            else:
-                names.append(f'{self._num_arrays:08d}.jpg')
-                self._num_arrays += 1
-        stems = Counter(osp.splitext(name)[0] for name in names)
-        twice = [name for name, number in stems.items() if number > 1]
-        if written and twice:
-            raise UsageError(
-                f'{stems[twice[0]]} images are named {twice[0]!r}, but each '
-                'writes files of its name: give them one out_dir each'
-            )
-        return names
-
-    def visualize(
-        self,
-        inputs: List[Tuple[str, np.ndarray]],
-        preds: SampleList,
-        return_vis: bool = False,
-        show: bool = False,
-        wait_time: float = 0,
-        img_out_dir: str = '',
-        pred_score_thr: float = 0.0,
-    ) -> List[np.ndarray]:
-        """Draws the predictions.
-
-        Args:
-            inputs (list): Names and pictures, uint8 BGR (H, W, 3).
-            preds (SampleList): Their predictions.
-            return_vis (bool): Whether the pictures are wanted, uint8 RGB.
-            show (bool): Whether to open a window.
-            wait_time (float): Seconds it stays; 0 waits for a key.
-            img_out_dir (str): Folder to write ``vis/`` into; '' for none.
-            pred_score_thr (float): Lowest probability that is drawn.
-        """
-        drawn: List[np.ndarray] = []
-        if not (return_vis or show or img_out_dir):
-            return drawn
-        for (name, picture), pred in zip(inputs, preds):
-            self.visualizer.add_datasample(
-                name,
-                mmcv.bgr2rgb(picture),
-                pred,
-                draw_gt=False,
-                show=show,
-                wait_time=wait_time,
-                pred_score_thr=pred_score_thr,
-                out_file=osp.join(img_out_dir, 'vis', name)
-                if img_out_dir
-                else None,
-            )
-            if return_vis:
-                drawn.append(self.visualizer.get_image())
-        return drawn
-
-    def postprocess(
-        self,
-        preds: SampleList,
-        visualization: List[np.ndarray],
-        return_datasamples: bool = False,
-        pred_out_dir: str = '',
-        names: Sequence[str] = (),
-    ) -> Dict[str, list]:
-        """Makes plain dicts of predictions, and writes them into ``preds/``
-        of a folder, by the names of the images."""
-        results = [self.pred2dict(each) for each in preds]
-        if pred_out_dir:
-            for name, result in zip(names, results):
-                name = f'{osp.splitext(name)[0]}.json'
-                mmengine.dump(result, osp.join(pred_out_dir, 'preds', name))
-        return dict(
-            predictions=list(preds) if return_datasamples else results,
-            visualization=visualization,
-        )
-
-    def pred2dict(self, pred: DetDataSample) -> Dict[str, Any]:
-        """Predictions of an image as lists and numbers."""
-        raise NotImplementedError

@@ -5,7 +5,7 @@ import inspect
 import os.path as osp
 import traceback
 from difflib import get_close_matches
-from typing import Any, Collection, Mapping, Optional
+from typing import Any, Collection, Optional
 
 from mmengine.config import Config
 
@@ -48,7 +48,7 @@ def load_config(
     options = dict(cfg_options or {})
     clip = options.pop('clip', None)
     for key in options:
-        check_option(cfg, key, options)
+        _check_option(cfg, key, options)
         if 'clip' in key.split('.')[1:] and cfg.get('clip') is not None:
             raise UsageError(
                 f'--cfg-options {key}: all parts have the CLIP of the line '
@@ -89,41 +89,34 @@ def _read(filename: str) -> Config:
         logger.setLevel(level)
 
 
-def check_option(cfg: Config, key: str, options: Collection[str]) -> None:
-    """Check that something reads an option, see :func:`load_config`.
-
-    Args:
-        cfg (Config): The config, without the options.
-        key (str): Dotted key of the option.
-        options (Collection[str]): The keys of all options.
-
-    Raises:
-        UsageError: If the key seems to be misspelt; names the nearest one.
-    """
-    node, path, parts = cfg, '', key.split('.')
-    for depth, part in enumerate(parts):
+def _check_option(cfg: Config, key: str, options: Collection[str]) -> None:
+    """Refuses a key that seems to be misspelt, see :func:`load_config`, and
+    names the nearest one."""
+    node, path, parts = dict(cfg.items()), '', key.split('.')
+    for depth, part in enumerate(parts, 1):
         if isinstance(node, (list, tuple)):
-            names = [str(index) for index in range(len(node))]
-            free = False
-        elif isinstance(node, dict) or depth == 0:
-            names = list(node)
-            free = _is_free(node, part, len(parts) - depth == 1)
+            names, strict = [str(index) for index in range(len(node))], True
+        elif isinstance(node, dict):
+            names, typed = list(node), 'type' in node
+            if path and typed and depth == len(parts):
+                return
+            # heads, hooks or a loader's parts: beside what a registry builds
+            # there is nothing else
+            beside = any(
+                isinstance(e, dict) and 'type' in e for e in node.values()
+            )
+            strict = not path or (beside and not typed and depth < len(parts))
         else:  # a value, of which mmengine makes no dict
             return
         if part not in names:
-            loop = []
-            if path == 'train_cfg.' and 'train_cfg.type' not in options:
-                loop = _loop_settings(node)
-            if part in loop:
+            names += [] if path else _runner_settings()
+            near = get_close_matches(part, names, 1, 0 if strict else 0.8)
+            if (
+                (not path and part in names)
+                or f'{path}{part}.type' in options
+                or not (strict or near)
+            ):
                 return
-            names += loop
-            if (not loop and free) or f'{path}{part}.type' in options:
-                return
-            if depth == 0:
-                names += _runner_settings()
-                if part in names:
-                    return
-            near = get_close_matches(part, names, 1, 0)
             where = f' in {path[:-1]}' if path else ' in the config'
             raise UsageError(
                 f'--cfg-options {key}: there is no {part!r}{where}'
@@ -133,41 +126,11 @@ def check_option(cfg: Config, key: str, options: Collection[str]) -> None:
         path += f'{part}.'
 
 
-def _is_free(node: Any, part: str, is_last: bool) -> bool:
-    """Whether a dict of the config may get a new key."""
-    if isinstance(node, Config):
-        return False
-    if is_last and 'type' in node:
-        return True
-    # heads, hooks or a loader's parts: beside what a registry builds, all is
-    beside = [each for each in node.values() if isinstance(each, dict)]
-    if not is_last and 'type' not in node and any('type' in e for e in beside):
-        return False
-    return not get_close_matches(part, node, cutoff=0.8)
-
-
-def _loop_settings(train_cfg: Mapping[str, Any]) -> list:
-    """What the loop of a config takes; nothing where its name is unknown."""
-    # here, since they import torch
-    from mmengine.registry import LOOPS
-
-    import harmoclip_mm.engine  # noqa: F401
-
-    by_epoch = train_cfg.get('by_epoch', True)
-    default = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
-    loop = LOOPS.get(train_cfg.get('type', default))
-    return [
-        name
-        for each in (loop.__mro__[:-1] if loop else ())
-        for name in inspect.signature(each.__init__).parameters
-    ]
-
-
 def _runner_settings() -> list:
+    """What mmengine's Runner takes, and what it reads from the config."""
     # here, since it imports torch
     from mmengine.runner import Runner
 
-    # and those that it reads from the config alone
     return [
         *inspect.signature(Runner).parameters,
         *('activation_checkpointing', 'clip', 'compile', 'custom_imports'),

@@ -2,93 +2,84 @@
 
 import os
 import os.path as osp
-from collections import Counter
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 import mmengine.fileio as fileio
 import numpy as np
+import torch
 from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
 
 from harmoclip_mm.coco_file import check_members, check_records, read_json
-from harmoclip_mm.datasets.odvg import parse_odvg_line
 from harmoclip_mm.datasets.transforms.regions import grid_boxes
 from harmoclip_mm.errors import DataError
 
 
-class ImageBoxes(NamedTuple):
-    """Boxes of one image.
-
-    Attributes:
-        bboxes (np.ndarray): xyxy in pixels of the stored image, (N, 4)
-            float32.
-        scores (np.ndarray, optional): What their detector gave them, (N,).
-    """
-
-    bboxes: np.ndarray
-    scores: Optional[np.ndarray] = None
-
-
-def as_boxes(boxes: Any, where: str) -> ImageBoxes:
+def as_boxes(boxes: Any, where: str) -> InstanceData:
     """Boxes of one image in any of the forms that people have.
 
     Args:
-        boxes (Any): An array or list (N, 4), xyxy in pixels; mmdet's
-            ``DetDataSample`` with ``pred_instances``; its dict of
-            predictions with ``bboxes``, and ``scores`` where known; or
-            ``ImageBoxes``.
+        boxes (Any): An array or list (N, 4), xyxy in pixels of the image as
+            it is stored; or predictions of mmdet, a ``DetDataSample`` or a
+            dict, with ``bboxes``, and ``scores`` where known.
         where (str): What they are of, for messages.
+
+    Returns:
+        InstanceData: ``bboxes`` (N, 4) and, where known, ``scores`` (N,),
+        float32.
 
     Raises:
         DataError: If they are no boxes, or one is empty.
     """
-    scores = None
-    if isinstance(boxes, ImageBoxes):
-        boxes, scores = boxes
-    elif isinstance(boxes, DetDataSample):
-        found = boxes.get('pred_instances')
-        if found is None:
-            raise DataError(f'{where}: the DetDataSample has no predictions')
-        boxes, scores = found.bboxes, found.get('scores')
-    elif isinstance(boxes, Mapping):
-        if 'bboxes' not in boxes:
-            raise DataError(f'{where}: the predictions have no "bboxes"')
-        boxes, scores = boxes['bboxes'], boxes.get('scores')
+    if isinstance(boxes, DetDataSample):
+        boxes = boxes.get('pred_instances', InstanceData())
+    if not isinstance(boxes, (InstanceData, Mapping)):
+        boxes = dict(bboxes=boxes)
+    if 'bboxes' not in boxes:
+        raise DataError(f'{where}: the predictions have no "bboxes"')
     try:
-        found = _numbers(boxes)
-        if found.size and found.shape[-1] != 4:
-            raise ValueError(f'not rows of {found.shape[-1]} numbers')
-        found = found.reshape(-1, 4)
-        scores = None if scores is None else _numbers(scores).reshape(-1)
-    except (TypeError, ValueError) as error:
+        rows = _numbers(boxes.get('bboxes'))
+        if rows.numel() and rows.shape[-1] != 4:
+            raise ValueError(f'not rows of {rows.shape[-1]} numbers')
+        found = InstanceData(bboxes=rows.reshape(-1, 4))
+        if boxes.get('scores') is not None:
+            found.scores = _numbers(boxes.get('scores')).reshape(-1)
+    except (AssertionError, TypeError, ValueError) as error:
         raise DataError(
-            f'{where}: boxes are x1, y1, x2, y2 in pixels, one row each '
-            f'({error})'
+            f'{where}: boxes are x1, y1, x2, y2 in pixels, one row each, and '
+            f'have a score each or none ({error})'
         ) from error
-    for row, (x1, y1, x2, y2) in enumerate(found):
-        if not (x2 > x1 and y2 > y1 and np.isfinite(found[row]).all()):
-            raise DataError(
-                f'{where}: box {row} ({x1:g}, {y1:g}, {x2:g}, {y2:g}) is '
-                'empty; boxes are x1, y1, x2, y2 in pixels'
-            )
-    if scores is not None and len(scores) != len(found):
-        raise DataError(
-            f'{where}: {len(scores)} scores for {len(found)} boxes'
-        )
-    return ImageBoxes(found, scores)
+    rows = found.bboxes
+    right = (rows[:, 2:] > rows[:, :2]).all(1) & rows.isfinite().all(1)
+    _check(rows, right, where, 'is empty')
+    return found
 
 
-def _numbers(values: Any) -> np.ndarray:
+def _numbers(values: Any) -> Tensor:
     values = getattr(values, 'tensor', values)  # of mmdet's HorizontalBoxes
-    if hasattr(values, 'detach'):
-        values = values.detach().cpu()
-    return np.asarray(values, dtype=np.float32)
+    if isinstance(values, Tensor):
+        return values.detach().cpu().float()
+    return torch.from_numpy(np.asarray(values, dtype=np.float32).copy())
 
 
-def check_inside(boxes: ImageBoxes, shape: Sequence[int], where: str) -> None:
+def _check(rows: Tensor, right: Tensor, where: str, fault: str) -> None:
+    if not right.all():
+        number = int((~right).nonzero()[0])
+        box = ', '.join(f'{value:g}' for value in rows[number].tolist())
+        raise DataError(
+            f'{where}: box {number} ({box}) {fault}; boxes are x1, y1, x2, y2 '
+            'in pixels of the image as it is stored'
+        )
+
+
+def check_inside(
+    boxes: InstanceData, shape: Sequence[int], where: str
+) -> None:
     """Refuse boxes that have no pixel of their image.
 
     Args:
-        boxes (ImageBoxes): The boxes.
+        boxes (InstanceData): The boxes.
         shape (Sequence[int]): Height and width of the image in pixels.
         where (str): What they are of, for messages.
 
@@ -96,19 +87,14 @@ def check_inside(boxes: ImageBoxes, shape: Sequence[int], where: str) -> None:
         DataError: If one lies outside.
     """
     height, width = shape[:2]
-    x1, y1, x2, y2 = boxes.bboxes.T
-    outside = (x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0)
-    if outside.any():
-        row = int(outside.argmax())
-        box = ', '.join(f'{value:g}' for value in boxes.bboxes[row])
-        raise DataError(
-            f'{where}: box {row} ({box}) lies outside the image of {width} x '
-            f'{height} px; boxes are x1, y1, x2, y2 in pixels of the image as '
-            'it is stored'
-        )
+    rows = boxes.bboxes
+    right = (rows[:, :2] < rows.new_tensor([width, height])).all(1)
+    right &= (rows[:, 2:] > 0).all(1)
+    fault = f'lies outside the image of {width} x {height} px'
+    _check(rows, right, where, fault)
 
 
-def grid_of(shape: Sequence[int], splits: int) -> ImageBoxes:
+def grid_of(shape: Sequence[int], splits: int) -> InstanceData:
     """Cells of all square grids of up to so many cells a side.
 
     Args:
@@ -116,70 +102,53 @@ def grid_of(shape: Sequence[int], splits: int) -> ImageBoxes:
         splits (int): Cells a side of the finest grid.
 
     Returns:
-        ImageBoxes: The image as a whole first, then 2 x 2 cells, ...: 14 for
+        InstanceData: The image as a whole first, then 2 x 2 cells, ...: 14 for
         ``splits=3``.
     """
     grids = [grid_boxes(*shape[:2], n, n) for n in range(1, splits + 1)]
-    return ImageBoxes(np.concatenate(grids))
+    return InstanceData(bboxes=torch.from_numpy(np.concatenate(grids)))
 
 
-def read_box_file(path: str) -> Dict[str, ImageBoxes]:
-    """Reads the boxes of a COCO or an ODVG file.
+def read_box_file(path: str) -> Dict[str, InstanceData]:
+    """Reads the boxes of a COCO file.
 
     Args:
-        path (str): A ``.jsonl`` in ODVG format, or a json in COCO format with
-            ``images`` and ``annotations``; annotations with a ``score`` are
-            a detector's.
+        path (str): A json with ``images`` and ``annotations``; annotations
+            with a ``score`` are a detector's.
 
     Returns:
-        Dict[str, ImageBoxes]: Boxes by the images' names in the file, in its
-        order; of an image on several lines all.
+        Dict[str, InstanceData]: Boxes by the images' names in the file, in
+        its order.
 
     Raises:
-        DataError: If it is neither, naming the line or the image.
+        DataError: If it is no such file, naming the place.
     """
     if not fileio.exists(path):
         raise DataError(f'file of boxes {path} does not exist')
-    if path.endswith('.jsonl'):
-        return _read_odvg(path)
     content = read_json(path, 'fetch it again')
     if not isinstance(content, dict) or 'images' not in content:
         raise DataError(
             f'{path}: no "images": boxes are read from a COCO file with '
-            'images and annotations, from ODVG lines (.jsonl), or from the '
-            'folder of predictions that an inferencer of mmdet writes'
+            'images and annotations, or from the folder of predictions that '
+            'an inferencer of mmdet writes'
         )
     images = check_records(content, 'images', path, id='id', file_name='name')
     kinds = dict(image_id='id', bbox='box', score='number?')
     found = check_records(content, 'annotations', path, **kinds)
     names = {each['id']: each['file_name'] for each in images}
     check_members(found, 'image_id', names, path)
-    boxes: Dict[str, list] = {name: [] for name in names.values()}
-    scores: Dict[str, list] = {name: [] for name in names.values()}
+    boxes = {name: dict(bboxes=[], scores=[]) for name in names.values()}
     for each in found:
         x, y, width, height = each['bbox']
-        name = names[each['image_id']]
-        boxes[name].append((x, y, x + width, y + height))
+        own = boxes[names[each['image_id']]]
+        own['bboxes'].append((x, y, x + width, y + height))
         if 'score' in each:
-            scores[name].append(each['score'])
+            own['scores'].append(each['score'])
     return {
         name: as_boxes(
-            ImageBoxes(each, scores[name] or None), f'{path}, image {name}'
+            dict(own, scores=own['scores'] or None), f'{path}, image {name}'
         )
-        for name, each in boxes.items()
-    }
-
-
-def _read_odvg(path: str) -> Dict[str, ImageBoxes]:
-    boxes: Dict[str, list] = {}
-    for number, line in enumerate(fileio.get(path).splitlines(), 1):
-        if line.strip():
-            sample = parse_odvg_line(line, f'{path}:{number}', Counter())
-            own = boxes.setdefault(sample['filename'], [])
-            own += [each['bbox'] for each in sample['instances']]
-    return {
-        name: as_boxes(each, f'{path}, image {name}')
-        for name, each in boxes.items()
+        for name, own in boxes.items()
     }
 
 
@@ -194,7 +163,7 @@ def boxes_of(source: Any, images: Sequence[Any]) -> List[Any]:
         images (Sequence): The images, paths where ``source`` goes by names.
 
     Returns:
-        List[ImageBoxes | int]: Boxes of each; the number, for a grid.
+        List[InstanceData | int]: Boxes of each; the number, for a grid.
 
     Raises:
         DataError: If an image has no boxes there, or two have the same.
@@ -223,7 +192,7 @@ def boxes_of(source: Any, images: Sequence[Any]) -> List[Any]:
         return [found[key] for key in keys]
     if isinstance(source, Mapping) and 'predictions' in source:
         source = source['predictions']
-    if isinstance(source, (Mapping, DetDataSample, ImageBoxes)) or (
+    if isinstance(source, (Mapping, DetDataSample)) or (
         len(images) == 1 and (not len(source) or np.ndim(source[0]) == 1)
     ):
         source = [source]

@@ -98,7 +98,11 @@ class RegionRetrievalInferencer(CLIPInferencer):
             if loaded:
                 rows = self.encode_regions([sample for *_, sample in loaded])
                 for (number, boxes, _), each in zip(loaded, rows):
-                    yield number, boxes.bboxes, each.cpu().float().numpy()
+                    yield (
+                        number,
+                        boxes.bboxes.numpy(),
+                        each.cpu().float().numpy(),
+                    )
         if len(bad) == len(items):
             first = f', the first: {bad[0]}' if bad else ': there is none'
             raise DataError(f'no image can be used{first}')
@@ -139,16 +143,7 @@ class RegionRetrievalInferencer(CLIPInferencer):
         self._check(index)
         with torch.no_grad():
             scores, rows = index.search(self.model.encode_text(texts), topk)
-        images = index.about['images']
-        found = []
-        for cosines, own in zip(scores.tolist(), rows.numpy()):
-            places = index.boxes[own].tolist()
-            found.append(
-                [
-                    dict(img_path=images[int(n)], bbox=box, score=cosine)
-                    for cosine, (n, *box) in zip(cosines, places)
-                ]
-            )
+        found = [self.postprocess(index, *each) for each in zip(scores, rows)]
         drawn = []
         for number, (text, hits) in enumerate(zip(texts, found)):
             if return_vis or out_dir:
@@ -190,27 +185,28 @@ class RegionRetrievalInferencer(CLIPInferencer):
         Returns:
             np.ndarray: Picture, uint8 RGB.
         """
-        tiles = [_tile(self.read_image(h['img_path'])['img'], h) for h in hits]
-        columns = max(1, min(5, len(tiles)))
-        blank = np.full((_TILE, _TILE, 3), 255, np.uint8)
-        tiles += [blank] * (-len(tiles) % columns)
-        lines = [
-            np.concatenate(tiles[n : n + columns], 1)
-            for n in range(0, len(tiles), columns)
-        ]
+        columns = max(1, min(5, len(hits)))
         title = draw_text(text, columns * _TILE, 20, [])
-        return np.concatenate([title, *lines])
+        lines = -(-len(hits) // columns)
+        blank = np.full((lines * _TILE, columns * _TILE, 3), 255, np.uint8)
+        picture = np.concatenate([title, blank])
+        for number, hit in enumerate(hits):
+            image = mmcv.bgr2rgb(self.read_image(hit['img_path'])['img'])
+            score = f'{hit["score"]:.3f}'
+            cut = cut_region(image, hit['bbox'], _TILE, 1.2, score, _COLOR)
+            line, column = divmod(number, columns)
+            place = picture[len(title) + line * _TILE :, column * _TILE :]
+            place[: len(cut), : cut.shape[1]] = cut
+        return picture
 
-    def postprocess(self, *args: Any, **kwargs: Any) -> Dict:
-        """Not used: there is no more to do than :meth:`__call__` does."""
-        raise NotImplementedError
-
-
-def _tile(img: np.ndarray, hit: Dict[str, Any]) -> np.ndarray:
-    """A region with its surroundings, on a white square."""
-    text = f'{hit["score"]:.3f}'
-    image = mmcv.bgr2rgb(img)
-    cut = cut_region(image, hit['bbox'], _TILE, 1.2, text, _COLOR)
-    tile = np.full((_TILE, _TILE, 3), 255, np.uint8)
-    tile[: len(cut), : cut.shape[1]] = cut
-    return tile
+    def postprocess(
+        self, index: RegionIndex, scores: torch.Tensor, rows: torch.Tensor
+    ) -> List[Dict[str, Any]]:
+        """Regions of a text as dicts, from rows of the index (K,)."""
+        images = index.about['images']
+        return [
+            dict(img_path=images[int(number)], bbox=box, score=cosine)
+            for cosine, (number, *box) in zip(
+                scores.tolist(), index.boxes[rows.numpy()].tolist()
+            )
+        ]

@@ -52,7 +52,6 @@ def parse(words):
         ('model.heads.lrc.los.weight=2', 'model.heads.lrc.loss'),
         ('model.parts.1.a=2', 'model.parts.0'),
         ('default_hooks.chekpoint.interval=2', 'default_hooks.checkpoint'),
-        ('train_cfg.max_epochs=2', 'train_cfg.max_iters'),
     ],
 )
 def test_a_misspelt_key_is_named_with_the_nearest(config, word, nearest):

@@ -41,6 +41,22 @@ def test_boxes_of_a_photo(checkpoint, photos, run_tool, tmp_path):
     assert (tmp_path / 'vis' / photo.name).is_file()
 
 
+@pytest.mark.parametrize(
+    'words', [('--texts', 'bus'), ('--vocabulary', 'coco80')]
+)
+def test_one_word_and_a_vocabulary(
+    checkpoint, photos, run_tool, tmp_path, words
+):
+    photo = min(photos.iterdir())
+    run_tool(
+        DEMO, 'classify-boxes', checkpoint, photo, '--boxes', '1', *words,
+        '--out-dir', tmp_path, '--device', 'cpu',
+    )  # fmt: skip
+    found = json.loads((tmp_path / 'preds' / f'{photo.stem}.json').read_text())
+    (scores,) = found['text_scores']
+    assert len(scores) == (1 if 'bus' in words else 80)
+
+
 def test_texts_of_a_folder(checkpoint, photos, run_tool, tmp_path):
     run_tool(
         DEMO, 'compare-texts', checkpoint, photos, '--texts', 'a dog', 'a car',
@@ -79,6 +95,14 @@ def test_wrong_boxes(checkpoint, photos, run_tool, boxes, words, error):
         run_tool(
             DEMO, 'classify-boxes', checkpoint, photos, '--boxes', boxes,
             '--texts', 'dog', 'cat', '--device', 'cpu',
+        )  # fmt: skip
+
+
+def test_a_missing_vocabulary(checkpoint, photos, run_tool):
+    with pytest.raises(DataError, match='neither a file'):
+        run_tool(
+            DEMO, 'classify-boxes', checkpoint, photos, '--boxes', '1',
+            '--vocabulary', 'absent', '--device', 'cpu',
         )  # fmt: skip
 
 

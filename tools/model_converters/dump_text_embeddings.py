@@ -33,12 +33,6 @@ def parse_args() -> argparse.Namespace:
         default=['openai80'],
         help='name of a set of templates, or templates (default: openai80)',
     )
-    parser.add_argument(
-        '--mode',
-        choices=('eot', 'lexeme', 'both'),
-        default='eot',
-        help='embedding of a prompt, see ZeroShotClassifier (default: eot)',
-    )
     parser.add_argument('--out', required=True, help='file to write (.npz)')
     parser.add_argument('--device', default='cpu', help='default: cpu')
     add_reading_options(parser)
@@ -73,13 +67,12 @@ def main() -> None:
         model.backbone,
         vocabulary,
         templates,
-        args.mode,
     )
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     found.save(args.out)
     print(
         f'Wrote {args.out}: {len(found.classes)} classes, '
-        f'{len(found.templates)} templates, mode {found.mode}.'
+        f'{len(found.templates)} templates.'
     )
 
 

@@ -49,7 +49,6 @@ test_dataloader = dict(
         test_mode=True,
     ),
 )
-test_cfg = dict(type='TestLoop')
 test_evaluator = [
     dict(
         type='mmdet.OVCocoMetric',

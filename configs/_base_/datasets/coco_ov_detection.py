@@ -80,3 +80,4 @@ val_evaluator = [
 ]
 test_evaluator = val_evaluator
 val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

@@ -28,5 +28,4 @@ test_dataloader = dict(
         test_mode=True,
     ),
 )
-test_cfg = dict(type='TestLoop')
 test_evaluator = [dict(type='BoxClassificationMetric')]

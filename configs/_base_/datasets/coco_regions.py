@@ -20,7 +20,6 @@ test_dataloader = dict(
         test_mode=True,
     ),
 )
-test_cfg = dict(type='TestLoop')
 test_evaluator = [
     dict(type='BoxClassificationMetric'),
     dict(

@@ -19,7 +19,6 @@ test_dataloader = dict(
         test_mode=True,
     ),
 )
-test_cfg = dict(type='TestLoop')
 test_evaluator = [
     dict(type='BoxClassificationMetric'),
     dict(type='LVISAPMetric', ann_file=ann_file, metric='bbox'),

@@ -15,7 +15,7 @@ model = dict(
         )
     )
 )
-load_proposals = [
+proposals_pipeline = [
     dict(type='LoadCheckedImage'),
     dict(type='mmdet.LoadProposals', num_max_proposals=300),
     dict(
@@ -26,3 +26,7 @@ load_proposals = [
     dict(type='mmdet.LoadAnnotations', with_bbox=True),
     dict(type='PackRegionTextInputs'),
 ]
+proposals_loader = dict(
+    batch_size=8,
+    dataset=dict(proposal_file=proposal_file, pipeline=proposals_pipeline),
+)

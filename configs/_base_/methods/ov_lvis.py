@@ -1,7 +1,8 @@
 # What changes for OV-LVIS: a class-agnostic mask head and many boxes of low
 # score, as in F-ViT's configs. The federated loss (CenterNet2, arXiv
 # 2103.07461) is our choice, where F-ViT weighs the classes: an image of LVIS
-# is not searched for all of them.
+# is not searched for all of them. A config sets `model = _base_.lvis_model`;
+# one of other strides or image sizes replaces parts of it.
 lvis_roi_head = dict(
     alpha=0.1,
     beta=0.6,
@@ -33,14 +34,19 @@ lvis_roi_head = dict(
         ),
     ),
 )
-lvis_train_cfg = dict(
-    rcnn=dict(assigner=dict(match_low_quality=True), mask_size=28)
-)
-lvis_test_cfg = dict(
-    rcnn=dict(
-        score_thr=0.0001,
-        nms=dict(iou_threshold=0.5),
-        max_per_img=300,
-        mask_thr_binary=0.5,
-    )
+lvis_model = dict(
+    # the square that the largest image of 1024 px fills
+    data_preprocessor=dict(pad_size_divisor=1024, pad_mask=True),
+    roi_head=lvis_roi_head,
+    train_cfg=dict(
+        rcnn=dict(assigner=dict(match_low_quality=True), mask_size=28)
+    ),
+    test_cfg=dict(
+        rcnn=dict(
+            score_thr=0.0001,
+            nms=dict(iou_threshold=0.5),
+            max_per_img=300,
+            mask_thr_binary=0.5,
+        )
+    ),
 )

@@ -12,7 +12,7 @@ _base_ = './clip.py'
 model = dict(
     heads=dict(
         gr=dict(type='RegionAlignmentHead', mode='text'),
-        kd=dict(type='ConceptDistillationHead', view='crop'),
+        kd=dict(type='ConceptDistillationHead'),
     ),
     crop_extractor=dict(type='CropFeatureExtractor'),
     frozen=['text_encoder'],

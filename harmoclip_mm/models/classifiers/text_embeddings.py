@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence, Tuple, Union
 from zipfile import BadZipFile
@@ -54,7 +54,6 @@ class TextEmbeddings:
         embeddings (Tensor): L2-normalised rows, shape (C, D), float32.
         classes (Tuple[str, ...]): Names of the C classes.
         templates (Tuple[str, ...]): Prompt templates that were averaged.
-        mode (str): Mode of the ``ZeroShotClassifier``.
         text_fingerprint (str): :func:`tower_fingerprint` of the text tower.
         vision_fingerprint (str): That of the vision tower it belongs to.
     """
@@ -62,12 +61,11 @@ class TextEmbeddings:
     embeddings: Tensor
     classes: Tuple[str, ...]
     templates: Tuple[str, ...]
-    mode: str
     text_fingerprint: str
     vision_fingerprint: str
 
-    def select(self, classes: Sequence[str]) -> 'TextEmbeddings':
-        """Takes some of the classes, in another order if wanted.
+    def rows(self, classes: Sequence[str]) -> Tensor:
+        """Embeddings of some of the classes, in their order, (C, D).
 
         Raises:
             DataError: If a class has no embedding.
@@ -80,10 +78,7 @@ class TextEmbeddings:
                 f'({len(lacking)} of {len(classes)} are missing): dump them '
                 'again for a vocabulary that holds all.'
             )
-        rows = torch.tensor([place[name] for name in classes])
-        return replace(
-            self, embeddings=self.embeddings[rows], classes=tuple(classes)
-        )
+        return self.embeddings[[place[name] for name in classes]]
 
     def save(self, path: Union[str, Path]) -> None:
         """Writes a ``.npz`` without pickles, as a whole or not at all.
@@ -98,7 +93,7 @@ class TextEmbeddings:
             format=_FORMAT,
             classes=self.classes,
             templates=self.templates,
-            mode=self.mode,
+            mode='eot',  # of the format: there were others
             text_fingerprint=self.text_fingerprint,
             vision_fingerprint=self.vision_fingerprint,
         )
@@ -128,6 +123,7 @@ class TextEmbeddings:
                 rows = torch.from_numpy(content['embeddings'])
                 about = json.loads(content['about'].tobytes())
             version = about.pop('format')
+            about.pop('mode')
             found = cls(
                 rows,
                 tuple(about.pop('classes')),
@@ -167,7 +163,6 @@ def encode_vocabulary(
     backbone: nn.Module,
     vocabulary: Vocabulary,
     templates: Union[str, Sequence[str]] = 'openai80',
-    mode: str = 'eot',
 ) -> TextEmbeddings:
     """Embeds the classes of a vocabulary, in float32 whatever autocast says.
 
@@ -176,16 +171,15 @@ def encode_vocabulary(
         backbone (nn.Module): The vision tower of the same CLIP.
         vocabulary (Vocabulary): The classes.
         templates (str | Sequence[str]): See ``ZeroShotClassifier``.
-        mode (str): See ``ZeroShotClassifier``.
 
     Returns:
         TextEmbeddings: Their embeddings, on the CPU.
 
     Raises:
-        ValueError: If mode or templates are unknown.
+        ValueError: If templates are unknown.
     """
     prompts = dict(zip(vocabulary.classes, vocabulary.prompts))
-    classifier = ZeroShotClassifier(templates, prompts, mode)
+    classifier = ZeroShotClassifier(templates, prompts)
     device = next(text_encoder.parameters()).device
     # They are kept: those of a first step in bfloat16 would be rounded.
     with torch.autocast(device.type, enabled=False):
@@ -194,7 +188,6 @@ def encode_vocabulary(
         rows.float().cpu(),
         vocabulary.classes,
         classifier.templates,
-        mode,
         tower_fingerprint(text_encoder),
         tower_fingerprint(backbone),
     )

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from rich.progress import track
 from torch import Tensor, nn
 
-from harmoclip_mm.errors import DataError, check_choice
+from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import (
     classes_to_prompts,
@@ -17,17 +17,14 @@ from harmoclip_mm.text import (
     load_vocabulary,
 )
 
-from ..layers import cosine_logits
-from ..utils import lexeme_pool
-
-MODES = ('eot', 'lexeme', 'both')
+CHUNK = 1024  # prompts encoded at once
 # More prompts than this take long enough on a CPU for a progress bar.
 LONG = 2000
 
 
 @MODELS.register_module()
 class ZeroShotClassifier(nn.Module):
-    """Classifies embeddings by their cosine with prompts of class names.
+    """One embedding a class, from prompts of its name.
 
     Each class name is put into each template; the embeddings are
     normalised, averaged over the templates and normalised again (CLIP,
@@ -42,21 +39,15 @@ class ZeroShotClassifier(nn.Module):
             a class in the templates: a vocabulary of the package, its file,
             or words by class name. Defaults to none: the names, cleaned by
             :func:`class_to_prompt`.
-        mode (str): ``'eot'`` takes the embedding of the prompt, pooled as
-            the CLIP pools, its own classifier; ``'lexeme'`` the mean over the
-            tokens of the class name within the prompt, in the text token
-            space; ``'both'`` the normalised sum of the two. Defaults to
-            ``'eot'``.
         lower (bool): Lower-case the filled templates, as FG-CLIP 2's
             evaluation does. Defaults to False.
-        chunk_size (int): Most prompts encoded at once. Defaults to 1024.
 
     Attributes:
         show_progress (bool): Whether many prompts get a progress bar in a
             terminal, where no other is.
 
     Raises:
-        ValueError: If ``mode`` is unknown.
+        ValueError: If there is no such set of templates.
     """
 
     show_progress = True
@@ -65,20 +56,15 @@ class ZeroShotClassifier(nn.Module):
         self,
         templates: Union[str, Sequence[str]] = 'openai80',
         prompts: Union[str, Mapping[str, str], None] = None,
-        mode: str = 'eot',
         lower: bool = False,
-        chunk_size: int = 1024,
     ) -> None:
         super().__init__()
-        check_choice('ZeroShotClassifier', 'mode', mode, MODES)
         self.templates = get_templates(templates)
         if isinstance(prompts, str):
             vocabulary = load_vocabulary(prompts)
             prompts = dict(zip(vocabulary.classes, vocabulary.prompts))
         self.prompts = None if prompts is None else dict(prompts)
-        self.mode = mode
         self.lower = lower
-        self.chunk_size = chunk_size
         # What they were made of, and the embeddings.
         self._kept: Optional[Tuple[Any, Tensor]] = None
 
@@ -107,14 +93,14 @@ class ZeroShotClassifier(nn.Module):
         Raises:
             DataError: If ``prompts`` lack a class.
         """
-        classes = tuple(classes)
+        words = tuple(self.words(classes))
         if torch.is_grad_enabled():
-            return self._build(classes, text_encoder)
+            return self._build(words, text_encoder)
         # In a tuple the tower is no submodule of this module.
-        made_of = (classes, text_encoder, _state_of(text_encoder))
+        made_of = (words, text_encoder, _state_of(text_encoder))
         kept = self._kept  # read once: threads may ask for other classes
         if kept is None or kept[0] != made_of:
-            kept = self._kept = made_of, self._build(classes, text_encoder)
+            kept = self._kept = made_of, self._build(words, text_encoder)
         return kept[1]
 
     def words(self, classes: Sequence[str]) -> List[str]:
@@ -136,86 +122,32 @@ class ZeroShotClassifier(nn.Module):
             )
         return [self.prompts[name] for name in classes]
 
-    def forward(
-        self,
-        embeddings: Tensor,
-        classes: Sequence[str],
-        text_encoder: nn.Module,
-        scale: Tensor,
-        bias: Optional[Tensor] = None,
-    ) -> Tensor:
-        """Scores embeddings against classes.
-
-        Args:
-            embeddings (Tensor): L2-normalised embeddings, shape (N, D).
-            classes (Sequence[str]): Names of C classes.
-            text_encoder (nn.Module): A ``CLIPTextEncoder``.
-            scale (Tensor): Factor of the cosines, scalar.
-            bias (Tensor, optional): What a CLIP trained with a sigmoid adds
-                to the scaled cosines, scalar. Defaults to none.
-
-        Returns:
-            Tensor: Logits, shape (N, C), float32.
-        """
-        weight = self.class_embeddings(classes, text_encoder)
-        return cosine_logits(embeddings, weight, scale, bias)
-
-    def _build(
-        self, classes: Sequence[str], text_encoder: nn.Module
-    ) -> Tensor:
-        ids, masks = self._prompts(classes, text_encoder.tokenizer)
-        device = next(text_encoder.parameters()).device
-        parts: List[Tensor] = []
+    def _build(self, words: Sequence[str], text_encoder: nn.Module) -> Tensor:
+        texts = self._prompts(words)
+        ids = text_encoder.tokenizer.ids(texts)
+        ids = ids.to(next(text_encoder.parameters()).device)
         shown = self.show_progress and sys.stdout.isatty()
-        quiet = len(ids) <= LONG or not shown
-        starts = range(0, len(ids), self.chunk_size)
-        for start in track(starts, 'Class prompts', disable=quiet):
-            chunk = slice(start, start + self.chunk_size)
-            parts.append(
-                self._embed(
-                    text_encoder,
-                    ids[chunk].to(device),
-                    None if masks is None else masks[chunk].to(device),
-                )
+        parts = [
+            text_encoder(part, with_tokens=False).pooled.float()
+            for part in track(
+                ids.split(CHUNK),
+                'Class prompts',
+                disable=len(ids) <= LONG or not shown,
             )
+        ]
         # (classes * templates, D) -> mean over the templates
-        prompts = torch.cat(parts).unflatten(0, (-1, len(self.templates)))
+        prompts = F.normalize(torch.cat(parts), dim=-1)
+        prompts = prompts.unflatten(0, (-1, len(self.templates)))
         return F.normalize(prompts.mean(dim=1), dim=-1)
 
-    def _embed(
-        self, text_encoder: nn.Module, ids: Tensor, masks: Optional[Tensor]
-    ) -> Tensor:
-        features = text_encoder(ids, with_tokens=masks is not None)
-        eot = F.normalize(features.pooled.float(), dim=-1)
-        if masks is None:
-            return eot
-        row, token = masks.nonzero(as_tuple=True)
-        lexeme = lexeme_pool(features.tokens, row, row, token, len(ids))
-        if self.mode == 'lexeme':
-            return lexeme
-        return F.normalize(eot + lexeme, dim=-1)
-
-    def _prompts(
-        self, classes: Sequence[str], tokenizer: Any
-    ) -> Tuple[Tensor, Optional[Tensor]]:
-        """Token ids (C * T, L), and masks of the class name's tokens where
-        the mode needs them."""
+    def _prompts(self, words: Sequence[str]) -> List[str]:
+        """The filled templates of each class, one class after the other."""
         prompts = [
-            (*_fill(template, words), len(words.rstrip('.')))
-            for words in self.words(classes)
-            for template in self.templates
+            prompt
+            for each in words
+            for prompt in fill_templates(self.templates, each)
         ]
-        if self.lower:
-            prompts = [(text.lower(), *where) for text, *where in prompts]
-        if self.mode == 'eot':
-            return tokenizer.ids([prompt for prompt, _, _ in prompts]), None
-        ids, masks = [], []
-        for prompt, start, length in prompts:
-            encoding = tokenizer.encode(prompt)
-            ids.append(encoding.ids)
-            span = [start, start + length]
-            masks.append(tokenizer.span_mask(encoding, [span]))
-        return torch.stack(ids), torch.stack(masks)
+        return [each.lower() for each in prompts] if self.lower else prompts
 
 
 def _state_of(tower: nn.Module) -> Tuple[Any, ...]:
@@ -236,10 +168,3 @@ def _state_of(tower: nn.Module) -> Tuple[Any, ...]:
         # a rank that took them for other weights would wait for the others.
         if isinstance(weight, nn.Parameter)
     )
-
-
-def _fill(template: str, words: str) -> Tuple[str, int]:
-    """A prompt, and where the class's words start in it."""
-    (prompt,) = fill_templates([template], words)
-    (before,) = fill_templates([template[: template.index('{}') + 2]], words)
-    return prompt, len(before) - len(words.rstrip('.'))

@@ -1,6 +1,7 @@
 """HarmoCLIP: two towers, and whatever heads a method hangs on them."""
 
 import copy
+import re
 from typing import Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from mmdet.structures import OptSampleList, SampleList
 from mmengine.model import BaseModel, ModuleDict
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from harmoclip_mm.pixels import rgb_of
 from harmoclip_mm.registry import MODELS
@@ -24,16 +25,13 @@ from ..utils import (
     collate_regions,
     collate_weights,
 )
-from .freezing import freeze
 from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
 from .source_log import log_sources
-from .text_features import PHRASE_FEATURES, text_features
+from .text_features import captions_of, text_features
 
 # Fields of CLIPFeatures by what they are made of.
-CROP_FEATURES = {'crops', 'online_crops', 'teacher_crops'}
-TEACHER_FEATURES = {'teacher_crops', 'teacher_regions'}
-CAPTION_FEATURES = {'image', 'text', 'lexemes'}
+CROP_FEATURES = ('online_crops', 'crops', 'teacher_crops')
 # Fields of VisualFeatures by where their boxes are in a sample.
 REGION_SOURCES = {
     'gt_regions': 'gt_instances',
@@ -151,16 +149,30 @@ class HarmoCLIP(BaseModel):
             }
         )
         self._needs = set().union(*(h.requires for h in self.heads.values()))
-        if self._needs & CROP_FEATURES and self.crop_extractor is None:
+        needs_crops = self._needs.intersection(CROP_FEATURES)
+        if needs_crops and self.crop_extractor is None:
             raise ValueError(
                 'A head asks for crops: give the model a crop_extractor, e.g. '
                 "crop_extractor=dict(type='CropFeatureExtractor')."
             )
         self.teacher = None
-        if self._needs & TEACHER_FEATURES:
+        if 'teacher_crops' in self._needs:
             self.teacher = FrozenTeacher(self.backbone)
         self._register_load_state_dict_pre_hook(fit_teacher, with_module=True)
-        freeze(self, frozen)
+        for pattern in frozen:
+            self._freeze(pattern)
+
+    def _freeze(self, pattern: str) -> None:
+        """Stops gradients of the parameters of a name."""
+        weights = dict(self.named_parameters())
+        found = [name for name in weights if re.match(pattern, name)]
+        if not found:
+            raise ValueError(
+                f'frozen={pattern!r} matches no parameter of the model; '
+                f'names are like {next(iter(weights))!r}.'
+            )
+        for name in found:
+            weights[name].requires_grad_(False)
 
     def init_weights(self) -> None:
         """Draws the weights, and loads those that ``init_cfg`` names."""
@@ -237,9 +249,8 @@ class HarmoCLIP(BaseModel):
             Dict[str, Tensor]: Scalar losses, equal on all ranks.
 
         Raises:
-            ValueError: If samples lack texts that a head needs.
+            DataError: If a sample lacks texts that a head needs.
         """
-        self._check_texts(data_samples)
         if self.teacher is not None:
             self.teacher.set_once(self.backbone)
         features = extract_in_micro_batches(
@@ -275,7 +286,7 @@ class HarmoCLIP(BaseModel):
         # to do before.
         found.update(text_features(self.text_encoder, data_samples, needs))
         regions = None
-        if needs & ({'regions'} | CROP_FEATURES | TEACHER_FEATURES):
+        if needs.intersection(('regions', *CROP_FEATURES)):
             regions = collate_regions(
                 data_samples, self.region_extractor.needs_masks
             )
@@ -287,44 +298,28 @@ class HarmoCLIP(BaseModel):
             with_dense='regions' in needs
             and self.region_extractor.needs_dense,
         )
-        boxes, crops = self.region_extractor, self.crop_extractor
-        tower, teacher = self.backbone, self.teacher and self.teacher.backbone
+        tower = self.backbone
         if 'regions' in needs:
-            found['regions'] = boxes(vision.dense, regions, inputs, tower)
-        if 'online_crops' in needs:
-            found['online_crops'] = _extract(crops, regions, inputs, tower)
-        with torch.no_grad():
-            for name, extractor, encoder in (
-                ('crops', crops, tower),
-                ('teacher_crops', crops, teacher),
-                ('teacher_regions', boxes, teacher),
-            ):
-                if name in needs:
-                    found[name] = _extract(extractor, regions, inputs, encoder)
+            found['regions'] = self.region_extractor(
+                vision.dense, regions, inputs, tower
+            )
+        for name in CROP_FEATURES:
+            if name in needs:
+                learns = name == 'online_crops' and torch.is_grad_enabled()
+                if name == 'teacher_crops':
+                    encoder = self.teacher.backbone
+                else:
+                    encoder = tower
+                with torch.set_grad_enabled(learns):
+                    found[name] = self.crop_extractor(
+                        None, regions, inputs, encoder
+                    )
         if 'image' in needs:
             # An image without a caption has no partner in GC.
             rows = zip(vision.pooled.split(1), data_samples)
-            paired = [row[: len(each.caption_ids)] for row, each in rows]
+            paired = [row[: len(captions_of(each))] for row, each in rows]
             found['image'] = F.normalize(torch.cat(paired), dim=-1)
         return CLIPFeatures(**found)
-
-    def _check_texts(self, data_samples: SampleList) -> None:
-        """Refuses samples without the texts that features are made of."""
-        wanted = []
-        if self._needs & (CAPTION_FEATURES | PHRASE_FEATURES):
-            wanted.append('caption_ids')
-        if self._needs & PHRASE_FEATURES:
-            wanted.append('phrase_ids')
-        if 'negatives' in self._needs:
-            wanted.append('negative_ids')
-        for key in wanted:
-            if not all(key in each for each in data_samples):
-                raise ValueError(
-                    f'Training samples hold no {key}, which a head needs: the '
-                    'train pipeline needs TokenizeRegionText (for '
-                    'negative_ids with its negatives above 0) before '
-                    'PackRegionTextInputs, and phrases for its regions.'
-                )
 
     def predict(self, inputs: Tensor, data_samples: SampleList) -> SampleList:
         """Lets every predictor add its predictions to the samples.
@@ -516,19 +511,9 @@ class HarmoCLIP(BaseModel):
             )
         bboxes = [torch.as_tensor(each, device=img.device) for each in bboxes]
         regions = RegionBatch.from_boxes(bboxes, masks)
-        rows = _extract(self.region_extractor, regions, img, self.backbone)
+        extractor, dense = self.region_extractor, None
+        if extractor.needs_dense:
+            dense = self.backbone.encode(img, with_pooled=False).dense
+        rows = extractor(dense, regions, img, self.backbone)
         # averaged in float32; as images and texts are of a model in half
         return list(regions.split(rows.to(self.backbone.dtype)))
-
-
-def _extract(
-    extractor: nn.Module,
-    regions: RegionBatch,
-    img: Tensor,
-    backbone: nn.Module,
-) -> Tensor:
-    """Region embeddings (R, D), of a dense map of their own if needed."""
-    dense = None
-    if extractor.needs_dense:
-        dense = backbone.encode(img, with_pooled=False).dense
-    return extractor(dense, regions, img, backbone)

@@ -4,13 +4,24 @@ from typing import Dict, Set
 
 import torch
 import torch.nn.functional as F
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
+from ..predictors.base_predictor import read_field
 from ..utils import lexeme_pool
 
 # Fields of CLIPFeatures that are made of phrases.
 PHRASE_FEATURES = {'lexemes', 'phrases', 'phrase_keys', 'negatives'}
+_REMEDY = (
+    'a head needs them, so the train pipeline needs TokenizeRegionText '
+    '(for negatives with its negatives above 0) before PackRegionTextInputs, '
+    'and phrases for its regions'
+)
+
+
+def captions_of(sample: DetDataSample) -> Tensor:
+    """Token ids of the caption of a sample, (1, L); (0, L) without one."""
+    return read_field(sample, 'caption_ids', _REMEDY)[:1]
 
 
 def text_features(
@@ -40,11 +51,13 @@ def text_features(
     """
 
     def gather(name: str) -> Tensor:
-        return torch.cat([each.get(name) for each in data_samples])
+        return torch.cat(
+            [read_field(each, name, _REMEDY) for each in data_samples]
+        )
 
     found, facts = {}, {}
     if needs & {'text', 'lexemes'}:
-        captions = torch.cat([each.caption_ids[:1] for each in data_samples])
+        captions = torch.cat([captions_of(each) for each in data_samples])
         facts['caption_length'] = text_encoder.longest(captions)
     if needs & {'phrases', 'lexemes', 'negatives'}:
         phrases = gather('phrase_ids')
@@ -75,7 +88,7 @@ def text_features(
         labels.append(each.gt_instances.labels + num_phrases)
         of_captions.append(torch.full_like(each.phrase_keys, num_captions))
         num_phrases += len(each.phrase_keys)
-        num_captions += len(each.caption_ids[:1])
+        num_captions += len(each.get('caption_ids', ())[:1])
     labels = torch.cat(labels)
     found['phrase_keys'] = gather('phrase_keys')[labels]
     spans_only = facts.get('spans_only', True)

@@ -16,7 +16,6 @@ from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import Vocabulary, load_vocabulary
 
 from ..classifiers import ZeroShotClassifier, tower_fingerprint
-from ..clip.freezing import freeze
 from ..towers import clip_spec
 
 # Bytes of the record, whatever is in it: moving averages copy the buffers
@@ -28,8 +27,8 @@ RECORD_SIZE = 2**20
 class OpenVocabularyDetector(TwoStageDetector):
     """F-VLM's detector (arXiv 2209.15639) in the form of mmdet's.
 
-    The vision tower is frozen and run once an image; neck, RPN and RoI head
-    are trained: Faster R-CNN or, with a mask head, Mask R-CNN.
+    Both towers are frozen, the vision tower is run once an image; neck, RPN
+    and RoI head are trained: Faster R-CNN or, with a mask head, Mask R-CNN.
 
     Its classes are those of the data set: the names ``text`` in the samples'
     metainfo, which mmdet's data sets put there with ``return_classes=True``
@@ -42,12 +41,9 @@ class OpenVocabularyDetector(TwoStageDetector):
     Args:
         backbone (dict): A ``HarmoCLIPBackbone``, of any CLIP.
         text_encoder (dict, optional): The ``CLIPTextEncoder`` of the same
-            ``clip``, which it need not name again. It is never trained, and
-            encodes the class names. Defaults to none: embeddings come from
-            the file ``text_embeddings`` of the box head.
-        frozen (Sequence[str]): Regular expressions of the parameters that
-            are not trained, matched from the start of their names. Defaults
-            to the backbone.
+            ``clip``, which it need not name again. It encodes the class
+            names. Defaults to none: embeddings come from the file
+            ``text_embeddings`` of the box head.
         init_cfg (dict, optional): Type ``Pretrained`` reads a CLIP
             checkpoint of any format, or one of our trainings, into the
             towers; see :func:`init_from_checkpoint`.
@@ -57,8 +53,7 @@ class OpenVocabularyDetector(TwoStageDetector):
             ``train_cfg``, ``test_cfg``, ``data_preprocessor``.
 
     Raises:
-        ValueError: If nothing matches one of ``frozen``, or the widths of
-            towers and box head differ.
+        ValueError: If the widths of towers and box head differ.
         UsageError: If there is nothing to encode class names with.
     """
 
@@ -66,7 +61,6 @@ class OpenVocabularyDetector(TwoStageDetector):
         self,
         backbone: Dict,
         text_encoder: Optional[Dict] = None,
-        frozen: Sequence[str] = ('backbone',),
         init_cfg: Optional[Dict] = None,
         **kwargs: Any,
     ) -> None:
@@ -103,7 +97,7 @@ class OpenVocabularyDetector(TwoStageDetector):
                     f'head has embed_dims={head.embed_dims}: they must be '
                     'equal.'
                 )
-        freeze(self, frozen)
+        self.backbone.requires_grad_(False)
         self.register_buffer('record', torch.zeros(RECORD_SIZE).byte())
         self._written: Optional[Tuple[str, ...]] = None
         self._asked: Optional[Tuple[Sequence[str], ZeroShotClassifier]] = None
@@ -112,21 +106,17 @@ class OpenVocabularyDetector(TwoStageDetector):
     @property
     def trained_classes(self) -> Tuple[str, ...]:
         """Classes that it was trained on, read from the device."""
-        return tuple(self._read_record().get('classes', ()))
-
-    @property
-    def backbone_is_frozen(self) -> bool:
-        """Whether no parameter of the backbone is trained."""
-        return not any(w.requires_grad for w in self.backbone.parameters())
+        content = self.record.cpu().numpy().tobytes().rstrip(b'\0')
+        return tuple(json.loads(content or '{}').get('classes', ()))
 
     def extract_feat(
         self, batch_inputs: Union[Tensor, Tuple[Tensor, ...]]
     ) -> Tuple[Tensor, ...]:
         """Maps of the neck, each (B, C, h, w), of images (B, 3, H, W); maps
-        are returned. No graph reaches into a frozen backbone."""
+        are returned. No graph reaches into the backbone."""
         if not isinstance(batch_inputs, Tensor):
             return batch_inputs
-        with self._backbone_grad():
+        with torch.no_grad():
             maps = self.backbone(batch_inputs)
         return self.neck(maps) if self.with_neck else maps
 
@@ -169,8 +159,8 @@ class OpenVocabularyDetector(TwoStageDetector):
                 different ones.
             UsageError: If embeddings of a file are of another CLIP.
         """
-        is_novel = self._set_test_classes(batch_data_samples)
-        with self._backbone_grad():
+        self._set_test_classes(batch_data_samples)
+        with torch.no_grad():
             maps, dense = self.backbone.forward_with_dense(batch_inputs)
         maps = self.neck(maps) if self.with_neck else maps
         with _for_operators(maps) as x:
@@ -179,15 +169,18 @@ class OpenVocabularyDetector(TwoStageDetector):
                     x, batch_data_samples, rescale=False
                 )
             else:
-                proposals = [each.proposals for each in batch_data_samples]
+                proposals = [
+                    each.proposals.new() for each in batch_data_samples
+                ]
+            scores = self.roi_head.region_probabilities(
+                dense,
+                [each.bboxes for each in proposals],
+                self.backbone.patch_size,
+            )
+            for each, own in zip(proposals, scores):
+                each.region_scores = own
             results = self.roi_head.predict(
-                x,
-                proposals,
-                batch_data_samples,
-                rescale=rescale,
-                dense=dense,
-                stride=self.backbone.patch_size,
-                is_novel=is_novel,
+                x, proposals, batch_data_samples, rescale=rescale
             )
         return self.add_pred_to_datasample(batch_data_samples, results)
 
@@ -217,13 +210,9 @@ class OpenVocabularyDetector(TwoStageDetector):
         """Writes the record of a training, if it is another."""
         if classes == self._written:
             return
-        file = self.roi_head.bbox_head.text_embeddings
-        if file is not None:
-            text = file.text_fingerprint
-        else:
-            text = _fingerprint(self.text_encoder)
-        record = dict(classes=classes, text_fingerprint=text)
-        content = json.dumps(record, ensure_ascii=False).encode()
+        content = json.dumps(
+            dict(classes=classes), ensure_ascii=False
+        ).encode()
         if len(content) > RECORD_SIZE:
             raise DataError(
                 f'the names of {len(classes)} classes take {len(content)} '
@@ -233,12 +222,8 @@ class OpenVocabularyDetector(TwoStageDetector):
         self.record.copy_(torch.from_numpy(padded.copy()))
         self._written = classes
 
-    def _read_record(self) -> Dict[str, Any]:
-        content = self.record.cpu().numpy().tobytes().rstrip(b'\0')
-        return json.loads(content or '{}')
-
-    def _set_test_classes(self, data_samples: SampleList) -> Tensor:
-        """Sets the classes of a test; gives which of them are novel."""
+    def _set_test_classes(self, data_samples: SampleList) -> None:
+        """Sets the classes of a test, and which of them are novel."""
         trained = self.trained_classes
         classes, classifier = _classes_of(data_samples), None
         if classes is None:
@@ -247,7 +232,7 @@ class OpenVocabularyDetector(TwoStageDetector):
             raise DataError(_NO_CLASSES)
         self._set_classes(classes, classifier)
         known = frozenset(trained)
-        return torch.tensor(
+        self.roi_head.is_novel = torch.tensor(
             [name not in known for name in classes], device=self.record.device
         )
 
@@ -258,38 +243,23 @@ class OpenVocabularyDetector(TwoStageDetector):
     ) -> None:
         """Gives the box head classes; refuses a file of another CLIP."""
         head = self.roi_head.bbox_head
-        pairs = {}
-        if head.text_embeddings is not None and not self._is_checked:
-            file = head.text_embeddings
-            own = self._read_record().get('text_fingerprint')
-            if self.text_encoder is not None:
-                own = _fingerprint(self.text_encoder)
-            pairs['text'] = own, file.text_fingerprint
-            # One that is trained is not the tower that it was.
-            if self.backbone_is_frozen:
-                own = _fingerprint(self.backbone)
-                pairs['vision'] = own, file.vision_fingerprint
-        for tower, (own, theirs) in pairs.items():
-            if own not in (None, theirs):
-                raise UsageError(
-                    f'The text embeddings belong to another {tower} tower '
-                    'than that of this detector: dump them with the '
-                    'checkpoint that its backbone was loaded from.'
-                )
-        self._is_checked = True
+        file = head.text_embeddings
+        if file is not None and not self._is_checked:
+            for name, tower, theirs in (
+                ('text', self.text_encoder, file.text_fingerprint),
+                ('vision', self.backbone, file.vision_fingerprint),
+            ):
+                if tower is not None and _fingerprint(tower) not in (
+                    None,
+                    theirs,
+                ):
+                    raise UsageError(
+                        f'The text embeddings belong to another {name} tower '
+                        'than that of this detector: dump them with the '
+                        'checkpoint that its backbone was loaded from.'
+                    )
+            self._is_checked = True
         head.set_classes(classes, self.text_encoder, classifier)
-
-    def _forward(
-        self, batch_inputs: Tensor, batch_data_samples: SampleList
-    ) -> Tuple:
-        """Raw scores and boxes, for tools that count operations."""
-        self._set_test_classes(batch_data_samples)
-        return super()._forward(batch_inputs, batch_data_samples)
-
-    def _backbone_grad(self) -> contextlib.AbstractContextManager:
-        if self.backbone_is_frozen:
-            return torch.no_grad()
-        return contextlib.nullcontext()
 
     def _load_from_state_dict(self, *args: Any) -> None:
         """Other weights: record and embeddings are looked at again."""

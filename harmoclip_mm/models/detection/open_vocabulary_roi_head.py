@@ -5,7 +5,6 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import torch
 from mmdet.models import StandardRoIHead
 from mmdet.models.layers import multiclass_nms
-from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox2roi
 from mmdet.utils import InstanceList
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from harmoclip_mm.registry import MODELS
 
 from ..layers import cosine_logits
+from ..region_extractors import RoIFeatureExtractor
 
 
 def join_scores(
@@ -61,8 +61,6 @@ class OpenVocabularyRoIHead(StandardRoIHead):
 
     Args:
         bbox_head (dict): A ``TextEmbeddingBBoxHead``.
-        region_extractor (dict, optional): What pools the dense map. Defaults
-            to ``RoIFeatureExtractor``.
         alpha (float): Weight of the dense map for base classes, in [0, 1].
             Defaults to 0.35.
         beta (float): The same for novel classes. Defaults to 0.65.
@@ -72,15 +70,20 @@ class OpenVocabularyRoIHead(StandardRoIHead):
             none.
         **kwargs: See mmdet's ``StandardRoIHead``.
 
+    Attributes:
+        is_novel (Tensor, optional): Which of the classes of a test are
+            novel, shape (C,), bool; the detector says it with the classes.
+
     Raises:
         ValueError: If a weight lies outside [0, 1], or the mask head is not
             class-agnostic.
     """
 
+    is_novel: Optional[Tensor] = None
+
     def __init__(
         self,
         bbox_head: Dict,
-        region_extractor: Optional[Dict] = None,
         alpha: float = 0.35,
         beta: float = 0.65,
         region_scale: float = 100.0,
@@ -97,53 +100,9 @@ class OpenVocabularyRoIHead(StandardRoIHead):
                 'no masks of their own.'
             )
         super().__init__(bbox_head=bbox_head, mask_head=mask_head, **kwargs)
-        self.region_extractor = MODELS.build(
-            region_extractor or dict(type='harmoclip_mm.RoIFeatureExtractor')
-        )
+        self.region_extractor = RoIFeatureExtractor()
         self.alpha, self.beta = alpha, beta
         self.region_scale = region_scale
-
-    def predict(
-        self,
-        x: Tuple[Tensor, ...],
-        rpn_results_list: InstanceList,
-        batch_data_samples: SampleList,
-        rescale: bool = False,
-        dense: Optional[Tensor] = None,
-        stride: int = 1,
-        is_novel: Optional[Tensor] = None,
-    ) -> InstanceList:
-        """Detects among the proposals. Beside mmdet's arguments:
-
-        Args:
-            dense (Tensor, optional): Dense map, shape (B, D, h, w), not
-                normalised. Defaults to none: the detector alone.
-            stride (int): Side of a cell of ``dense`` in pixels.
-            is_novel (Tensor, optional): Novel classes, shape (C,), bool;
-                needed with ``dense``.
-
-        Returns:
-            InstanceList: ``bboxes`` (K_i, 4), ``scores`` and ``labels``
-            (K_i,), best first, and ``masks`` (K_i, H, W) with a mask head.
-        """
-        metas = [sample.metainfo for sample in batch_data_samples]
-        region = None
-        if dense is not None:
-            boxes = [each.bboxes for each in rpn_results_list]
-            region = self.region_probabilities(dense, boxes, stride)
-        # The mask head rescales boxes and masks at once.
-        results = self.predict_bbox(
-            x,
-            metas,
-            rpn_results_list,
-            self.test_cfg,
-            rescale and not self.with_mask,
-            region,
-            is_novel,
-        )
-        if self.with_mask:
-            results = self.predict_mask(x, metas, results, rescale)
-        return results
 
     def predict_bbox(
         self,
@@ -152,27 +111,24 @@ class OpenVocabularyRoIHead(StandardRoIHead):
         rpn_results_list: InstanceList,
         rcnn_test_cfg: Dict,
         rescale: bool = False,
-        region: Optional[Sequence[Tensor]] = None,
-        is_novel: Optional[Tensor] = None,
     ) -> InstanceList:
-        """Detects boxes. Beside mmdet's arguments:
-
-        Args:
-            region (Sequence[Tensor], optional): Class probabilities of each
-                image's proposals, shapes (N_i, C). Defaults to none.
-            is_novel (Tensor, optional): See :meth:`predict`.
-        """
+        """As mmdet, with the ``region_scores`` (N_i, C) of proposals that
+        have them, see :meth:`region_probabilities`."""
         # Without a test_cfg mmdet gives all boxes with all probabilities.
         results = super().predict_bbox(
             x, batch_img_metas, rpn_results_list, None, rescale
         )
         cfg = rcnn_test_cfg
-        for number, each in enumerate(results):
+        for each, proposals in zip(results, rpn_results_list):
             boxes, scores = each.pop('bboxes'), each.pop('scores')
             each.pop('labels', None)  # of mmdet's result without boxes
-            if region is not None:
+            if 'region_scores' in proposals:
                 scores = join_scores(
-                    scores, region[number], is_novel, self.alpha, self.beta
+                    scores,
+                    proposals.region_scores,
+                    self.is_novel,
+                    self.alpha,
+                    self.beta,
                 )
             found, labels = multiclass_nms(
                 boxes, scores, cfg.score_thr, cfg.nms, cfg.max_per_img

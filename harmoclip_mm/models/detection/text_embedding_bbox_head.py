@@ -35,7 +35,6 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
         embed_dims (int): Width D of the joint space.
         templates (str | Sequence[str]): See ``ZeroShotClassifier``.
         prompts (str | Mapping[str, str], optional): See there.
-        mode (str): See there.
         text_embeddings (str, optional): File of ``dump_text_embeddings.py``
             in which classes are looked up by name. Defaults to none: the
             detector's text tower encodes them.
@@ -45,7 +44,7 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
 
     Raises:
         ValueError: If a number of classes or a regression for each class is
-            asked for, or templates or mode are unknown.
+            asked for, or templates are unknown.
         CheckpointError: If ``text_embeddings`` cannot be read.
         UsageError: If they have another width.
     """
@@ -57,7 +56,6 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
         embed_dims: int,
         templates: Union[str, Sequence[str]] = 'openai80',
         prompts: Union[str, Mapping[str, str], None] = None,
-        mode: str = 'eot',
         text_embeddings: Optional[str] = None,
         scale: float = 50.0,
         **kwargs: Any,
@@ -74,7 +72,7 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
         super().__init__(num_classes=1, **kwargs)
         self.embed_dims = embed_dims
         # Takes prompts; gives what encodes names and keeps those asked last.
-        self.classifier = partial(ZeroShotClassifier, templates, mode=mode)
+        self.classifier = partial(ZeroShotClassifier, templates)
         # One for the classes of the training, one for those of a test. A
         # tuple keeps train() and eval() from them, by which a classifier
         # forgets: the text tower is never trained.
@@ -125,7 +123,7 @@ class TextEmbeddingBBoxHead(ConvFCBBoxHead):
             DataError: If the file or ``prompts`` lack a class.
         """
         if self.text_embeddings is not None:
-            rows = self.text_embeddings.select(classes).embeddings
+            rows = self.text_embeddings.rows(classes)
             self.class_rows = rows.to(self.background.device)
             return
         classifier = classifier or self._classifiers[self.training]

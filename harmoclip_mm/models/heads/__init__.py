@@ -1,11 +1,13 @@
 """Heads: each owns logits and targets, delegates to its loss."""
 
 from .base_head import BaseContrastiveHead
-from .concept_distillation_head import ConceptDistillationHead
-from .global_contrastive_head import GlobalContrastiveHead
-from .hard_negative_head import HardNegativeHead
+from .contrastive_heads import (
+    ConceptDistillationHead,
+    GlobalContrastiveHead,
+    HardNegativeHead,
+    RegionPhraseHead,
+)
 from .region_alignment_head import RegionAlignmentHead
-from .region_phrase_head import RegionPhraseHead
 
 __all__ = [
     'BaseContrastiveHead',

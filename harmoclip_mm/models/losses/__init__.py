@@ -1,4 +1,4 @@
-"""Losses: in each file a pure function, then the registered class."""
+"""Losses, one formula a file."""
 
 from .concept_distillation_loss import ConceptDistillationLoss
 from .contrastive_loss import ContrastiveLoss

@@ -11,28 +11,6 @@ from harmoclip_mm.registry import MODELS
 from ..utils import gather_rows, global_mean
 
 
-def distillation_kl(student: Tensor, teacher: Tensor) -> Tensor:
-    """Sums the divergence of two distributions over the same classes.
-
-    ``KL(p || q) = sum_j p_j (log p_j - log q_j)`` with p the softmax of the
-    teacher's logits and q that of the student's (Hinton et al., arXiv
-    1503.02531; RegionCLIP, arXiv 2112.09106, distillation loss).
-
-    Args:
-        student (Tensor): Logits of the student, shape (R, K).
-        teacher (Tensor): Logits of the teacher, shape (R, K).
-
-    Returns:
-        Tensor: Sum over the rows, scalar, at least 0.
-    """
-    return F.kl_div(
-        student.log_softmax(dim=1),
-        teacher.log_softmax(dim=1),
-        reduction='sum',
-        log_target=True,
-    )
-
-
 def pool_concepts(phrases: Tensor, keys: Tensor) -> Tuple[Tensor, Tensor]:
     """Makes one embedding of all rows that say the same.
 
@@ -55,7 +33,9 @@ class ConceptDistillationLoss(nn.Module):
     """Divergence from a teacher over the concepts of the global batch.
 
     RegionCLIP's distillation (arXiv 2112.09106) with the distinct phrases of
-    all ranks in place of a pool of concepts made beforehand.
+    all ranks in place of a pool of concepts made beforehand: the mean of
+    ``KL(p || q) = sum_j p_j (log p_j - log q_j)`` over the regions, p the
+    softmax of the teacher's logits and q that of the student's.
 
     Args:
         loss_weight (float): Weight of the loss. Defaults to 1.
@@ -94,5 +74,10 @@ class ConceptDistillationLoss(nn.Module):
             concepts, _ = pool_concepts(rows, gather_rows(phrase_keys).rows)
             with torch.no_grad():
                 target = scale * teacher @ concepts.t()
-            local = distillation_kl(scale * regions @ concepts.t(), target)
+            local = F.kl_div(
+                (scale * regions @ concepts.t()).log_softmax(dim=1),
+                target.log_softmax(dim=1),
+                reduction='sum',
+                log_target=True,
+            )
             return self.loss_weight * global_mean(local, len(rows))

@@ -9,8 +9,6 @@ from harmoclip_mm.registry import MODELS
 
 from .info_nce import pair_groups, symmetric_info_nce
 
-POSITIVES = ('group', 'pair')
-
 
 @MODELS.register_module()
 class ContrastiveLoss(nn.Module):
@@ -45,7 +43,7 @@ class ContrastiveLoss(nn.Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        check_choice(name, 'positives', positives, POSITIVES)
+        check_choice(name, 'positives', positives, ('group', 'pair'))
         self.loss_weight = loss_weight
         self.positives = positives
         self.chunk_size = chunk_size

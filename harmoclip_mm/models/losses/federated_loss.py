@@ -1,6 +1,6 @@
 """Cross entropy over a few of many classes, for federated annotations."""
 
-from typing import Dict, Optional, Sequence, Union
+from typing import Dict, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,7 @@ from harmoclip_mm.registry import MODELS
 
 
 def sample_classes(
-    labels: Tensor,
-    weights: Tensor,
-    num_sampled: int,
-    generator: Optional[torch.Generator] = None,
+    labels: Tensor, weights: Tensor, num_sampled: int
 ) -> Tensor:
     """Draws the classes that a batch is judged by.
 
@@ -30,8 +27,6 @@ def sample_classes(
             background or ignored.
         weights (Tensor): Weights of the classes, shape (C,), at least 0.
         num_sampled (int): Number of classes wanted.
-        generator (torch.Generator, optional): Source of randomness, on the
-            device of ``weights``. Defaults to torch's.
 
     Returns:
         Tensor: Whether each class is taken, shape (C,), bool.
@@ -42,7 +37,7 @@ def sample_classes(
     chances = weights.masked_fill(taken.to(weights.device), 0)
     wanted = min(num_sampled - int(taken.sum()), int((chances > 0).sum()))
     if wanted > 0:
-        added = chances.multinomial(wanted, generator=generator)
+        added = chances.multinomial(wanted)
         taken[added.to(taken.device)] = True
     return taken
 
@@ -85,6 +80,12 @@ def read_frequencies(path: str) -> Dict[str, float]:
     kinds = dict(id='id', image_count='number', name='name')
     found = check_records(content, 'categories', path, **kinds)
     found = sorted(found, key=lambda each: each['id'])
+    for each in found:
+        if each['image_count'] < 0:
+            raise DataError(
+                f'{path}: category {each["name"]!r} has an image_count of '
+                f'{each["image_count"]}, below 0'
+            )
     return {each['name']: float(each['image_count']) for each in found}
 
 
@@ -102,9 +103,9 @@ class FederatedCrossEntropyLoss(nn.Module):
     appearing classes differ.
 
     Args:
-        frequencies (str | Sequence[float]): Images of each class: a file,
-            see :func:`read_frequencies`, of which the box head takes the
-            classes that it is trained on, or numbers in their order.
+        frequencies (str): File with the images of each class, see
+            :func:`read_frequencies`, of which the box head takes the classes
+            that it is trained on.
         num_sampled (int): Classes in the softmax of a batch, besides the
             background. Defaults to 50.
         power (float): A class is added in proportion to its frequency to
@@ -112,26 +113,22 @@ class FederatedCrossEntropyLoss(nn.Module):
         loss_weight (float): Weight of the loss. Defaults to 1.
 
     Raises:
-        DataError: If the file cannot be read.
-        ValueError: If a frequency is negative.
+        DataError: If the file cannot be read, or a number is negative.
     """
 
     def __init__(
         self,
-        frequencies: Union[str, Sequence[float]],
+        frequencies: str,
         num_sampled: int = 50,
         power: float = 0.5,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        self.by_name: Dict[str, float] = {}
-        if isinstance(frequencies, str):
-            self.by_name = read_frequencies(frequencies)
-            frequencies = list(self.by_name.values())
+        self.by_name = read_frequencies(frequencies)
         self.num_sampled = num_sampled
         self.power = power
         self.loss_weight = loss_weight
-        self._set(frequencies)
+        self.bind_classes(tuple(self.by_name))
 
     def bind_classes(self, classes: Sequence[str]) -> None:
         """Takes the frequencies of these classes from the file.
@@ -140,17 +137,8 @@ class FederatedCrossEntropyLoss(nn.Module):
             classes (Sequence[str]): Names in the order of the labels.
 
         Raises:
-            DataError: If the file lacks a class, or frequencies were given
-                as numbers and are not as many.
+            DataError: If the file lacks a class.
         """
-        if not self.by_name:
-            if len(self.weights) != len(classes):
-                raise DataError(
-                    f'{len(self.weights)} frequencies were given for '
-                    f'{len(classes)} classes: give one for each class of the '
-                    'training.'
-                )
-            return
         lacking = [name for name in classes if name not in self.by_name]
         if lacking:
             raise DataError(
@@ -158,7 +146,9 @@ class FederatedCrossEntropyLoss(nn.Module):
                 f'({len(lacking)} of {len(classes)} are missing): give the '
                 'annotation file of the training.'
             )
-        self._set([self.by_name[name] for name in classes])
+        images = torch.tensor([self.by_name[name] for name in classes])
+        # No buffer: it is drawn from on the CPU, alike on every device.
+        self.weights = images**self.power
 
     def forward(
         self,
@@ -195,10 +185,3 @@ class FederatedCrossEntropyLoss(nn.Module):
         return self.loss_weight * weight_reduce_loss(
             loss, weight, reduction_override or 'mean', avg_factor
         )
-
-    def _set(self, frequencies: Sequence[float]) -> None:
-        values = torch.tensor(frequencies, dtype=torch.float32)
-        if (values < 0).any():
-            raise ValueError('Frequencies must be at least 0.')
-        # No buffer: it is drawn from on the CPU, alike on every device.
-        self.weights = values**self.power

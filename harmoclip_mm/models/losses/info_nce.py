@@ -56,36 +56,31 @@ class _InfoNCE(torch.autograd.Function):
         chunk_size: int,
         key_weights: Optional[Tensor],
     ) -> Tensor:
-        ctx.key_weights = key_weights
-        ctx.exchange, ctx.kept_keys, ctx.kept_grad = exchange, None, None
-        ctx.spans = exchange.spans(GATHER_SIZE)
+        ctx.key_weights, ctx.exchange = key_weights, exchange
+        ctx.kept_keys, ctx.kept_grad = None, None
+        if len(exchange.spans(GATHER_SIZE)) == 1:
+            ctx.kept_keys = exchange.gather(keys)
         ctx.width = max(chunk_size, chunk_size**2 // max(len(queries), 1))
         scaled = queries * scale
         log_sum = scaled.new_full((len(queries), 1), -torch.inf)
         positive_sum = torch.zeros_like(log_sum)
-        for span in ctx.spans:
-            columns = exchange.gather(keys, span)
-            if len(ctx.spans) == 1:
-                ctx.kept_keys = columns
-            groups = exchange.select(key_groups, span)
-            weights = exchange.select(key_weights, span)
-            for part, part_groups, part_weights in chunks(
-                ctx.width, columns, groups, weights
-            ):
-                logits = scaled @ part.t()
-                positive = query_groups[:, None] == part_groups
-                if key_weights is not None:
-                    positive = positive * part_weights
-                    positive_sum += (positive * logits).sum(1, keepdim=True)
-                    logits += _log(part_weights)
-                else:
-                    positive_sum += torch.where(positive, logits, 0).sum(
-                        dim=1, keepdim=True
-                    )
-                log_sum = torch.logaddexp(
-                    log_sum, logits.logsumexp(dim=1, keepdim=True)
+        for part, groups, weights, _ in tiles(
+            exchange, ctx.width, keys, key_groups, key_weights, ctx.kept_keys
+        ):
+            logits = scaled @ part.t()
+            positive = query_groups[:, None] == groups
+            if weights is not None:
+                positive = positive * weights
+                positive_sum += (positive * logits).sum(1, keepdim=True)
+                logits += _log(weights)
+            else:
+                positive_sum += torch.where(positive, logits, 0).sum(
+                    dim=1, keepdim=True
                 )
-        if len(ctx.spans) == 1 and len(columns) <= ctx.width:
+            log_sum = torch.logaddexp(
+                log_sum, logits.logsumexp(dim=1, keepdim=True)
+            )
+        if ctx.kept_keys is not None and len(ctx.kept_keys) <= ctx.width:
             # One tile is all there is: better kept than made twice.
             ctx.kept_grad = _grad_of_logits(logits, log_sum, positive, target)
         ctx.save_for_backward(
@@ -101,37 +96,32 @@ class _InfoNCE(torch.autograd.Function):
         saved = ctx.saved_tensors
         queries, keys, scale, query_groups, key_groups = saved[:5]
         log_sum, target = saved[5:]
-        exchange = ctx.exchange
         scaled = queries * scale
         weighted = scaled * grad
         grad_scaled = torch.zeros_like(queries)
         grad_keys = torch.empty_like(keys)
         with torch.autocast(queries.device.type, enabled=False):
-            for span in ctx.spans:
-                columns = ctx.kept_keys
-                if columns is None:
-                    columns = exchange.gather(keys, span)
-                groups = exchange.select(key_groups, span)
-                weights = exchange.select(ctx.key_weights, span)
-                # Filled in place: small tensors kept between large ones that
-                # come and go would scatter the heap and double the peak.
-                grad_columns = torch.empty_like(columns)
-                for part, part_groups, part_weights, part_grad in chunks(
-                    ctx.width, columns, groups, weights, grad_columns
-                ):
-                    logits_grad = ctx.kept_grad
-                    if logits_grad is None:
-                        logits = scaled @ part.t()
-                        positive = query_groups[:, None] == part_groups
-                        if ctx.key_weights is not None:
-                            positive = positive * part_weights
-                            logits += _log(part_weights)
-                        logits_grad = _grad_of_logits(
-                            logits, log_sum, positive, target
-                        )
-                    grad_scaled.addmm_(logits_grad, part)
-                    torch.mm(logits_grad.t(), weighted, out=part_grad)
-                grad_keys[span] = exchange.reduce(grad_columns, span)
+            for part, groups, weights, part_grad in tiles(
+                ctx.exchange,
+                ctx.width,
+                keys,
+                key_groups,
+                ctx.key_weights,
+                ctx.kept_keys,
+                grad_keys,
+            ):
+                logits_grad = ctx.kept_grad
+                if logits_grad is None:
+                    logits = scaled @ part.t()
+                    positive = query_groups[:, None] == groups
+                    if weights is not None:
+                        positive = positive * weights
+                        logits += _log(weights)
+                    logits_grad = _grad_of_logits(
+                        logits, log_sum, positive, target
+                    )
+                grad_scaled.addmm_(logits_grad, part)
+                torch.mm(logits_grad.t(), weighted, out=part_grad)
         grad_scaled *= grad
         grad_scale = (grad_scaled * queries).sum()
         return grad_scaled * scale, grad_keys, grad_scale, *[None] * 6
@@ -163,13 +153,36 @@ def _target(
     return torch.where(share > 0, 1 / share, 0)[:, None]
 
 
-def chunks(
-    width: int, *tensors: Optional[Tensor]
-) -> Iterator[Tuple[Optional[Tensor], ...]]:
-    """Tiles of tensors of the same length, as views; None for what is none."""
-    return zip(
-        *(repeat(None) if x is None else x.split(width) for x in tensors)
-    )
+def tiles(
+    exchange: RowExchange,
+    width: int,
+    rows: Tensor,
+    groups: Tensor,
+    weights: Optional[Tensor],
+    kept: Optional[Tensor] = None,
+    grad: Optional[Tensor] = None,
+) -> Iterator[Tuple[Tensor, Tensor, Optional[Tensor], Optional[Tensor]]]:
+    """Walks through the rows (n, D) of all ranks, gathered in pieces unless
+    ``kept`` has them all.
+
+    Yields rows of a tile, their groups and weights, and where the gradient of
+    each row is to be written; None for what is none. ``grad`` (n, D) gets
+    what all ranks have written for this rank's rows.
+    """
+    for span in exchange.spans(GATHER_SIZE):
+        columns = exchange.gather(rows, span) if kept is None else kept
+        # Filled in place: small tensors kept between large ones that come
+        # and go would scatter the heap and double the peak.
+        asked = None if grad is None else torch.empty_like(columns)
+        selected = (exchange.select(each, span) for each in (groups, weights))
+        yield from zip(
+            *(
+                repeat(None) if each is None else each.split(width)
+                for each in (columns, *selected, asked)
+            )
+        )
+        if grad is not None:
+            grad[span] = exchange.reduce(asked, span)
 
 
 def _grad_of_logits(

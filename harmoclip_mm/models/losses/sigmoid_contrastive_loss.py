@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 from harmoclip_mm.registry import MODELS
 
 from ..utils import RowExchange, global_mean
-from . import info_nce
 from .contrastive_loss import ContrastiveLoss
+from .info_nce import tiles
 from .row_record import record_rows
 
 
@@ -42,29 +42,28 @@ class _PairwiseSigmoid(torch.autograd.Function):
         rows, grad_bias = left.new_zeros(len(left)), torch.zeros_like(bias)
         grad_scaled = torch.zeros_like(left)
         grad_right = torch.empty_like(right)
-        for span in exchange.spans(info_nce.GATHER_SIZE):
-            columns = exchange.gather(right, span)
-            groups = exchange.select(right_groups, span)
-            grad_columns = torch.empty_like(columns)
-            weights = exchange.select(right_weights, span)
-            for part, part_groups, part_grad, part_weights in info_nce.chunks(
-                width, columns, groups, grad_columns, weights
-            ):
-                positive = left_groups[:, None] == part_groups
-                # Logits that are the larger the more wrong they are.
-                sign = 1 - 2 * positive.to(left.dtype)
-                wrong = torch.addmm(bias, scaled, part.t()).mul_(sign)
-                losses = F.logsigmoid(-wrong)
-                if right_weights is not None:
-                    pair_weights = left_weights[:, None] * part_weights
-                    losses.mul_(pair_weights)
-                    sign.mul_(pair_weights)
-                rows -= losses.sum(1)
-                grad = wrong.sigmoid_().mul_(sign)
-                grad_bias += grad.sum()
-                grad_scaled.addmm_(grad, part)
-                torch.mm(grad.t(), scaled, out=part_grad)
-            grad_right[span] = exchange.reduce(grad_columns, span)
+        for part, groups, weights, part_grad in tiles(
+            exchange,
+            width,
+            right,
+            right_groups,
+            right_weights,
+            grad=grad_right,
+        ):
+            positive = left_groups[:, None] == groups
+            # Logits that are the larger the more wrong they are.
+            sign = 1 - 2 * positive.to(left.dtype)
+            wrong = torch.addmm(bias, scaled, part.t()).mul_(sign)
+            losses = F.logsigmoid(-wrong)
+            if weights is not None:
+                pair_weights = left_weights[:, None] * weights
+                losses.mul_(pair_weights)
+                sign.mul_(pair_weights)
+            rows -= losses.sum(1)
+            grad = wrong.sigmoid_().mul_(sign)
+            grad_bias += grad.sum()
+            grad_scaled.addmm_(grad, part)
+            torch.mm(grad.t(), scaled, out=part_grad)
         grad_scale = (grad_scaled * left).sum()
         ctx.save_for_backward(
             grad_scaled.mul_(scale), grad_right, grad_scale, grad_bias

@@ -1,14 +1,18 @@
-"""Predictors: what a test asks of the towers, one task a file."""
+"""Predictors: what a test asks of the towers."""
 
-from .base_predictor import BasePredictor, VisualFeatures, original_boxes
-from .box_class_predictor import BoxClassPredictor
-from .candidate_text_predictor import CandidateTextPredictor
-from .classifying_predictor import ClassifyingPredictor
-from .image_class_predictor import ImageClassPredictor
-from .proposal_class_predictor import ProposalClassPredictor
-from .referring_predictor import ReferringPredictor
-from .region_retrieval_predictor import RegionRetrievalPredictor
-from .retrieval_predictor import RetrievalPredictor
+from .base_predictor import (
+    BasePredictor,
+    ClassifyingPredictor,
+    VisualFeatures,
+    original_boxes,
+)
+from .class_predictors import (
+    BoxClassPredictor,
+    ImageClassPredictor,
+    ProposalClassPredictor,
+)
+from .retrieval_predictors import RegionRetrievalPredictor, RetrievalPredictor
+from .text_predictors import CandidateTextPredictor, ReferringPredictor
 
 __all__ = [
     'BasePredictor',

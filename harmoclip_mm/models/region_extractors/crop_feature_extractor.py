@@ -1,16 +1,17 @@
 """Region features by encoding each region's crop."""
 
-from typing import Optional, Sequence, Tuple, Union
+from typing import Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from harmoclip_mm.registry import MODELS
 
 from ..utils import RegionBatch
+
+CHUNK = 256  # crops encoded at once
 
 
 @MODELS.register_module()
@@ -19,14 +20,11 @@ class CropFeatureExtractor(nn.Module):
 
     The upper bound of a region's zero-shot accuracy, and the teacher of
     CLIPSelf (arXiv 2310.01403). Crops of all images of a batch are encoded
-    together. Crops are squashed to ``crop_size``, as FineCLIP does, or fit
-    into it by ``keep_ratio``, as CLIPSelf does; both cut them from the
+    together. Crops are squashed to the tower's ``img_size``, as FineCLIP does,
+    or fit into it by ``keep_ratio``, as CLIPSelf does; both cut them from the
     original image, here they come from the (resized) network input.
 
     Args:
-        crop_size (int | Tuple[int, int], optional): Height and width of the
-            encoded crop in pixels. Defaults to None: the tower's
-            ``img_size``.
         context (float): Factor by which a box grows around its centre
             before it is cropped and clipped to the image, at least 1.
             CLIPSelf and FineCLIP train with 1.5; CLIPSelf evaluates things
@@ -34,7 +32,6 @@ class CropFeatureExtractor(nn.Module):
         keep_ratio (bool): Keep the ratio of the sides: the longer one fills
             the crop, the rest on both sides of the shorter one is black.
             Defaults to False.
-        chunk_size (int): Most crops encoded at once. Defaults to 256.
 
     Raises:
         ValueError: If ``context`` is below 1.
@@ -45,24 +42,20 @@ class CropFeatureExtractor(nn.Module):
 
     def __init__(
         self,
-        crop_size: Optional[Union[int, Tuple[int, int]]] = None,
         context: float = 1.0,
         keep_ratio: bool = False,
-        chunk_size: int = 256,
     ) -> None:
         super().__init__()
         if context < 1:
             raise ValueError(f'context must be at least 1, not {context}.')
-        self.crop_size = None if crop_size is None else to_2tuple(crop_size)
         self.context = context
         self.keep_ratio = keep_ratio
-        self.chunk_size = chunk_size
 
     def crop(
         self,
         img: Tensor,
         rois: Tensor,
-        crop_size: Optional[Tuple[int, int]] = None,
+        size: Tuple[int, int],
         pad_value: Optional[Sequence[float]] = None,
         limits: Optional[Tensor] = None,
     ) -> Tensor:
@@ -74,8 +67,7 @@ class CropFeatureExtractor(nn.Module):
         Args:
             img (Tensor): Normalised images, shape (B, 3, H, W).
             rois (Tensor): Image index and xyxy box in pixels, shape (R, 5).
-            crop_size (Tuple[int, int], optional): Height and width of the
-                crops in pixels where the extractor has none of its own.
+            size (Tuple[int, int]): Height and width of the crops in pixels.
             pad_value (Sequence[float], optional): Value of the padding in
                 the normalised image, by channel; with ``keep_ratio``.
             limits (Tensor, optional): Width and height within which each box
@@ -84,7 +76,6 @@ class CropFeatureExtractor(nn.Module):
         Returns:
             Tensor: Crops, shape (R, 3, height, width).
         """
-        size = self.crop_size or crop_size
         centre = (rois[:, 1:3] + rois[:, 3:]) / 2
         half = (rois[:, 3:] - rois[:, 1:3]) / 2 * self.context
         if limits is None:
@@ -141,9 +132,7 @@ class CropFeatureExtractor(nn.Module):
                 backbone.encode(
                     self.crop(img, part, size, black, own), with_dense=False
                 ).pooled
-                for part, own in zip(
-                    rois.split(self.chunk_size), limits.split(self.chunk_size)
-                )
+                for part, own in zip(rois.split(CHUNK), limits.split(CHUNK))
             ]
         )
         if features.dtype != torch.float64:

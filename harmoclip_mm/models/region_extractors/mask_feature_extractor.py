@@ -60,8 +60,7 @@ class MaskFeatureExtractor(RoIFeatureExtractor):
     ``RoIFeatureExtractor``.
 
     Args:
-        **kwargs: Arguments of :class:`RoIFeatureExtractor`:
-            ``normalise_map``, and those of the pooling of such boxes.
+        normalise_map (bool): See :class:`RoIFeatureExtractor`.
     """
 
     needs_masks = True

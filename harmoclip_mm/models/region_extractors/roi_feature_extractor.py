@@ -22,21 +22,14 @@ class RoIFeatureExtractor(nn.Module):
     Args:
         normalise_map (bool): Normalise each location before pooling.
             Defaults to True.
-        sampling_ratio (int): Samples per bin and side of RoIAlign; 0 takes
-            as many as the box has cells. Defaults to 0.
     """
 
     needs_dense = True
     needs_masks = False
 
-    def __init__(
-        self,
-        normalise_map: bool = True,
-        sampling_ratio: int = 0,
-    ) -> None:
+    def __init__(self, normalise_map: bool = True) -> None:
         super().__init__()
         self.normalise_map = normalise_map
-        self.sampling_ratio = sampling_ratio
 
     def forward(
         self,
@@ -93,7 +86,7 @@ class RoIFeatureExtractor(nn.Module):
             rois.to(dense.dtype),
             output_size=1,
             spatial_scale=1.0 / stride,
-            sampling_ratio=self.sampling_ratio,
+            sampling_ratio=0,  # as many samples as the box has cells
             aligned=True,
         )
         return F.normalize(pooled.flatten(1), dim=1)

@@ -88,8 +88,6 @@ class CLIPFeatures(NamedTuple):
         online_crops (Tensor, optional): As ``crops``, with gradient.
         teacher_crops (Tensor, optional): As ``crops``, by the vision tower
             as it was before training.
-        teacher_regions (Tensor, optional): Region embeddings by that tower,
-            without gradient, shape (R, D).
         weights (Tensor, optional): Confidence of each region's link to its
             phrase, shape (R,), float32; 1 where the data tell none.
         negatives (Tensor, optional): EOT embeddings of texts that are almost
@@ -109,7 +107,6 @@ class CLIPFeatures(NamedTuple):
     phrase_keys: Optional[Tensor] = None
     online_crops: Optional[Tensor] = None
     teacher_crops: Optional[Tensor] = None
-    teacher_regions: Optional[Tensor] = None
     weights: Optional[Tensor] = None
     negatives: Optional[Tensor] = None
     negative_masks: Optional[Tensor] = None

@@ -104,7 +104,7 @@ def test_every_key_of_a_config_is_used_or_refused(folder):
 def test_embeddings_that_are_none(tmp_path):
     """Every array of a file is left out or of another kind."""
     path = tmp_path / 'two.npz'
-    found = TextEmbeddings(torch.eye(2), ('a', 'b'), ('{}',), 'eot', 't', 'v')
+    found = TextEmbeddings(torch.eye(2), ('a', 'b'), ('{}',), 't', 'v')
     found.save(path)
     with np.load(path) as file:
         arrays = dict(file)
@@ -128,5 +128,4 @@ def test_embeddings_that_are_none(tmp_path):
         assert found.embeddings.isfinite().all()
         for names in (found.classes, found.templates):
             assert all(isinstance(name, str) for name in names)
-        assert isinstance(found.mode, str)
         assert isinstance(found.vision_fingerprint, str)

@@ -92,14 +92,13 @@ def test_encodes_as_the_model_does(tiny_model):
 
 
 def test_file_there_and_back(tiny_model, tmp_path):
-    found = encode(tiny_model, ('Äpfel "x"', 'dog'), mode='both')
+    found = encode(tiny_model, ('Äpfel "x"', 'dog'))
     found.save(tmp_path / 'a.npz')
     again = TextEmbeddings.load(tmp_path / 'a.npz')
     assert torch.equal(again.embeddings, found.embeddings)
     for name in (
         'classes',
         'templates',
-        'mode',
         'text_fingerprint',
         'vision_fingerprint',
     ):
@@ -107,13 +106,11 @@ def test_file_there_and_back(tiny_model, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ['a.npz']
 
 
-def test_select_orders_by_name(tiny_model):
+def test_rows_by_name(tiny_model):
     found = encode(tiny_model, ('a', 'b', 'c'))
-    some = found.select(['c', 'a'])
-    assert some.classes == ('c', 'a')
-    assert torch.equal(some.embeddings, found.embeddings[[2, 0]])
+    assert torch.equal(found.rows(['c', 'a']), found.embeddings[[2, 0]])
     with pytest.raises(ValueError, match=r"no class 'd' \(1 of 2 are miss"):
-        found.select(['a', 'd'])
+        found.rows(['a', 'd'])
 
 
 def test_bad_files(tiny_model, tmp_path):

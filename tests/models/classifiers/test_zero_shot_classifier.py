@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.models import CLIPTextEncoder, ZeroShotClassifier
+from harmoclip_mm.models.classifiers import zero_shot_classifier
 from harmoclip_mm.text import load_vocabulary
 
 CLASSES = ['dog', 'red car', 'fire hydrant']
@@ -31,8 +32,9 @@ def eot_of(text_encoder, text):
     return F.normalize(text_encoder(ids).pooled[0], dim=0)
 
 
-def test_eot_is_clip_s_ensemble(text_encoder):
-    classifier = ZeroShotClassifier(TEMPLATES, chunk_size=4).eval()
+def test_embeddings_are_clip_s_ensemble(text_encoder, monkeypatch):
+    monkeypatch.setattr(zero_shot_classifier, 'CHUNK', 4)
+    classifier = ZeroShotClassifier(TEMPLATES).eval()
     with torch.no_grad():
         weight = classifier.class_embeddings(CLASSES, text_encoder)
         prompts = [
@@ -44,43 +46,15 @@ def test_eot_is_clip_s_ensemble(text_encoder):
     torch.testing.assert_close(weight[1], F.normalize(mean, dim=0))
 
 
-def test_lexeme_averages_the_class_s_own_tokens(text_encoder):
-    classifier = ZeroShotClassifier(['a photo of a {}.'], mode='lexeme').eval()
-    both = ZeroShotClassifier(['a photo of a {}.'], mode='both').eval()
-    with torch.no_grad():
-        prompt = 'a photo of a red car.'
-        ids = text_encoder.tokenizer.ids([prompt])
-        tokens = text_encoder(ids).tokens[0]
-        # SOT a photo of a red car . EOT: red and car are tokens 5 and 6
-        lexeme = F.normalize(tokens[5:7].mean(dim=0), dim=0)
-        torch.testing.assert_close(
-            classifier.class_embeddings(CLASSES, text_encoder)[1], lexeme
-        )
-        expected = F.normalize(lexeme + eot_of(text_encoder, prompt), dim=0)
-        torch.testing.assert_close(
-            both.class_embeddings(CLASSES, text_encoder)[1], expected
-        )
-
-
 def test_prompts_are_of_the_tower_s_own_length():
     tower = make_tower(tiny_clips.PE)
+    lengths = []
+    tower.register_forward_pre_hook(
+        lambda module, args: lengths.append(args[0].shape)
+    )
     with torch.no_grad():
-        for mode in ('eot', 'both'):
-            classifier = ZeroShotClassifier('simple', mode=mode)
-            ids, _ = classifier._prompts(CLASSES, tower.tokenizer)
-            assert ids.shape == (3, 32)
-            classifier.class_embeddings(CLASSES, tower)
-
-
-def test_lexemes_of_a_tower_that_reads_padding():
-    """SigLIP pools at its last token; a class has its own tokens alone."""
-    tower = make_tower(tiny_clips.SIGLIP)
-    classifier = ZeroShotClassifier(['a {}'], mode='lexeme')
-    with torch.no_grad():
-        tokens = tower(tower.tokenizer.ids(['a red car'])).tokens[0]
-        expected = F.normalize(tokens[2:4].mean(dim=0), dim=0)
-        found = classifier.class_embeddings(['red car'], tower)
-    torch.testing.assert_close(found[0], expected)
+        ZeroShotClassifier('simple').class_embeddings(CLASSES, tower)
+    assert lengths == [(3, 32)]
 
 
 def test_built_once_until_training_goes_on(text_encoder):
@@ -134,7 +108,6 @@ def test_other_weights_have_other_embeddings(text_encoder, change, mode):
 @torch.no_grad()
 def test_threads_may_ask_for_other_classes_meanwhile(text_encoder):
     """Here, while names are compared."""
-    classifier = ZeroShotClassifier('none').eval()
 
     class Name(str):
         __slots__ = ()
@@ -144,8 +117,10 @@ def test_threads_may_ask_for_other_classes_meanwhile(text_encoder):
             classifier.class_embeddings(['cat'], text_encoder)
             return str.__eq__(self, other)
 
+    words = dict(dog='dog', puppy=Name('dog'), cat='cat')
+    classifier = ZeroShotClassifier('none', words).eval()
     expected = classifier.class_embeddings(['dog'], text_encoder)
-    found = classifier.class_embeddings([Name('dog')], text_encoder)
+    found = classifier.class_embeddings(['puppy'], text_encoder)
     assert torch.equal(found, expected)
 
 
@@ -204,28 +179,6 @@ def test_gradients_reach_the_tower(text_encoder):
     assert text_encoder.text.text_projection.grad is not None
 
 
-def test_logits(text_encoder):
-    classifier = ZeroShotClassifier('simple').eval()
-    with torch.no_grad():
-        weight = classifier.class_embeddings(CLASSES, text_encoder)
-        logits = classifier(weight, CLASSES, text_encoder, torch.tensor(10.0))
-        biased = classifier(
-            weight,
-            CLASSES,
-            text_encoder,
-            torch.tensor(10.0),
-            torch.tensor(-3.0),
-        )
-    torch.testing.assert_close(logits, 10 * weight @ weight.t())
-    torch.testing.assert_close(logits.diag(), torch.full((3,), 10.0))
-    torch.testing.assert_close(biased, logits - 3)
-
-
-def test_bad_input():
-    with pytest.raises(ValueError, match=r"mode 'EOT'.*'lexeme'"):
-        ZeroShotClassifier(mode='EOT')
-
-
 def test_words_of_classes(text_encoder):
     assert ZeroShotClassifier().words(['bow_(weapon)', 'TV']) == [
         'bow (weapon)',
@@ -264,10 +217,8 @@ def test_prompts_of_imagenet_are_open_clips():
     names, words = zip(*chosen)
     tokenizer = make_tower().tokenizer
     classifier = ZeroShotClassifier('openai80', 'imagenet1000')
-    ids, _ = classifier._prompts(names, tokenizer)
-    spanned = ZeroShotClassifier('openai80', 'imagenet1000', mode='lexeme')
-    same, masks = spanned._prompts(names, tokenizer)
-    assert torch.equal(same, ids) and masks.any(dim=1).all()
+    assert classifier.words(names) == list(words)
+    ids = tokenizer.ids(classifier._prompts(words))
     templates = open_clip.OPENAI_IMAGENET_TEMPLATES
     texts = [fill(each) for each in words for fill in templates]
     assert torch.equal(ids, open_clip.tokenize(texts))

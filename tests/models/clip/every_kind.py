@@ -13,7 +13,7 @@ CLIPS = {
     'convnext': tiny_clips.CONVNEXT,
     'resnet': tiny_clips.RESNET,
 }
-CROPS = dict(crop_extractor=dict(type='CropFeatureExtractor', crop_size=32))
+CROPS = dict(crop_extractor=dict(type='CropFeatureExtractor'))
 GR = 'RegionAlignmentHead'
 METHODS = {
     'harmoclip': {},
@@ -28,7 +28,7 @@ METHODS = {
     'regionclip': dict(
         heads=dict(
             gr=dict(type=GR, mode='text'),
-            kd=dict(type='ConceptDistillationHead', view='crop'),
+            kd=dict(type='ConceptDistillationHead'),
         ),
         **CROPS,
     ),

@@ -89,8 +89,7 @@ def test_predictions_are_where_the_images_are(
         tiny_cfg['predictors'] = TASKS[task]
     if task == 'proposals':  # the NMS counts, which a fake cannot
         monkeypatch.setattr(
-            'harmoclip_mm.models.predictors.proposal_class_predictor.'
-            'batched_nms',
+            'harmoclip_mm.models.predictors.class_predictors.batched_nms',
             lambda boxes, scores, labels, cfg: (
                 boxes,
                 torch.arange(len(boxes), device=boxes.device),

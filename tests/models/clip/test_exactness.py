@@ -41,7 +41,7 @@ CFG = dict(
     ),
     # mmdet's would turn float64 to float32
     data_preprocessor=dict(type='mmengine.BaseDataPreprocessor'),
-    crop_extractor=dict(type='CropFeatureExtractor', crop_size=16),
+    crop_extractor=dict(type='CropFeatureExtractor'),
     heads=HEADS,
 )
 

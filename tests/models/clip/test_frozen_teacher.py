@@ -10,10 +10,11 @@ from mmengine.runner.checkpoint import load_state_dict
 from harmoclip_mm.apis import export_clip, load_clip
 from harmoclip_mm.models.losses import ConceptDistillationLoss
 from harmoclip_mm.models.losses.info_nce import symmetric_info_nce
+from harmoclip_mm.models.utils import RegionBatch
 from harmoclip_mm.registry import MODELS
 from harmoclip_mm.text import phrase_key
 
-CROPS = dict(type='CropFeatureExtractor', crop_size=16)
+CROPS = dict(type='CropFeatureExtractor')
 
 
 def region_head(encoder):
@@ -95,7 +96,7 @@ def test_the_loss_of_clipself(clipself, img, samples):
     for image, box in zip(img, boxes):
         for one in box:
             roi = torch.cat([torch.zeros(1), one])[None]
-            crop = clipself.crop_extractor.crop(image[None], roi)
+            crop = clipself.crop_extractor.crop(image[None], roi, (32, 32))
             rows.append(start.encode(crop, with_dense=False).pooled[0])
     expected = 1 - torch.cosine_similarity(regions, torch.stack(rows))
     loss = clipself(img, samples, mode='loss')['loss_gr']
@@ -113,10 +114,9 @@ def test_it_needs_no_text(clipself, img, samples):
 def test_the_losses_of_regionclip(build, img, samples):
     heads = dict(
         gr=dict(type='RegionAlignmentHead', mode='text'),
-        kd=dict(type='ConceptDistillationHead', view='region'),
+        kd=dict(type='ConceptDistillationHead'),
     )
     model = build(heads, frozen=['text_encoder'])
-    assert model(img, samples, mode='loss')['loss_kd'].item() < 1e-6
     step(model, img, samples)
     losses = model(img, samples, mode='loss')
     boxes = [each.gt_instances.bboxes for each in samples]
@@ -126,7 +126,9 @@ def test_the_losses_of_regionclip(build, img, samples):
         texts = model.encode_text(words)
         student = copy.deepcopy(model.backbone)
         model.backbone.load_state_dict(teacher_of(model))
-        seen = torch.cat(model.encode_regions(img, boxes))
+        seen = model.crop_extractor(
+            None, RegionBatch.from_boxes(boxes), img, model.backbone
+        )
         model.backbone.load_state_dict(student.state_dict())
         expected = dict(
             loss_gr=symmetric_info_nce(

@@ -148,9 +148,7 @@ def test_crop_alignment(tiny_cfg, samples, img, mode):
     tiny_cfg['heads']['gr']['mode'] = mode
     with pytest.raises(ValueError, match='crop_extractor'):
         MODELS.build(tiny_cfg)
-    tiny_cfg['crop_extractor'] = dict(
-        type='CropFeatureExtractor', crop_size=32
-    )
+    tiny_cfg['crop_extractor'] = dict(type='CropFeatureExtractor')
     model = MODELS.build(tiny_cfg)
     model.init_weights()
     loss = model(img, samples, mode='loss')['loss_gr']
@@ -162,7 +160,7 @@ def test_crop_alignment(tiny_cfg, samples, img, mode):
             for i, b in enumerate(boxes)
         ]
     )
-    crops = model.encode_image(model.crop_extractor.crop(img, rois))
+    crops = model.encode_image(model.crop_extractor.crop(img, rois, (32, 32)))
     expected = (1 - (regions * crops).sum(1)).mean()
     if mode == 'both':
         phrases = model.encode_text(['dog', 'red car', 'cat'])

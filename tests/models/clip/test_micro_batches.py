@@ -48,12 +48,8 @@ def build(cfg, **kwargs):
 @pytest.mark.parametrize('encoder', ['online', 'teacher'])
 def test_crops_of_all_encoders(tiny_cfg, batch, encoder):
     tiny_cfg['heads']['gr'].update(mode='both', crop_encoder=encoder)
-    tiny_cfg['heads']['kd'] = dict(
-        type='ConceptDistillationHead', view='region'
-    )
-    tiny_cfg['crop_extractor'] = dict(
-        type='CropFeatureExtractor', crop_size=16
-    )
+    tiny_cfg['heads']['kd'] = dict(type='ConceptDistillationHead')
+    tiny_cfg['crop_extractor'] = dict(type='CropFeatureExtractor')
     whole = loss_and_grads(build(tiny_cfg), batch)
     found = loss_and_grads(build(tiny_cfg, micro_batch_size=2), batch)
     torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-13)
@@ -63,9 +59,7 @@ def test_crops_of_all_encoders(tiny_cfg, batch, encoder):
 @pytest.mark.parametrize('size', [1, 2, 5, 100])
 def test_equals_the_whole_batch(tiny_cfg, batch, size, with_cp):
     tiny_cfg['heads']['gr']['mode'] = 'both'
-    tiny_cfg['crop_extractor'] = dict(
-        type='CropFeatureExtractor', crop_size=16
-    )
+    tiny_cfg['crop_extractor'] = dict(type='CropFeatureExtractor')
     whole = loss_and_grads(build(tiny_cfg), batch)
     tiny_cfg['backbone'] = dict(with_cp=with_cp)
     tiny_cfg['text_encoder'] = dict(with_cp=with_cp)
@@ -135,9 +129,7 @@ def test_what_accumulation_gives(tiny_cfg, make_sample):
     parts = [(img[:2], samples[:2]), (img[2:], samples[2:])]
     # mmdet's would turn float64 to float32
     tiny_cfg['data_preprocessor'] = dict(type='mmengine.BaseDataPreprocessor')
-    tiny_cfg['crop_extractor'] = dict(
-        type='CropFeatureExtractor', crop_size=16
-    )
+    tiny_cfg['crop_extractor'] = dict(type='CropFeatureExtractor')
     crop = dict(gr=dict(type='RegionAlignmentHead', mode='crop'))
     for heads, size, equal in (
         (crop, None, True),

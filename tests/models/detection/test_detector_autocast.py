@@ -1,16 +1,12 @@
 """Detectors in mixed precision: losses, gradients and detections."""
 
 import copy
+import json
 
 import pytest
 import torch
 from mmengine.utils import digit_version
 
-FEDERATED = dict(
-    type='harmoclip_mm.FederatedCrossEntropyLoss',
-    frequencies=[3, 5],
-    num_sampled=1,
-)
 BOUNDS = {'bfloat16': 0.15}
 if digit_version(torch.__version__) >= digit_version('2.4'):
     BOUNDS['float16'] = 0.03  # before, no autocast on a CPU takes it
@@ -18,9 +14,22 @@ if digit_version(torch.__version__) >= digit_version('2.4'):
 
 @pytest.mark.parametrize('loss', ['cross entropy', 'federated'])
 @pytest.mark.parametrize('dtype', BOUNDS)
-def test_losses(build, with_masks, batch, dtype, loss):
+def test_losses(build, with_masks, batch, dtype, loss, tmp_path):
     if loss == 'federated':
-        with_masks.roi_head.bbox_head.loss_cls = FEDERATED
+        names = batch[1][0].text
+        (tmp_path / 'lvis.json').write_text(
+            json.dumps(
+                [
+                    dict(id=number, name=name, image_count=number + 3)
+                    for number, name in enumerate(names)
+                ]
+            )
+        )
+        with_masks.roi_head.bbox_head.loss_cls = dict(
+            type='harmoclip_mm.FederatedCrossEntropyLoss',
+            frequencies=str(tmp_path / 'lvis.json'),
+            num_sampled=1,
+        )
     model = build(with_masks).train()
     found = []
     for enabled in (False, True):

@@ -93,11 +93,15 @@ def test_without_the_dense_map_it_is_mmdets(build, cfg, batch):
         expected = StandardRoIHead.predict_bbox(
             model.roi_head, x, metas, proposals(), cfg.test_cfg.rcnn, True
         )
-        novel = torch.tensor([False, True, False])
-        for kwargs in ({}, dict(dense=dense, stride=8, is_novel=novel)):
-            found = model.roi_head.predict(
-                x, proposals(), samples, rescale=True, **kwargs
-            )
+        model.roi_head.is_novel = torch.tensor([False, True, False])
+        asked = proposals()
+        scores = model.roi_head.region_probabilities(
+            dense, [each.bboxes for each in asked], 8
+        )
+        for each, own in zip(asked, scores):
+            each.region_scores = own
+        for given in (proposals(), asked):
+            found = model.roi_head.predict(x, given, samples, rescale=True)
             for one, other in zip(found, expected):
                 for key in ('bboxes', 'scores', 'labels'):
                     torch.testing.assert_close(one[key], other[key])
@@ -113,14 +117,12 @@ def test_only_the_region_counts_at_weight_one(build, cfg, batch):
     with torch.no_grad():
         maps, dense = model.backbone.forward_with_dense(img)
         region = model.roi_head.region_probabilities(dense[:1], [box], 8)[0]
-        found = model.roi_head.predict(
+        model.roi_head.is_novel = torch.tensor([False, True, False])
+        (found,) = model.roi_head.predict(
             model.neck(maps),
-            [InstanceData(bboxes=box)],
+            [InstanceData(bboxes=box, region_scores=region)],
             samples[:1],
-            dense=dense[:1],
-            stride=8,
-            is_novel=torch.tensor([False, True, False]),
-        )[0]
+        )
     scores, labels = region[0].sort(descending=True)
     torch.testing.assert_close(found.scores, scores)
     assert found.labels.tolist() == labels.tolist()

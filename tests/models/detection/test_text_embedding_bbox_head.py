@@ -20,7 +20,7 @@ CFG = dict(
 
 
 def embeddings(rows, classes=CLASSES):
-    return TextEmbeddings(rows, classes, ('{}',), 'eot', '1' * 64, '2' * 64)
+    return TextEmbeddings(rows, classes, ('{}',), '1' * 64, '2' * 64)
 
 
 def build(rows=None, **kwargs):
@@ -137,5 +137,5 @@ def test_errors():
     for wrong in (dict(reg_class_agnostic=False), dict(num_classes=80)):
         with pytest.raises(ValueError, match='leave num_classes and reg_cl'):
             build(**wrong)
-    with pytest.raises(ValueError, match="mode 'x'"):
-        build(mode='x')
+    with pytest.raises(ValueError, match="template set 'x'"):
+        build(templates='x')

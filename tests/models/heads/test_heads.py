@@ -6,7 +6,6 @@ import torch.nn.functional as F
 
 from harmoclip_mm.models.heads import (
     BaseContrastiveHead,
-    ConceptDistillationHead,
     GlobalContrastiveHead,
     HardNegativeHead,
     RegionAlignmentHead,
@@ -245,14 +244,9 @@ def test_the_crop_encoder_decides_the_feature(features, encoder, field):
     assert not text.requires & {'crops', 'online_crops', 'teacher_crops'}
 
 
-@pytest.mark.parametrize(
-    ('view', 'field'),
-    [('crop', 'teacher_crops'), ('region', 'teacher_regions')],
-)
-def test_concept_distillation_head(features, view, field):
+def test_concept_distillation_head(features):
     cfg = dict(
         type='harmoclip_mm.ConceptDistillationHead',
-        view=view,
         loss=dict(loss_weight=2.0),
     )
     # What HarmoCLIP hands to all heads does not change it.
@@ -264,11 +258,16 @@ def test_concept_distillation_head(features, view, field):
             init_bias=-10.0,
         ),
     )
-    assert head.requires == {'regions', 'phrases', 'phrase_keys', field}
+    assert head.requires == {
+        'regions',
+        'phrases',
+        'phrase_keys',
+        'teacher_crops',
+    }
     assert not list(head.parameters())
     teacher = F.normalize(torch.randn(5, 8), dim=-1)
     scale = torch.tensor(SCALE, requires_grad=True)
-    features = features._replace(**{field: teacher}, scale=scale)
+    features = features._replace(teacher_crops=teacher, scale=scale)
     expected = ConceptDistillationLoss(2.0)(
         features.regions,
         teacher,
@@ -308,8 +307,6 @@ def test_without_rows(features):
 def test_unknown_modes():
     with pytest.raises(ValueError, match=r"crop_encoder 'ema'.*'teacher'"):
         RegionAlignmentHead('crop', crop_encoder='ema')
-    with pytest.raises(ValueError, match=r"view 'image'.*'crop', 'region'"):
-        ConceptDistillationHead('image')
     with pytest.raises(ValueError, match=r"mode 'txt'.*'text', 'crop'"):
         RegionAlignmentHead('txt')
     for head in (RegionPhraseHead, GlobalContrastiveHead):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from harmoclip_mm.models.layers import LogitScale
+from harmoclip_mm.models.layers import LogitScale, cosine_logits
 
 
 def test_starts():
@@ -64,3 +64,15 @@ def test_probabilities_by_hand():
     for dim in (0, 1):
         found = LogitScale(init_bias=0.0).probabilities(logits, dim)
         torch.testing.assert_close(found, expected)
+
+
+def test_cosine_logits():
+    """Scaled, shifted, and the same under autocast."""
+    rows = torch.nn.functional.normalize(torch.randn(3, 8), dim=1)
+    scale, bias = torch.tensor(10.0), torch.tensor(-3.0)
+    logits = cosine_logits(rows, rows, scale)
+    torch.testing.assert_close(logits, 10 * rows @ rows.t())
+    torch.testing.assert_close(logits.diag(), torch.full((3,), 10.0))
+    with torch.autocast('cpu', torch.bfloat16):
+        biased = cosine_logits(rows, rows, scale, bias)
+    assert torch.equal(biased, logits - 3)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 
 from harmoclip_mm.models.losses.concept_distillation_loss import (
     ConceptDistillationLoss,
-    distillation_kl,
     pool_concepts,
 )
 
@@ -23,10 +22,13 @@ def unit(*shape, seed):
 def test_kl_by_hand():
     # Teacher (3/4, 1/4), student (1/2, 1/2):
     # 3/4 log(3/2) + 1/4 log(1/2) = 0.304099 - 0.173287 = 0.130812.
-    # The second row is equal in both: 0.
+    # The second row is equal in both: 0. The concepts are the axes, so that
+    # rows are logits.
     teacher = torch.tensor([[math.log(3.0), 0.0], [5.0, 2.0]])
     student = torch.tensor([[0.0, 0.0], [5.0, 2.0]], requires_grad=True)
-    loss = distillation_kl(student, teacher)
+    loss = ConceptDistillationLoss(2.0)(
+        student, teacher, torch.eye(2), torch.arange(2), torch.tensor(1.0)
+    )
     assert loss.item() == pytest.approx(0.130812, abs=1e-6)
     loss.backward()
     # softmax of the student minus that of the teacher

@@ -24,9 +24,8 @@ def test_by_hand():
     # similarity is 1: 0.551445. Pairs 0 and 1 of one group: their rows have
     # the mean of 1 and 0, so 1.551445 - (0.5 + 0.5 + 1) / 3 = 0.884778.
     eye, groups = torch.eye(3), torch.tensor([7, 7, 9])
-    for positives, expected in (('pair', 0.551445), ('group', 0.884778)):
-        loss = ContrastiveLoss(positives=positives)
-        found = loss(eye, eye, groups, torch.tensor(1.0)).item()
+    for given, expected in ((None, 0.551445), (groups, 0.884778)):
+        found = ContrastiveLoss()(eye, eye, given, torch.tensor(1.0)).item()
         assert found == pytest.approx(expected, abs=1e-6)
 
 

@@ -16,6 +16,7 @@ from harmoclip_mm.models import (
     MaskFeatureExtractor,
     RoIFeatureExtractor,
 )
+from harmoclip_mm.models.region_extractors import crop_feature_extractor
 from harmoclip_mm.models.region_extractors.mask_feature_extractor import (
     mask_coverage,
 )
@@ -111,9 +112,9 @@ def test_no_regions(tower, kind):
 
 def test_whole_image_crop_is_the_image(tower):
     img = torch.randn(2, 3, 32, 32)
-    extractor = CropFeatureExtractor(crop_size=32)
+    extractor = CropFeatureExtractor()
     torch.testing.assert_close(
-        extractor.crop(img, ROIS[:1]), img[:1], rtol=1e-5, atol=1e-5
+        extractor.crop(img, ROIS[:1], (32, 32)), img[:1], rtol=1e-5, atol=1e-5
     )
     with torch.no_grad():
         feature = extractor(None, batch(ROIS[:1]), img, tower)
@@ -121,13 +122,12 @@ def test_whole_image_crop_is_the_image(tower):
     torch.testing.assert_close(feature, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_crops_in_chunks_equal_crops_at_once(tower):
+def test_crops_in_chunks_equal_crops_at_once(tower, monkeypatch):
     img = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        once = CropFeatureExtractor(16)(None, batch(ROIS), img, tower)
-        chunks = CropFeatureExtractor(16, chunk_size=1)(
-            None, batch(ROIS), img, tower
-        )
+        once = CropFeatureExtractor()(None, batch(ROIS), img, tower)
+        monkeypatch.setattr(crop_feature_extractor, 'CHUNK', 1)
+        chunks = CropFeatureExtractor()(None, batch(ROIS), img, tower)
     torch.testing.assert_close(once, chunks, rtol=1e-4, atol=1e-5)
 
 
@@ -135,9 +135,9 @@ def test_context_grows_the_box_and_stops_at_the_image():
     # Box 10..20 x 10..20, context 1.5: 7.5..22.5. A ramp's crop has the
     # mean of its ends; at the border the box is cut to 0..12.5.
     ramp = torch.arange(32.0).add(0.5).expand(1, 1, 32, 32)
-    extractor = CropFeatureExtractor(1, context=1.5)
+    extractor = CropFeatureExtractor(context=1.5)
     rois = torch.tensor([[0, 10.0, 10, 20, 20], [0, 0.0, 0, 10, 10]])
-    crops = extractor.crop(ramp, rois).flatten()
+    crops = extractor.crop(ramp, rois, (1, 1)).flatten()
     torch.testing.assert_close(
         crops, torch.tensor([15.0, 6.25]), rtol=0, atol=0.01
     )
@@ -294,7 +294,7 @@ def test_crops_equal_one_encoding_a_box(tower):
         [[0, 4.0, 2, 20, 18], [1, 0.0, 0, 32, 32], [1, 8.0, 8, 24, 24]]
     )
     with torch.no_grad():
-        ours = CropFeatureExtractor(32)(None, batch(rois), img, tower)
+        ours = CropFeatureExtractor()(None, batch(rois), img, tower)
         for feature, (image, *box) in zip(ours, rois.long().tolist()):
             x1, y1, x2, y2 = box
             crop = img[image : image + 1, :, y1:y2, x1:x2]
@@ -320,17 +320,16 @@ def test_crops_take_the_size_of_the_tower(tower):
 
     tower.encode = record
     CropFeatureExtractor()(None, batch(ROIS), img, tower)
-    CropFeatureExtractor((24, 16))(None, batch(ROIS), img, tower)
-    assert seen == [(3, 3, 32, 32), (3, 3, 24, 16)]
+    assert seen == [(3, 3, 32, 32)]
 
 
 def test_crops_may_keep_their_ratio():
     """16 x 8 px into 8 x 8: rows 2 to 5 hold it, black above and below."""
     img = torch.rand(1, 3, 32, 32) + 1
     black = (-1.5, -1.25, -1.0)
-    extractor = CropFeatureExtractor(8, keep_ratio=True)
+    extractor = CropFeatureExtractor(keep_ratio=True)
     rois = torch.tensor([[0, 8.0, 4, 24, 12], [0, 4.0, 8, 12, 24]])
-    wide, high = extractor.crop(img, rois, pad_value=black)
+    wide, high = extractor.crop(img, rois, (8, 8), black)
     inner = F.avg_pool2d(img[:, :, 4:12, 8:24], 2)[0]
     torch.testing.assert_close(wide[:, 2:6], inner)
     black = torch.tensor(black)[:, None, None].expand(3, 2, 8)
@@ -341,8 +340,8 @@ def test_crops_may_keep_their_ratio():
     # a square is the same either way, and so is one at the border
     square = torch.tensor([[0, 0.0, 0, 16, 16]])
     torch.testing.assert_close(
-        extractor.crop(img, square, pad_value=(0, 0, 0)),
-        CropFeatureExtractor(8).crop(img, square),
+        extractor.crop(img, square, (8, 8), (0, 0, 0)),
+        CropFeatureExtractor().crop(img, square, (8, 8)),
     )
 
 

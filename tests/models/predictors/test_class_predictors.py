@@ -1,13 +1,16 @@
-"""Detections made of classified proposals."""
+"""Classes of proposals and of whole images."""
 
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from mmpretrain.structures import DataSample
 from torchvision.ops import nms as torchvision_nms
 
 from harmoclip_mm.models import ProposalClassPredictor, VisualFeatures
 from harmoclip_mm.registry import MODELS
+
+CLASSES = ('dog', 'cat', 'red car')
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_classes_scores_and_boxes_by_hand(detect):
     torch.testing.assert_close(found.scores, torch.tensor([0.8, 0.2]))
     torch.testing.assert_close(found.bboxes, expected[[1, 1]])
 
-    assert len(detect(sample, logits, score_thr=0.5, max_per_img=1)) == 1
+    assert len(detect(sample, logits, max_per_img=1)) == 1
     nms = dict(type='nms', iou_threshold=0.99)
     assert len(detect(sample, logits, nms=nms)) == 4
 
@@ -97,3 +100,27 @@ def test_the_model_classifies_proposals(tiny_cfg, samples):
     assert torch.equal(found[0].gt_instances.bboxes, truth)
     # the three equal boxes of the first image leave the best of each class
     assert sorted(found[0].pred_instances.labels.tolist()) == [0, 1, 2]
+
+
+def test_whole_images_are_classified(tiny_cfg):
+    tiny_cfg['predictors'] = dict(
+        images=dict(
+            type='ImageClassPredictor', classifier=dict(templates='simple')
+        )
+    )
+    model = MODELS.build(tiny_cfg)
+    model.init_weights()
+    model.eval()
+    images = torch.randn(3, 3, 32, 32)
+    # the last is asked for fewer classes
+    names = [CLASSES, CLASSES, CLASSES[1:]]
+    samples = [DataSample(metainfo=dict(text=text)) for text in names]
+    with torch.no_grad():
+        found = model(images, samples, 'predict')
+        for sample, image, text in zip(found, images, names):
+            texts = model.encode_text([f'a photo of a {n}.' for n in text])
+            logits = model.encode_image(image[None]) @ texts.t()
+            row = (model.logit_scale()[0] * logits[0]).softmax(0)
+            torch.testing.assert_close(sample.pred_score, row)
+            assert sample.pred_label.tolist() == [int(row.argmax())]
+            assert 'pred_instances' not in sample

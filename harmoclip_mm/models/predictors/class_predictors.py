@@ -1,6 +1,6 @@
-"""Detections made of classified proposals."""
+"""Classes of given boxes, of proposals and of whole images."""
 
-from typing import Dict, Optional
+from typing import Optional
 
 import torch
 from mmcv.ops import batched_nms
@@ -11,11 +11,88 @@ from torch import nn
 from harmoclip_mm.registry import MODELS
 
 from ..layers import LogitScale
-from .base_predictor import VisualFeatures, original_boxes
-from .classifying_predictor import ClassifyingPredictor
+from .base_predictor import (
+    ClassifyingPredictor,
+    VisualFeatures,
+    original_boxes,
+)
 
+# One more than the Top-5 of the field: it shows a tie of the fifth.
+MAX_TOPK = 6
 # Candidates of an image that reach the NMS, best first.
 MAX_CANDIDATES = 1000
+
+
+@MODELS.register_module()
+class BoxClassPredictor(ClassifyingPredictor):
+    """Classifies the boxes of ``gt_instances``, row by row.
+
+    Adds ``pred_instances`` of as many rows: ``bboxes`` (N, 4), ``labels``
+    and ``scores`` (N,) of the best class, ``topk_labels`` and
+    ``topk_scores`` (N, K), best first, K = 6 or the number of classes, and
+    ``topk_logits`` (N, K): logits that differ may have one probability.
+
+    Args:
+        classifier (dict, optional): See :class:`ClassifyingPredictor`.
+    """
+
+    requires = frozenset({'gt_regions'})
+
+    def predict(
+        self,
+        features: VisualFeatures,
+        data_samples: SampleList,
+        text_encoder: nn.Module,
+        logit_scale: LogitScale,
+    ) -> None:
+        """Adds the classes, see :class:`BasePredictor`."""
+        logits = self.class_logits(
+            features.gt_regions, data_samples, text_encoder, logit_scale
+        )
+        for sample, each in zip(data_samples, logits):
+            # Ranked by logits: probabilities of classes far below tie at 0,
+            # a sigmoid's of classes far above at 1.
+            topk = min(MAX_TOPK, each.shape[-1])
+            best, labels = each.topk(topk, dim=-1)
+            scores = logit_scale.probabilities(each).gather(-1, labels)
+            sample.pred_instances = InstanceData(
+                bboxes=original_boxes(sample.gt_instances.bboxes, sample),
+                labels=labels[:, 0],
+                scores=scores[:, 0],
+                topk_labels=labels,
+                topk_scores=scores,
+                topk_logits=best,
+            )
+
+
+@MODELS.register_module()
+class ImageClassPredictor(ClassifyingPredictor):
+    """Classifies images, as mmpretrain's classifiers do.
+
+    Adds ``pred_score`` (C,), the probabilities of the classes, and
+    ``pred_label`` (1,), the best of them.
+
+    Args:
+        classifier (dict, optional): See :class:`ClassifyingPredictor`.
+    """
+
+    requires = frozenset({'image'})
+
+    def predict(
+        self,
+        features: VisualFeatures,
+        data_samples: SampleList,
+        text_encoder: nn.Module,
+        logit_scale: LogitScale,
+    ) -> None:
+        """Adds the classes, see :class:`BasePredictor`."""
+        rows = features.image.split(1)
+        logits = self.class_logits(
+            rows, data_samples, text_encoder, logit_scale
+        )
+        for sample, (row,) in zip(data_samples, logits):
+            sample.pred_score = logit_scale.probabilities(row)
+            sample.pred_label = row.argmax(dim=-1, keepdim=True)
 
 
 @MODELS.register_module()
@@ -35,8 +112,6 @@ class ProposalClassPredictor(ClassifyingPredictor):
         classifier (dict, optional): See :class:`ClassifyingPredictor`.
         objectness (bool): Multiply the probability with the objectness.
             Defaults to False.
-        score_thr (float): Candidates of this score and below are dropped.
-            Defaults to 0.
         nms (dict, optional): NMS of mmcv. Defaults to ``dict(type='nms',
             iou_threshold=0.5)``.
         max_per_img (int): Most detections of an image. Defaults to 100,
@@ -49,13 +124,11 @@ class ProposalClassPredictor(ClassifyingPredictor):
         self,
         classifier: Optional[dict] = None,
         objectness: bool = False,
-        score_thr: float = 0.0,
-        nms: Optional[Dict] = None,
+        nms: Optional[dict] = None,
         max_per_img: int = 100,
     ) -> None:
         super().__init__(classifier)
         self.objectness = objectness
-        self.score_thr = score_thr
         self.nms = nms or dict(type='nms', iou_threshold=0.5)
         self.max_per_img = max_per_img
 
@@ -80,7 +153,7 @@ class ProposalClassPredictor(ClassifyingPredictor):
             scores, order = scores.flatten().topk(
                 min(MAX_CANDIDATES, scores.numel())
             )
-            kept = scores > self.score_thr
+            kept = scores > 0
             order, scores = order[kept], scores[kept]
             labels = order % classes
             boxes = boxes[torch.div(order, classes, rounding_mode='floor')]

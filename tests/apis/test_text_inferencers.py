@@ -1,4 +1,4 @@
-"""Boxes with words, against the same numbers put together by hand."""
+"""Boxes and images with words, beside the model's own methods."""
 
 import copy
 import functools
@@ -12,11 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-from harmoclip_mm.apis import RegionClassificationInferencer
+from harmoclip_mm.apis import (
+    ImageTextInferencer,
+    RegionClassificationInferencer,
+)
 from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.registry import INFERENCERS
+from harmoclip_mm.text import Vocabulary, load_vocabulary
 
 TEXTS = ['dog', 'red car', 'tree']
+CAPTIONS = ['a dog', 'two red cars', 'a tree by a house']
 BOXES = [[8.0, 6.0, 40.0, 36.0], [0.0, 0.0, 64.0, 48.0]]
 
 
@@ -144,6 +149,42 @@ def test_rescoring_a_coco_file_of_a_folder(classify, pictures):
     assert found[1]['scores'] == alone['scores']
 
 
+def test_one_word_is_a_word(classify, pictures):
+    """Whatever it is, even the name of a vocabulary."""
+    path = str(pictures / '0.png')
+    for word in ('bus', 'coco80'):
+        (found,) = classify(path, BOXES, word)['predictions']
+        assert np.array(found['text_scores']).shape == (2, 1)
+
+
+def test_prompts_of_a_vocabulary_are_taken_as_they_are(
+    classify, tiny_clip, pictures
+):
+    path = str(pictures / '0.png')
+    for words in (('AC/DC', 'a_b'), ('c', 'd')):
+        given = Vocabulary(('1', '2'), prompts=words)
+        (found,) = classify(path, BOXES, given)['predictions']
+        prompts = [f'a photo of a {each}.' for each in words]
+        expected = by_hand(tiny_clip, path, BOXES, prompts)
+        assert close(found['text_scores'], expected)
+
+
+def test_the_best_of_texts_that_are_certain(tiny_siglip, pictures):
+    """Probabilities of 1 tie, cosines do not."""
+    model = copy.deepcopy(tiny_siglip)
+    model.logit_scale.bias.data.fill_(60)
+    words = [f'word {number}' for number in range(20)]
+    boxes = RegionClassificationInferencer(
+        model, device='cpu', templates='none', show_progress=False
+    )
+    path = str(pictures / '0.png')
+    (found,) = boxes(path, BOXES, words)['predictions']
+    assert np.array(found['text_scores']).min() == 1
+    model.logit_scale.bias.data.fill_(0)
+    expected = by_hand(model, path, BOXES, words).argmax(1)
+    assert found['labels'] == expected.tolist() and expected.any()
+
+
 def test_words_are_encoded_once(classify, pictures, monkeypatch):
     texts = ['one', 'two']
     classify(str(pictures / '0.png'), BOXES, texts)
@@ -159,11 +200,9 @@ def test_pictures_and_predictions_are_written(classify, pictures, tmp_path):
         TEXTS,
         out_dir=str(tmp_path),
         return_vis=True,
-        return_datasamples=True,
     )
     written = json.loads((tmp_path / 'preds' / '0.json').read_text())
-    sample = result['predictions'][0].pred_instances
-    assert written['text_scores'] == sample.text_scores.tolist()
+    assert written == result['predictions'][0]
     drawn = np.asarray(Image.open(tmp_path / 'vis' / '1.png').convert('RGB'))
     assert (drawn == result['visualization'][1]).all()
     original = np.asarray(Image.open(pictures / '1.png'))
@@ -199,8 +238,6 @@ def test_what_cannot_be_used_is_named(classify, pictures, tmp_path):
     with pytest.raises(UsageError, match='holds none'):
         (tmp_path / 'empty').mkdir()
         classify(str(tmp_path / 'empty'), 2, TEXTS)
-    with pytest.raises(UsageError, match='neither a file'):
-        classify(str(pictures), 2, 'no_such_vocabulary')
     with pytest.raises(UsageError, match='template'):
         RegionClassificationInferencer(classify.model, templates='absent')
 
@@ -208,7 +245,9 @@ def test_what_cannot_be_used_is_named(classify, pictures, tmp_path):
 def test_photos_with_boxes_of_their_file(classify, coco_photos):
     (file,) = coco_photos.glob('annotations/instances_val2017*.json')
     folder = str(coco_photos / 'val2017')
-    found = classify(folder, str(file), 'coco80', batch_size=8)
+    found = classify(
+        folder, str(file), load_vocabulary('coco80'), batch_size=8
+    )
     content = json.loads(file.read_text())
     counts = [len(each['bboxes']) for each in found['predictions']]
     assert len(counts) == len(content['images'])
@@ -223,3 +262,42 @@ def test_photos_with_boxes_of_their_file(classify, coco_photos):
 def test_it_is_registered(tiny_clip):
     kind = INFERENCERS.get('RegionClassificationInferencer')
     assert kind is RegionClassificationInferencer
+
+
+@pytest.mark.parametrize('name', ['tiny_clip', 'tiny_siglip'])
+@torch.no_grad()
+def test_whole_images_with_texts(name, request, pictures, tmp_path):
+    model = request.getfixturevalue(name)
+    compare = ImageTextInferencer(model, device='cpu', show_progress=False)
+    result = compare(
+        str(pictures),
+        CAPTIONS,
+        batch_size=2,
+        return_vis=True,
+        out_dir=str(tmp_path),
+    )
+    paths = sorted(pictures.iterdir())
+    assert len(result['predictions']) == len(paths) == 3
+    texts = model.encode_text(CAPTIONS)
+    for path, found in zip(paths, result['predictions']):
+        image = model.encode_image(model.preprocess(str(path))[None])
+        cosines = (image @ texts.T)[0]
+        scale, bias = model.logit_scale()
+        logits = scale * cosines
+        expected = (
+            logits.softmax(0) if bias is None else (logits + bias).sigmoid()
+        )
+        similarities = np.array(found['similarities'])
+        assert np.abs(similarities - cosines.numpy()).max() < 1e-5
+        probabilities = np.array(found['probabilities'])
+        assert np.abs(probabilities - expected.numpy()).max() < 1e-5
+        file = tmp_path / 'preds' / f'{path.stem}.json'
+        assert json.loads(file.read_text()) == found
+        assert (tmp_path / 'vis' / path.name).is_file()
+    assert [each.shape[2] for each in result['visualization']] == [3] * 3
+
+
+def test_no_text_is_an_error(tiny_clip, pictures):
+    compare = ImageTextInferencer(tiny_clip, device='cpu')
+    with pytest.raises(UsageError, match='at least one text'):
+        compare(str(pictures), [])
