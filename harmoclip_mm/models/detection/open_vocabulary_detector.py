@@ -261,6 +261,13 @@ class OpenVocabularyDetector(TwoStageDetector):
             self._is_checked = True
         head.set_classes(classes, self.text_encoder, classifier)
 
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList
+    ) -> Tuple:
+        """Raw scores and boxes, for tools that count operations."""
+        self._set_test_classes(batch_data_samples)
+        return super()._forward(batch_inputs, batch_data_samples)
+
     def _load_from_state_dict(self, *args: Any) -> None:
         """Other weights: record and embeddings are looked at again."""
         self._written, self._is_checked = None, False
