@@ -156,7 +156,8 @@ def _read_dci(folder: str, backend_args: Optional[dict]) -> List[dict]:
     for path in (osp.join(folder, name) for name in sorted(names)):
         content = read_json(path, _DCI, backend_args)
         texts = dict(short_caption='text', extra_caption='text')
-        check_fields(content, f'{path} of DCI', image='name', **texts)
+        where = f'{path} is none of DCI, {_DCI}'
+        check_fields(content, where, image='name', **texts)
         name = content['image']
         caption = f'{content["short_caption"]}\n{content["extra_caption"]}'
         stem = osp.splitext(osp.basename(name))[0]
@@ -171,7 +172,7 @@ def _read_docci(
     kinds = dict(example_id='id', image_file='name')
     kinds.update(description='text', split='text')
     for where, each in read_json_lines(path, _DOCCI, backend_args):
-        check_fields(each, f'{where} of DOCCI', **kinds)
+        check_fields(each, f'{where} is none of DOCCI, {_DOCCI}', **kinds)
         if not splits or each['split'] in splits:
             image = each['example_id'], each['image_file']
             found.append(_single(*image, each['description']))

@@ -29,7 +29,7 @@ from harmoclip_mm.coco_file import check_fields
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import find_phrase
 
-from .indexed_files import CONSOLE, IndexedFiles, hash_name
+from .indexed_files import CONSOLE, IndexedFiles, hash_name, state_of
 
 Spans = Tuple[Tuple[int, int], ...]  # none: a text of its own
 # Phrase, spans, boxes as they are given, and the region with what else it has.
@@ -71,6 +71,7 @@ class OdvgFile(IndexedFiles):
         self._backend_args = backend_args
         # Stays open: a file that takes its place meanwhile is another one.
         self._file = open(self.paths[0], 'rb')  # noqa: SIM115
+        self._compare([state_of(self._file.fileno())])  # since it was indexed
 
     def read(self, row: int) -> dict:
         """Read one line.
@@ -92,7 +93,10 @@ class OdvgFile(IndexedFiles):
 
     def __setstate__(self, kept: dict) -> None:
         self.__init__(*kept['args'])
-        if self.state != kept['state']:
+        self._compare(kept['state'])
+
+    def _compare(self, state: List[list]) -> None:
+        if self.state != state:
             raise RuntimeError(
                 f'{self.name} was changed while it was in use; start again'
             )

@@ -74,10 +74,10 @@ class Vocabulary:
             Empty: made from the class names by :func:`class_to_prompt`.
 
     Raises:
-        ValueError: No classes, duplicate names or, without prompts, names
-            that make one prompt, a number of prompts that differs from the
-            number of classes, or a group that names something that is not a
-            class.
+        ValueError: No classes, a name that is not a string or is blank,
+            duplicate names or, without prompts, names that make one prompt, a
+            number of prompts that differs from the number of classes, or a
+            group that names something that is not a class.
     """
 
     classes: Tuple[str, ...]
@@ -86,6 +86,8 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         classes, prompts = tuple(self.classes), tuple(self.prompts)
+        texts = dict(classes=[*classes], prompts=[*prompts])
+        check_fields(texts, 'the vocabulary', **dict.fromkeys(texts, 'names'))
         groups = {name: tuple(each) for name, each in self.groups.items()}
         if not classes:
             raise ValueError(

@@ -129,6 +129,24 @@ def test_a_file_that_is_replaced_in_use_is_read_as_it_was(build, tiny_data):
     assert dataset.get_data_info(0) == before
 
 
+def test_a_file_that_is_replaced_while_it_is_indexed(
+    build, tiny_data, monkeypatch
+):
+    """Its index would point into the other one."""
+    parse, path = odvg.parse_odvg_line, tiny_data.root / 'odvg.jsonl'
+
+    def replace(*args):
+        path.rename(tiny_data.root / 'older.jsonl')
+        tiny_data.jsonl(tiny_data.grounding('b.png', 'A cat is no dog.'))
+        return parse(*args)
+
+    monkeypatch.setattr(odvg, 'parse_odvg_line', replace)
+    with pytest.raises(RuntimeError, match=r'odvg\.jsonl was changed'):
+        build(tiny_data.grounding('a.png', 'A dog.', DOG))
+    monkeypatch.undo()
+    assert build(ann_file='odvg.jsonl').get_data_info(0)['text'][2:5] == 'cat'
+
+
 def test_a_copy_of_a_dataset_refuses_a_changed_file(build, tiny_data):
     dataset = build(tiny_data.grounding('a.png', 'A dog.', DOG))
     content = pickle.dumps(dataset)

@@ -182,6 +182,8 @@ def test_file_that_is_not_json(tmp_path):
 def test_unknown_names_and_types():
     with pytest.raises(DataError, match=r'coco81.*coco80'):
         load_vocabulary('coco81')
+    with pytest.raises(DataError, match=r"'classes' must.*\['dog', ' '\]"):
+        load_vocabulary(['dog', ' '])
     with pytest.raises(ValueError, match='is empty'):
         load_vocabulary([])
 

@@ -59,7 +59,7 @@ def test_what_it_says(read, page):
 
 
 def test_its_figures(page):
-    """Those that test_figures.py works out by hand."""
+    """Those that test_box_cls_figures.py works out by hand."""
     text = page.read_text(encoding='utf-8')
     tiles = dict(re.findall(r'<dt>(.*?)</dt><dd>(.*?)</dd></div>', text))
     assert tiles == {

@@ -155,7 +155,9 @@ def _sizes(cfg: Mapping[str, Any]) -> Dict[str, Optional[Sequence[int]]]:
     sizes['text.token_embedding.weight'] = text.get('vocab_size', 49408), width
     length = text.get('context_length', 77)
     sizes['text.positional_embedding'] = length, width
-    if text.get('proj_bias'):
+    if text.get('proj_type') == 'none':
+        sizes['text.text_projection'] = None
+    elif text.get('proj_bias'):
         sizes['text.text_projection.weight'] = cfg['embed_dim'], width
     else:
         sizes['text.text_projection'] = width, cfg['embed_dim']

@@ -106,8 +106,7 @@ class OpenVocabularyDetector(TwoStageDetector):
     @property
     def trained_classes(self) -> Tuple[str, ...]:
         """Classes that it was trained on, read from the device."""
-        content = self.record.cpu().numpy().tobytes().rstrip(b'\0')
-        return tuple(json.loads(content or '{}').get('classes', ()))
+        return tuple(self._read_record().get('classes', ()))
 
     def extract_feat(
         self, batch_inputs: Union[Tensor, Tuple[Tensor, ...]]
@@ -210,9 +209,13 @@ class OpenVocabularyDetector(TwoStageDetector):
         """Writes the record of a training, if it is another."""
         if classes == self._written:
             return
-        content = json.dumps(
-            dict(classes=classes), ensure_ascii=False
-        ).encode()
+        file = self.roi_head.bbox_head.text_embeddings
+        if file is not None:
+            text = file.text_fingerprint
+        else:
+            text = _fingerprint(self.text_encoder)
+        record = dict(classes=classes, text_fingerprint=text)
+        content = json.dumps(record, ensure_ascii=False).encode()
         if len(content) > RECORD_SIZE:
             raise DataError(
                 f'the names of {len(classes)} classes take {len(content)} '
@@ -221,6 +224,10 @@ class OpenVocabularyDetector(TwoStageDetector):
         padded = np.frombuffer(content.ljust(RECORD_SIZE, b'\0'), np.uint8)
         self.record.copy_(torch.from_numpy(padded.copy()))
         self._written = classes
+
+    def _read_record(self) -> Dict[str, Any]:
+        content = self.record.cpu().numpy().tobytes().rstrip(b'\0')
+        return json.loads(content or '{}')
 
     def _set_test_classes(self, data_samples: SampleList) -> None:
         """Sets the classes of a test, and which of them are novel."""
@@ -245,14 +252,16 @@ class OpenVocabularyDetector(TwoStageDetector):
         head = self.roi_head.bbox_head
         file = head.text_embeddings
         if file is not None and not self._is_checked:
-            for name, tower, theirs in (
-                ('text', self.text_encoder, file.text_fingerprint),
-                ('vision', self.backbone, file.vision_fingerprint),
+            # Two CLIPs may share a vision tower, as those of a blend do.
+            text = self._read_record().get('text_fingerprint')
+            if self.text_encoder is not None:
+                text = _fingerprint(self.text_encoder)
+            vision = _fingerprint(self.backbone)
+            for name, own, theirs in (
+                ('text', text, file.text_fingerprint),
+                ('vision', vision, file.vision_fingerprint),
             ):
-                if tower is not None and _fingerprint(tower) not in (
-                    None,
-                    theirs,
-                ):
+                if own not in (None, theirs):
                     raise UsageError(
                         f'The text embeddings belong to another {name} tower '
                         'than that of this detector: dump them with the '
@@ -260,6 +269,13 @@ class OpenVocabularyDetector(TwoStageDetector):
                     )
             self._is_checked = True
         head.set_classes(classes, self.text_encoder, classifier)
+
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList
+    ) -> Tuple:
+        """Raw scores and boxes, for tools that count operations."""
+        self._set_test_classes(batch_data_samples)
+        return super()._forward(batch_inputs, batch_data_samples)
 
     def _load_from_state_dict(self, *args: Any) -> None:
         """Other weights: record and embeddings are looked at again."""

@@ -26,7 +26,11 @@ def weights_of(name, change=None):
 
 
 @pytest.mark.parametrize(
-    'name', ['EVA02-L-14-336', 'ViT-B-16-SigLIP2-384', 'ViT-B-32-256']
+    'name',
+    [
+        *('EVA02-L-14-336', 'ViT-B-16-SigLIP2-384', 'ViT-B-32-256'),
+        'ViT-SO400M-16-SigLIP-i18n-256',  # without a projection of texts
+    ],
 )
 def test_the_only_clip_of_its_shapes_is_taken(name):
     assert clip_of(weights_of(name)) == name

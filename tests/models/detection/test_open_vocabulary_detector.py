@@ -54,6 +54,14 @@ def test_no_graph_reaches_the_frozen_towers(build, cfg, batch):
         assert (weight.grad is None) == frozen, name
 
 
+def test_raw_outputs_of_classes_that_the_samples_name(build, cfg, test_batch):
+    """As tools that count operations ask for them."""
+    model, (img, samples) = build(cfg), test_batch
+    with torch.no_grad():
+        ((scores, boxes),) = model(img, samples, mode='tensor')
+    assert scores.shape == (len(boxes), len(samples[0].text) + 1)
+
+
 def test_predictions_are_boxes_of_the_original(build, with_masks, test_batch):
     model = build(with_masks)
     img, samples = test_batch

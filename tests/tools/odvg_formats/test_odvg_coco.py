@@ -84,6 +84,14 @@ def test_categories_are_phrases_in_the_order_of_images(coco, convert):
     )
 
 
+def test_ids_of_one_hash_are_two(coco, convert):
+    """Python's hash of -1 is that of -2."""
+    box = [1, 1, 9, 9]
+    source = coco([(5, 2, box, {'id': -1}), (5, 2, box, {'id': -2})])
+    lines, _ = convert('coco', source)
+    assert len(lines[0]['detection']['instances']) == 2
+
+
 @pytest.mark.parametrize(
     'layout, box',
     [

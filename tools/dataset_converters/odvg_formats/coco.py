@@ -76,7 +76,7 @@ def read_captions(path: Path) -> Tuple[Dict, Dict]:
             found = captions.setdefault(item['image_id'], [])
             found.append((item.get('id', 0), item['caption']))
             if 'id' in item:
-                ids.append(hash(item['id']))
+                ids.append(hash(repr(item['id'])))
     if not captions:
         raise DataError(f'{path} has no captions: is it in COCO format?')
     _check_ids(ids, path)
@@ -162,7 +162,7 @@ class CocoFile:
         kinds = {'image_id': 'id', 'category_id': 'id', 'bbox': 'box'}
         check_fields(item, where, id='id?', **kinds)
         if 'id' in item:
-            self._ids.append(hash(item['id']))
+            self._ids.append(hash(repr(item['id'])))
         if item.get('iscrowd') or item.get('ignore'):
             self.tally.where = f'{self.part}: annotation {item.get("id")}'
             return self.tally.drop('boxes of crowds or to be ignored')
