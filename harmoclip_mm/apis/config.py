@@ -135,7 +135,7 @@ def _runner_settings() -> list:
         *inspect.signature(Runner).parameters,
         *('activation_checkpointing', 'clip', 'compile', 'custom_imports'),
         *('efficient_conv_bn_eval', 'find_unused_parameters'),
-        *('model_wrapper_cfg', 'strategy', 'sync_bn'),
+        *('model_wrapper_cfg', 'sync_bn'),
     ]
 
 

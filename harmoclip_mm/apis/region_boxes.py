@@ -15,14 +15,17 @@ from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.datasets.transforms.regions import grid_boxes
 from harmoclip_mm.errors import DataError
 
+_PREDICTIONS = (Mapping, DetDataSample, InstanceData)
+
 
 def as_boxes(boxes: Any, where: str) -> InstanceData:
     """Boxes of one image in any of the forms that people have.
 
     Args:
         boxes (Any): An array or list (N, 4), xyxy in pixels of the image as
-            it is stored; or predictions of mmdet, a ``DetDataSample`` or a
-            dict, with ``bboxes``, and ``scores`` where known.
+            it is stored; or predictions of mmdet, a ``DetDataSample``, its
+            ``pred_instances`` or a dict, with ``bboxes``, and ``scores``
+            where known.
         where (str): What they are of, for messages.
 
     Returns:
@@ -34,7 +37,7 @@ def as_boxes(boxes: Any, where: str) -> InstanceData:
     """
     if isinstance(boxes, DetDataSample):
         boxes = boxes.get('pred_instances', InstanceData())
-    if not isinstance(boxes, (InstanceData, Mapping)):
+    if not isinstance(boxes, _PREDICTIONS):
         boxes = dict(bboxes=boxes)
     if 'bboxes' not in boxes:
         raise DataError(f'{where}: the predictions have no "bboxes"')
@@ -45,7 +48,7 @@ def as_boxes(boxes: Any, where: str) -> InstanceData:
         found = InstanceData(bboxes=rows.reshape(-1, 4))
         if boxes.get('scores') is not None:
             found.scores = _numbers(boxes.get('scores')).reshape(-1)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AssertionError, IndexError, TypeError, ValueError) as error:
         raise DataError(
             f'{where}: boxes are x1, y1, x2, y2 in pixels, one row each, and '
             f'have a score each or none ({error})'
@@ -192,8 +195,12 @@ def boxes_of(source: Any, images: Sequence[Any]) -> List[Any]:
         return [found[key] for key in keys]
     if isinstance(source, Mapping) and 'predictions' in source:
         source = source['predictions']
-    if isinstance(source, (Mapping, DetDataSample)) or (
-        len(images) == 1 and (not len(source) or np.ndim(source[0]) == 1)
+    if isinstance(source, _PREDICTIONS) or (
+        len(images) == 1
+        and not any(
+            isinstance(each, _PREDICTIONS) or np.ndim(each) != 1
+            for each in source
+        )
     ):
         source = [source]
     if len(source) != len(images):

@@ -10,6 +10,7 @@ named in; pycocotools takes a match with annotation 0 for none, and boxes whose
 import logging
 import os.path as osp
 import pickle
+from collections import Counter
 from itertools import zip_longest
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
@@ -184,6 +185,12 @@ def _check_categories(
     counted = [name for name in names if name in wanted]
     if counted == list(classes):
         return
+    twice = [name for name, count in Counter(counted).items() if count > 1]
+    if twice:
+        raise DataError(
+            f'annotation file {path} has two categories named "{twice[0]}": '
+            'give each a name of its own'
+        )
     pairs = [*zip_longest(counted, classes)]
     index = next(i for i, (name, other) in enumerate(pairs) if name != other)
     name, other = pairs[index]

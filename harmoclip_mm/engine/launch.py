@@ -6,6 +6,7 @@ GPU we therefore make the process group (gloo) before the Runner, which then
 leaves it alone, and tell the wrapper to use no device.
 """
 
+import datetime
 import os
 import subprocess
 import time
@@ -48,7 +49,11 @@ def setup_launcher(cfg: Config, launcher: str) -> None:
         )
     if device != 'cpu':
         return
-    torch_dist.init_process_group('gloo')
+    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    options = {}  # torch 2.1 takes no None
+    if timeout is not None:
+        options['timeout'] = datetime.timedelta(seconds=timeout)
+    torch_dist.init_process_group('gloo', **options)
     cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
     _wrapper_without_device(cfg)
     _share_cores(processes)
@@ -111,7 +116,7 @@ def _wrapper_without_device(cfg: Config) -> None:
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
-    cfg.setdefault('model_wrapper_cfg', usual)
+    cfg.model_wrapper_cfg = cfg.get('model_wrapper_cfg') or usual
     cfg.model_wrapper_cfg.device_ids = None
 
 

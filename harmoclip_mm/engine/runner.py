@@ -72,9 +72,21 @@ class QuietRunner(Runner):
         """Build the loop, see mmengine.
 
         Raises:
-            UsageError: If a batch is larger than the data set.
+            UsageError: If a batch is larger than the data set, or the loop
+                does not take a setting.
         """
-        loop = super().build_train_loop(loop)
+        try:
+            loop = super().build_train_loop(loop)
+        except TypeError as error:
+            names = [
+                name for name in loop if f"argument '{name}'" in str(error)
+            ]
+            if not names:
+                raise
+            raise UsageError(
+                f'train_cfg.{names[0]} is no setting of this loop ({error}): '
+                'leave it out, or name another loop by train_cfg.type'
+            ) from error
         steps, size = len(loop.dataloader), len(loop.dataloader.dataset)
         if not steps:
             raise UsageError(
@@ -174,12 +186,17 @@ def build_runner(
 
     Raises:
         UsageError: If the launcher's environment is missing, or the config
-            has no model or no data.
+            has no model or no data, or asks for another Runner.
         DataError: If annotations do not fit their data set.
     """
     for key in ('model', f'{phases[0]}_dataloader'):
         if not cfg.get(key):
             raise UsageError(f'config {cfg.filename} has no {key}')
+    if 'runner_type' in cfg:
+        raise UsageError(
+            f'config {cfg.filename} asks for {cfg.runner_type!r}, but runs '
+            "are of mmengine's Runner alone: leave out runner_type"
+        )
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     quieten_libraries()
     for phase in phases:

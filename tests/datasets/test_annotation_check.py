@@ -70,6 +70,14 @@ def _same_id(project):
     ]
 
 
+def _same_name(project):
+    first = project.boxes['categories'][0]
+    project.boxes['categories'] = [
+        *project.boxes['categories'],
+        {**first, 'id': 99},
+    ]
+
+
 def _no_image(project):
     project.boxes['images'] = []
 
@@ -87,6 +95,8 @@ def _no_object(project):
     [
         (_same_id, CLASSES, r'boxes.json: images\[1\] and images\[3\] both '
          'have id 1; give each an id of its own'),
+        (_same_name, CLASSES, f'two categories named "{CLASSES[0]}": give '
+         'each a name of its own'),
         (_no_image, CLASSES, 'boxes.json holds no image'),
         (_not_coco, CLASSES, "boxes.json is not in COCO format.*'images'"),
         (_no_object, CLASSES, 'boxes.json is not in COCO format'),

@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 from mmengine.config import Config
+from processes import free_port
 
 from harmoclip_mm.engine import launch, setup_launcher
 
@@ -14,6 +15,14 @@ from harmoclip_mm.engine import launch, setup_launcher
     [
         (
             {'find_unused_parameters': True},
+            {
+                'type': 'MMDistributedDataParallel',
+                'find_unused_parameters': True,
+                'broadcast_buffers': False,
+            },
+        ),
+        (
+            {'model_wrapper_cfg': None, 'find_unused_parameters': True},
             {
                 'type': 'MMDistributedDataParallel',
                 'find_unused_parameters': True,
@@ -94,3 +103,17 @@ def test_cores_are_shared(monkeypatch):
         assert torch.get_num_threads() == before
     finally:
         torch.set_num_threads(before)
+
+
+def wait_for_the_other(rank, file, port):
+    os.environ.update(RANK='0', WORLD_SIZE='2', LOCAL_RANK='0')
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    cfg = Config({'env_cfg': {'dist_cfg': {'timeout': 1}}})
+    with pytest.raises(RuntimeError, match=r'(?i)timed out'):
+        setup_launcher(cfg, 'pytorch')
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine makes it')
+def test_the_timeout_of_the_config(run_ranks):
+    """The other process never comes."""
+    run_ranks(wait_for_the_other, 1, free_port())

@@ -215,6 +215,7 @@ def test_another_architecture_is_refused(project, trained):
         (('train.py', 'nowhere.py'), 'config file nowhere.py does not exist'),
         (('test.py', 'nowhere.py', 'none'), 'config file nowhere.py does not'),
         (('train.py', 'empty.py'), 'config empty.py has no model'),
+        (('train.py', 'flexible.py'), "flexible.py asks for 'FlexibleRunner'"),
         (
             ('test.py', 'toy.py', 'none', '--cfg-options',
              'test_dataloader=None'),
@@ -241,6 +242,10 @@ def test_another_architecture_is_refused(project, trained):
              'auto_scale_lr={}'),
             'auto_scale_lr = dict(base_batch_size=...) in the config',
         ),
+        (
+            ('train.py', 'toy.py', '--cfg-options', 'train_cfg.max_epochs=2'),
+            'train_cfg.max_epochs is no setting of this loop (',
+        ),
         pytest.param(
             ('train.py', 'toy.py', '--amp'),
             '--amp needs a GPU and none is visible',
@@ -256,9 +261,12 @@ def test_what_cannot_be_done_is_one_sentence(
     tool, *rest = args
     monkeypatch.chdir(project)
     (project / 'empty.py').touch()
+    (project / 'flexible.py').write_text(
+        "_base_ = 'toy.py'\nrunner_type = 'FlexibleRunner'\n"
+    )
     monkeypatch.setattr(sys, 'argv', [tool, *rest])
     monkeypatch.setenv('LOCAL_RANK', '0')
-    for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
+    for name in ('RANK', 'SLURM_PROCID'):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SystemExit) as error:
         runpy.run_path(str(REPO / 'tools' / tool), run_name='__main__')
