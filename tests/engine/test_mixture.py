@@ -29,7 +29,7 @@ def mixture(tiny_data):
                     tar.add(path, path.name)
     dataset = make_config(tiny_data.root, 'x').train_dataloader.dataset
     changes = (
-        dict(source='files', caption_choice='first'),
+        dict(source='files'),
         dict(
             source='tars',
             caption_choice='all',

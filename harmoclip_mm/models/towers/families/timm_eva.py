@@ -56,13 +56,15 @@ class TimmEva(TimmViT):
     def _angles(self, grid: Grid, like: Tensor) -> Tensor:
         """Rotary angles of a grid, as like as those of the native one.
 
-        Made in a copy: moving averages copy buffers, whose shapes must stay.
+        Made in a copy with buffers of its own, since moving averages copy
+        the tower's, whose shapes must stay.
         Those of the last grid are kept, as a training asks for no other.
         """
         inference = torch.is_inference_mode_enabled()
         known = grid, like.device, like.dtype, inference
         if torch.jit.is_tracing() or self._kept[0] != known:
-            rope = copy.deepcopy(self.visual.trunk.rope)
+            rope = copy.copy(self.visual.trunk.rope)
+            rope._buffers = dict(rope._buffers)
             rope.update_feat_shape(type(rope.feat_shape)(grid))
             self._kept = known, rope.get_embed()
         return self._kept[1]
