@@ -69,8 +69,9 @@ def read_json(
     Raises:
         DataError: If it cannot be read or is not JSON.
     """
+    text = _read(path, remedy, backend_args)
     try:
-        return json.loads(_read(path, remedy, backend_args))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:  # or bytes not of UTF-8
         raise DataError(f'{path} is not valid JSON ({error})') from error
 

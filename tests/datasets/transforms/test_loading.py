@@ -214,7 +214,7 @@ def test_load_captions(tmp_path):
 
 
 def test_bad_caption_files(tmp_path):
-    with pytest.raises(DataError, match=r'none\.json cannot be read .No such'):
+    with pytest.raises(DataError, match=r'^\S+none\.json cannot be read .No'):
         LoadCaptions(str(tmp_path / 'none.json'))({'img_id': 1})
     for i, content in enumerate(('{}', '[1]', 'no json')):
         path = tmp_path / f'{i}.json'
