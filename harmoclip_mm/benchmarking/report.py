@@ -3,6 +3,7 @@ terminal, as Markdown and as a page."""
 
 import json
 import os.path as osp
+import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 import matplotlib as mpl
@@ -273,7 +274,8 @@ def show_results(
 
 def _short_names(names: Sequence[str]) -> List[str]:
     """Names of files without their folders, where these tell as much."""
-    short = [osp.basename(name) or name for name in names]
+    # "ViT 4x128/16, 224 px" is a CLIP without a name, and no file in a folder
+    short = [re.split(r'/(?!\d+, \d+ px)', name)[-1] or name for name in names]
     return short if len({*short}) == len({*names}) else list(names)
 
 

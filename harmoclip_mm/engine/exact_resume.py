@@ -42,9 +42,11 @@ class ResumableEpochTrainLoop(EpochBasedTrainLoop):
         start, self.start_batch = self.start_batch, 0
         batches, batch_sampler = self.dataloader, self.dataloader.batch_sampler
         if start:
+            number, last = self.epoch + 1, len(self.dataloader)
             self.runner.logger.info(
-                f'Epoch {self.epoch + 1} goes on at batch {start + 1} of '
-                f'{len(self.dataloader)}'
+                f'Epoch {number} goes on at batch {start + 1} of {last}'
+                if start < last
+                else f'Epoch {number} was complete'
             )
             if type(batch_sampler) is BatchSampler:
                 batch_sampler.sampler.start_at(

@@ -106,6 +106,7 @@ def test_a_part_of_the_data_has_nothing_published_beside(measured):
         (['a', 'a'], ['a', 'a']),
         (['x/a.pt', 'y/b.pt'], ['a.pt', 'b.pt']),
         (['x/a.pt', 'y/a.pt'], ['x/a.pt', 'y/a.pt']),
+        (['x/a.pt', 'ViT 4x8/16, 64 px f0'], ['a.pt', 'ViT 4x8/16, 64 px f0']),
     ],
 )
 def test_a_column_for_each_checkpoint_whatever_its_name(names, shown):

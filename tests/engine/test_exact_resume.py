@@ -170,6 +170,20 @@ def test_other_batches_can_go_on_at_the_end_of_an_epoch(
     assert saved['exact_resume']['batches'] == 0
 
 
+@pytest.mark.parametrize(
+    ('place', 'told'),
+    [(4, 'Epoch 1 goes on at batch 5 of 6'), (6, 'Epoch 1 was complete')],
+)
+def test_the_log_tells_where_it_goes_on(begun, monkeypatch, place, told):
+    folder = begun.parents[1] / 'second'
+    runner = make_runner(folder, begun.with_name(f'iter_{place}.pth'))
+    said = []
+    monkeypatch.setattr(runner.logger, 'info', said.append)
+    runner.train()
+    assert runner.iter == 12
+    assert told in said
+
+
 def test_the_seed_is_that_of_the_checkpoint(begun, warned):
     runner = make_runner(begun.parents[1] / 'second', begun, seed=8)
     runner.train()

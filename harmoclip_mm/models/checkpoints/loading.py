@@ -36,7 +36,7 @@ def clip_of(checkpoint: Checkpoint) -> Any:
             f'weights are called {", ".join(list(checkpoint.weights)[:3])}.'
         )
     if checkpoint.clip is not None:
-        spec = CLIPS.build(dict(type='CLIPSpec', clip=checkpoint.clip))
+        spec = CLIPS.get('CLIPSpec')(checkpoint.clip)
         meta_clip(spec.model_cfg, path)  # which refuses unknown keys
         return checkpoint.clip
     names, clause = fitting_clips(shapes, checkpoint.facts)
@@ -102,7 +102,7 @@ def check_clip(
 def _known(checkpoint: Checkpoint) -> Facts:
     """Traits of the CLIP that a file says it is, else what it proves."""
     try:
-        spec = CLIPS.build(dict(type='CLIPSpec', clip=checkpoint.clip))
+        spec = CLIPS.get('CLIPSpec')(checkpoint.clip)
         towers = meta_clip(spec.model_cfg).named_children()
         return {name: traits(tower) for name, tower in towers}
     except (UsageError, TypeError):  # it says none, or a folder elsewhere

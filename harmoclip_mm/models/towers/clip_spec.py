@@ -207,6 +207,10 @@ def clip_spec(clip: CLIPName) -> CLIPSpec:
     if isinstance(clip, Mapping):
         text = json.dumps(clip, sort_keys=True, default=dict)
         return _from_dict(text)
+    if not isinstance(clip, (str, os.PathLike)):  # as of --cfg-options clip=7
+        raise UsageError(
+            f'clip={clip!r:.80} is no CLIP: give a name, a folder or a dict'
+        )
     name = os.fspath(clip)
     # a folder each time: its file may change
     if name.startswith('hf-hub:'):

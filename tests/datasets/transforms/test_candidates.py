@@ -70,7 +70,7 @@ def test_what_is_wrong_is_said(load, content, name, message):
 
 
 def test_a_missing_file():
-    with pytest.raises(DataError, match=r'no\.json cannot be read .No such'):
+    with pytest.raises(DataError, match=r'^no\.json cannot be read .No such'):
         LoadCandidateBoxes('no.json')
 
 

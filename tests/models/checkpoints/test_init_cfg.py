@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from references import EVA, OPEN_CLIP, QUICK, SIGLIP, build, save
 
 from harmoclip_mm import export_clip, load_clip
@@ -103,6 +104,21 @@ def test_a_detector_of_mmdet_loads_its_backbone(tmp_path, name):
     detector.init_weights()
     assert_equal(detector.backbone, expected.backbone)
     assert not torch.equal(detector.bbox_head.retina_cls.weight, drawn)
+
+
+def test_a_scope_of_mmdet_finds_the_clip_that_a_file_names(tmp_path, capfd):
+    """Of our own files, without a warning that the registry is unknown."""
+    from mmengine.registry import init_default_scope
+
+    heads = dict(lrc=dict(type='RegionPhraseHead'))
+    cfg = dict(type='harmoclip_mm.HarmoCLIP', clip=OPEN_CLIP, heads=heads)
+    model = MODELS.build(cfg)
+    path = tmp_path / 'trained.pth'
+    said = dict(cfg=Config(dict(clip=OPEN_CLIP, model=cfg)).pretty_text)
+    torch.save(dict(state_dict=model.state_dict(), meta=said), path)
+    init_default_scope('mmdet')
+    assert_equal(built(OPEN_CLIP, path), model.backbone)
+    assert 'Failed to search registry' not in ''.join(capfd.readouterr())
 
 
 def test_own_files_with_and_without_prefix(tmp_path):

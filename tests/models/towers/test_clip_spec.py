@@ -47,3 +47,9 @@ def test_a_folder_of_a_known_name_is_asked_only_if_it_says_a_clip(
         UsageError, match=r'no readable open_clip_config\.json'
     ):
         clip_spec('mine')
+
+
+@pytest.mark.parametrize('clip', [7, ['ViT-B-16', 'ViT-L-14']])
+def test_what_is_neither_name_nor_folder_nor_dict(clip):
+    with pytest.raises(UsageError, match='give a name, a folder or a dict'):
+        clip_spec(clip)
