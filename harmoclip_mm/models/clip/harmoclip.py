@@ -28,7 +28,7 @@ from ..utils import (
 from .frozen_teacher import FrozenTeacher, fit_teacher
 from .micro_batches import extract_in_micro_batches
 from .source_log import log_sources
-from .text_features import captions_of, text_features
+from .text_features import caption_ids_of, text_features
 
 # Fields of CLIPFeatures by what they are made of.
 CROP_FEATURES = ('online_crops', 'crops', 'teacher_crops')
@@ -317,7 +317,7 @@ class HarmoCLIP(BaseModel):
         if 'image' in needs:
             # An image without a caption has no partner in GC.
             rows = zip(vision.pooled.split(1), data_samples)
-            paired = [row[: len(captions_of(each))] for row, each in rows]
+            paired = [row[: len(caption_ids_of(each))] for row, each in rows]
             found['image'] = F.normalize(torch.cat(paired), dim=-1)
         return CLIPFeatures(**found)
 

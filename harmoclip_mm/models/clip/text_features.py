@@ -19,7 +19,7 @@ _REMEDY = (
 )
 
 
-def captions_of(sample: DetDataSample) -> Tensor:
+def caption_ids_of(sample: DetDataSample) -> Tensor:
     """Token ids of the caption of a sample, (1, L); (0, L) without one."""
     return read_field(sample, 'caption_ids', _REMEDY)[:1]
 
@@ -57,7 +57,7 @@ def text_features(
 
     found, facts = {}, {}
     if needs & {'text', 'lexemes'}:
-        captions = torch.cat([captions_of(each) for each in data_samples])
+        captions = torch.cat([caption_ids_of(each) for each in data_samples])
         facts['caption_length'] = text_encoder.longest(captions)
     if needs & {'phrases', 'lexemes', 'negatives'}:
         phrases = gather('phrase_ids')
