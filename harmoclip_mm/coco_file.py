@@ -131,15 +131,17 @@ def check_fields(record: Any, where: str, **kinds: str) -> None:
         raise DataError(f'{where} must be an object, not {record!r:.80}')
     for field, kind in kinds.items():
         wanted, holds = _KINDS[kind.rstrip('?')]
-        if field not in record and kind.endswith('?'):
+        if field in record:
+            if holds(record[field]):
+                continue
+            found = f'must be {wanted}, not {record[field]!r:.80}'
+        elif kind.endswith('?'):
             continue
-        if field not in record or not holds(record[field]):
-            if 'id' in record:
-                where += f' (id {record["id"]!r:.80})'
+        else:
             found = 'is missing'
-            if field in record:
-                found = f'must be {wanted}, not {record[field]!r:.80}'
-            raise DataError(f'{where}: {field!r} {found}')
+        if 'id' in record:
+            where += f' (id {record["id"]!r:.80})'
+        raise DataError(f'{where}: {field!r} {found}')
 
 
 def check_records(

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from mmdet.structures import DetDataSample, SampleList
 from torch import Tensor, nn
 
-from ..predictors.base_predictor import read_field
-from ..utils import lexeme_pool
+from ..utils import lexeme_pool, read_field
 
 # Fields of CLIPFeatures that are made of phrases.
 PHRASE_FEATURES = {'lexemes', 'phrases', 'phrase_keys', 'negatives'}

@@ -1,6 +1,6 @@
 """What predictors share."""
 
-from typing import Any, FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
+from typing import FrozenSet, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from mmdet.structures import DetDataSample, SampleList
@@ -10,6 +10,7 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import MODELS
 
 from ..layers import LogitScale, cosine_logits
+from ..utils import read_field
 
 _NO_CLASSES = (
     'the data set has to put its class names into the samples, by '
@@ -130,25 +131,6 @@ def original_boxes(bboxes: Tensor, sample: DetDataSample) -> Tensor:
     """
     factor = sample.get('scale_factor', (1.0, 1.0))
     return bboxes / bboxes.new_tensor([*factor, *factor])
-
-
-def read_field(sample: DetDataSample, key: str, remedy: str) -> Any:
-    """A field of a sample that a predictor cannot do without.
-
-    Args:
-        sample (DetDataSample): The sample.
-        key (str): The field.
-        remedy (str): What to do where it is missing.
-
-    Raises:
-        DataError: If it is missing.
-    """
-    if key not in sample:
-        raise DataError(
-            f'image {sample.get("img_id", sample.get("img_path", "?"))} has '
-            f'no {key}: {remedy}'
-        )
-    return sample.get(key)
 
 
 def class_names(sample: DetDataSample) -> Tuple[str, ...]:

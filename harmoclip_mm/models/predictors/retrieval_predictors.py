@@ -8,13 +8,13 @@ from torch import nn
 from harmoclip_mm.registry import MODELS
 
 from ..layers import LogitScale
+from ..utils import read_field
 from .base_predictor import (
     BasePredictor,
     ClassifyingPredictor,
     VisualFeatures,
     class_names,
     original_boxes,
-    read_field,
 )
 
 

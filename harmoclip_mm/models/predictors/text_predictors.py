@@ -11,11 +11,11 @@ from harmoclip_mm.errors import DataError
 from harmoclip_mm.registry import MODELS
 
 from ..layers import LogitScale, cosine_logits
+from ..utils import read_field
 from .base_predictor import (
     BasePredictor,
     VisualFeatures,
     original_boxes,
-    read_field,
 )
 
 

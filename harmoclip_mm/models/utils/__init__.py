@@ -7,6 +7,7 @@ from .structures import (
     collate_regions,
     collate_weights,
     lexeme_pool,
+    read_field,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     'gather_rows',
     'global_mean',
     'lexeme_pool',
+    'read_field',
 ]

@@ -1,12 +1,14 @@
 """What moves between towers, heads and losses."""
 
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import bbox2roi
 from torch import Tensor
+
+from harmoclip_mm.errors import DataError
 
 
 class RegionBatch(NamedTuple):
@@ -224,3 +226,22 @@ def lexeme_pool(
     # The direction of a mean is that of the sum: no count is needed.
     total = chosen.new_zeros((num_rows, tokens.shape[-1]))
     return F.normalize(total.index_add(0, row, chosen), dim=-1)
+
+
+def read_field(sample: DetDataSample, key: str, remedy: str) -> Any:
+    """A field of a sample that its reader cannot do without.
+
+    Args:
+        sample (DetDataSample): The sample.
+        key (str): The field.
+        remedy (str): What to do where it is missing.
+
+    Raises:
+        DataError: If it is missing.
+    """
+    if key not in sample:
+        raise DataError(
+            f'image {sample.get("img_id", sample.get("img_path", "?"))} has '
+            f'no {key}: {remedy}'
+        )
+    return sample.get(key)
