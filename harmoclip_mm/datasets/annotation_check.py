@@ -185,12 +185,15 @@ def _check_categories(
     counted = [name for name in names if name in wanted]
     if counted == list(classes):
         return
-    twice = [name for name, count in Counter(counted).items() if count > 1]
-    if twice:
-        raise DataError(
-            f'annotation file {path} has two categories named "{twice[0]}": '
-            'give each a name of its own'
-        )
+    for given, what in (
+        (classes, f'metainfo.classes for {path} has two classes'),
+        (counted, f'annotation file {path} has two categories'),
+    ):
+        for name, count in Counter(given).most_common(1):
+            if count > 1:
+                raise DataError(
+                    f'{what} named "{name}": give each a name of its own'
+                )
     pairs = [*zip_longest(counted, classes)]
     index = next(i for i, (name, other) in enumerate(pairs) if name != other)
     name, other = pairs[index]

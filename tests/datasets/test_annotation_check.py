@@ -104,6 +104,8 @@ def _no_object(project):
          r'class 1 of the data set \(1 of 3 classes are missing\)'),
         (None, ['dog', 'cat', 'bird'], 'boxes.json has "cat" where the data '
          'set has class 0, "dog"; give the classes of the file'),
+        (None, ['cat', 'dog', 'cat'], 'metainfo.classes for .*boxes.json has '
+         'two classes named "cat": give each a name of its own'),
     ],
 )  # fmt: skip
 def test_one_clear_error(
