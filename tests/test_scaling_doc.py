@@ -48,15 +48,17 @@ def plan(
 
     total = gpus * images
     ring = (gpus - 1) / gpus
-    held = sent = 0
-    for rows in (total, total * regions, total * regions):  # GC, LRC, GR
+    held = sent = losses = 0
+    for each in (1, regions, regions):  # rows an image of GC, LRC and GR
+        rows, own = total * each, images * each
         side = 4 * dims * rows
         streamed = rows > 32768
         sent += (3 if streamed else 2) * ring * 2 * side
         held += 0 if streamed else 2 * side
+        one_tile = rows <= max(1024, 1024**2 // own)
+        losses += (12 if one_tile else 16) * dims * own * rows
     if total * regions > 32768:
         held += 2 * 4 * dims * 32768
-    losses = 12 * dims * images * total * (1 + 2 * regions**2)
     towers = (
         3
         * images

@@ -37,7 +37,7 @@ all that a config says: `clip = 'NAME'`, see [architecture](architecture.md).
 
 A CLIP that is not opened takes a class in
 `harmoclip_mm/models/towers/families/`: how it embeds, attends, pools and
-projects; those there have 85 to 210 lines.
+projects; those there have 100 to 140 lines.
 
 | model | family | pool | dense map | cell | width | tokenizer | context |
 |---|---|---|---|---|---|---|---|

@@ -52,7 +52,8 @@ def log_sources(
     for key, directions in rows.items():
         if not directions:
             continue
-        owners = regions if 'regions' in heads[key].requires else images
+        of_images = heads[key].requires <= {'image', 'text'}
+        owners = images if of_images else regions
         losses = torch.stack(directions).mean(0)
         for name in found:
             own = [place for place, each in enumerate(owners) if each == name]

@@ -15,9 +15,11 @@ def recorded_rows() -> Iterator[List[Tensor]]:
     Yields:
         List[Tensor]: To it each contrastive loss adds, for each direction
         that it compares in, the losses of this rank's pairs, shape (n,),
-        before ``loss_weight`` and without gradient. The mean of a direction
-        over the pairs of all ranks, averaged over the directions, is the
-        loss.
+        before ``loss_weight`` and without gradient. Without weights of pairs
+        the mean of a direction over the pairs of all ranks, averaged over
+        the directions, is the loss; with them only the sigmoid loss has a
+        pair's own weight in its row. ``HardNegativeLoss`` adds 0 for a pair
+        without negatives, which its mean leaves out.
     """
     global _record
     before, _record = _record, []
