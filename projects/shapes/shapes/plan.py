@@ -29,14 +29,33 @@ DEFAULT, PRETRAINING = 'default', 'pretraining'
 # Shares of the trained weights in the blends with the start (WiSE-FT, arXiv
 # 2109.01903). CLIPSelf's code (arXiv 2310.01403) ends with 0.7 for B/16.
 SHARES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0)
-# What the start was trained with: options of all runs from it. A CLIP with a
-# bias is SigLIP's, whose first scale and bias these are (arXiv 2303.15343).
-STARTS: Dict[str, Dict[str, Any]] = {
-    'clip': {},
-    'siglip': {
-        'clip.init_logit_scale': math.log(10),
-        'clip.init_logit_bias': -10.0,
-    },
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a start is trained with.
+
+    Attributes:
+        options (dict): Settings of all runs from it.
+        longer (int): Times the recipe's steps. Defaults to 1.
+    """
+
+    options: Dict[str, Any] = field(default_factory=dict)
+    longer: int = 1
+
+
+STARTS = {
+    'clip': Start(),
+    # A CLIP with a bias is SigLIP's, whose first scale and bias these are
+    # (arXiv 2303.15343). It learns more slowly: after as many steps as the
+    # other its starts classify 28 % of the crops.
+    'siglip': Start(
+        {
+            'clip.init_logit_scale': math.log(10),
+            'clip.init_logit_bias': -10.0,
+        },
+        longer=3,
+    ),
 }
 
 
@@ -168,8 +187,9 @@ class Run:
     @property
     def steps(self) -> int:
         """int: Steps of training."""
-        recipe = self.recipe
-        return recipe.pretrain_steps if self.is_start else recipe.tune_steps
+        if self.is_start:
+            return self.recipe.pretrain_steps * STARTS[self.start].longer
+        return self.recipe.tune_steps
 
     @property
     def lr(self) -> float:
@@ -194,7 +214,7 @@ class Run:
     @property
     def options(self) -> Dict[str, Any]:
         """dict: Settings that replace those of the method's config."""
-        start = STARTS[self.start]
+        start = STARTS[self.start].options
         return {**self.recipe.model, **start, **self.variant.options}
 
     @property

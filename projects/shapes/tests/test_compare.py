@@ -53,6 +53,12 @@ def test_methods_are_trained_equally_long_from_one_start():
     assert len(set(names)) == len(names)
 
 
+def test_a_start_of_the_sigmoid_loss_is_trained_longer():
+    first, *runs = plan.main_runs(RECIPE, 'siglip', 1, ['fineclip'])
+    assert first.steps == 3 * RECIPE.pretrain_steps
+    assert runs[0].steps == RECIPE.tune_steps
+
+
 def test_ablations_run_each_variant_once():
     runs = ablations.ablation_runs(RECIPE, 'clip', 0)
     names = [run.variant.name for run in runs]
