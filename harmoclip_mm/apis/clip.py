@@ -125,7 +125,7 @@ def export_clip(
 
     Raises:
         CheckpointError: If the format is not known or has no place for the
-            model.
+            model, or the folder holds weights of another format.
     """
     path = osp.expanduser(path)
     is_file = path.endswith(_FILE_SUFFIXES)
@@ -148,6 +148,14 @@ def export_clip(
             logger='current',
         )
         return
+    name = 'open_clip_model' if format == 'open_clip' else 'model'
+    name += '.safetensors'
+    for other in Path(path).glob('*.safetensors'):
+        if other.name != name:
+            raise CheckpointError(
+                f'{path} holds other weights, {other.name}, that a reader '
+                'could take for these: give another folder.'
+            )
     os.makedirs(path, exist_ok=True)
     source = model.text_encoder.tokenizer.source
     if source is not None:
@@ -157,8 +165,7 @@ def export_clip(
             content = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
         with replacing(osp.join(path, name)) as part:
             Path(part).write_text(content, encoding='utf-8')
-    name = 'open_clip_model' if format == 'open_clip' else 'model'
-    _save_weights(weights, osp.join(path, f'{name}.safetensors'))
+    _save_weights(weights, osp.join(path, name))
 
 
 def _save_weights(weights: Dict[str, torch.Tensor], path: str) -> None:

@@ -344,6 +344,16 @@ def test_what_else_is_refused(tmp_path):
     assert 'visual.trunk.head.bias' in torch.load(path + '.pt')
 
 
+def test_a_folder_holds_one_clip(tmp_path):
+    path, model = str(tmp_path / 'out'), build(QUICK)
+    export_clip(model, path)
+    export_clip(model, path)  # the same file, replaced
+    before = {each.name for each in Path(path).iterdir()}
+    with pytest.raises(CheckpointError, match='holds other weights, open_cl'):
+        export_clip(model, path, 'huggingface')
+    assert {each.name for each in Path(path).iterdir()} == before
+
+
 def test_the_tokenizer_goes_with_the_folder(tmp_path, monkeypatch):
     """That of Hugging Face, from a folder or the cache."""
     import tokenizers

@@ -501,8 +501,9 @@ class HarmoCLIP(BaseModel):
             List[Tensor]: L2-normalised embeddings, shapes (N_i, D).
 
         Raises:
-            ValueError: If there are not as many lists of boxes as images, or
-                boxes are not of four numbers.
+            ValueError: If there are not as many lists of boxes as images,
+                boxes are not of four numbers, or one has no part of its
+                image.
         """
         if len(bboxes) != len(img):
             raise ValueError(
@@ -510,7 +511,7 @@ class HarmoCLIP(BaseModel):
                 'a tensor (N, 4) for each.'
             )
         bboxes = [torch.as_tensor(each, device=img.device) for each in bboxes]
-        regions = RegionBatch.from_boxes(bboxes, masks)
+        regions = RegionBatch.from_boxes(bboxes, masks, img.shape[-2:])
         extractor, dense = self.region_extractor, None
         if extractor.needs_dense:
             dense = self.backbone.encode(img, with_pooled=False).dense

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.registry import MODELS
-from harmoclip_mm.text import Vocabulary, load_vocabulary
+from harmoclip_mm.text import Vocabulary, class_to_prompt, load_vocabulary
 
 from ..classifiers import ZeroShotClassifier, tower_fingerprint
 from ..towers import clip_spec
@@ -238,9 +238,11 @@ class OpenVocabularyDetector(TwoStageDetector):
         if not classes:
             raise DataError(_NO_CLASSES)
         self._set_classes(classes, classifier)
-        known = frozenset(trained)
+        # of any spelling that is one prompt: 'Traffic_Light', 'traffic light'
+        known = frozenset(map(class_to_prompt, trained))
         self.roi_head.is_novel = torch.tensor(
-            [name not in known for name in classes], device=self.record.device
+            [class_to_prompt(name) not in known for name in classes],
+            device=self.record.device,
         )
 
     def _set_classes(

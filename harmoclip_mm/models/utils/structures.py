@@ -37,6 +37,7 @@ class RegionBatch(NamedTuple):
         cls,
         boxes: Sequence[Tensor],
         masks: Optional[Sequence[Tensor]] = None,
+        size: Optional[Tuple[int, int]] = None,
     ) -> 'RegionBatch':
         """Flattens the boxes of images.
 
@@ -44,17 +45,34 @@ class RegionBatch(NamedTuple):
             boxes (Sequence[Tensor]): xyxy in pixels, shapes (N_i, 4).
             masks (Sequence[Tensor], optional): Their masks, shapes
                 (N_i, H_i, W_i). Defaults to none.
+            size (Tuple[int, int], optional): Height and width of the images
+                in pixels: a box that has no part of them is refused.
+                Defaults to none, and boxes that are known to be good.
 
         Raises:
-            ValueError: If boxes are not of four numbers, or an image has not
-                as many masks as boxes.
+            ValueError: If boxes are not of four numbers, one has no part of
+                its image, or an image has not as many masks as boxes.
         """
-        for each in boxes:
+        for number, each in enumerate(boxes):
             if len(each) and tuple(each.shape[1:]) != (4,):
                 raise ValueError(
                     f'Boxes of an image are of shape (N, 4), x1, y1, x2, y2 '
                     f'in pixels, not {tuple(each.shape)}.'
                 )
+            if size is not None and len(each):
+                end = each.new_tensor(size[::-1])
+                first, last = each[:, :2], each[:, 2:]
+                # no comparison with NaN holds
+                good = (first < last) & (first < end) & (last > 0)
+                good &= (first > -torch.inf) & (last < torch.inf)
+                good = good.all(dim=1)
+                if not good.all():
+                    row = int((~good).nonzero()[0])
+                    raise ValueError(
+                        f'Box {row} of image {number}, {each[row].tolist()}, '
+                        f'has no part of the image of {size[1]} x {size[0]} '
+                        'pixels: boxes are x1, y1, x2, y2 in pixels.'
+                    )
         counts = [len(each) for each in boxes]
         if masks is not None and [len(each) for each in masks] != counts:
             raise ValueError(

@@ -322,6 +322,13 @@ def test_boxes_of_the_api(tiny_model, img):
         for wrong in (torch.rand(4, 5), torch.rand(4), torch.rand(1, 2, 4)):
             with pytest.raises(ValueError, match=r'\(N, 4\)'):
                 model.encode_regions(img, [wrong, *tensors[1:]])
+        side, nan = img.shape[-1], float('nan')
+        for wrong in (
+            [9, 9, 5, 9], [5, 5, 5, 9], [side, 0, side + 9, 9],
+            [-9, 0, 0, 9], [nan, 0, 9, 9], [0, 0, 9, float('inf')],
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=r'Box 1 of image 2, .* no'):
+                model.encode_regions(img, [[], [], [[-2, 0, 9, 9], wrong]])
 
 
 def test_bad_input(tiny_model, tiny_cfg, img):

@@ -90,6 +90,9 @@ def test_the_data_set_names_the_classes(trained, batch, novel):
         assert torch.equal(place[each.labels], other.labels)
     # what it was not trained on is novel
     assert novel == [[False, True, False], [False, False, True]]
+    # one prompt, whatever the spelling of another data set
+    predict(trained, batch, ['Red car', 'cat', 'Dog'])
+    assert novel[-1] == [False, True, False]
     # other classes are asked in between
     trained.set_vocabulary(NAMES)
     assert_same(predict(trained, batch, CLASSES), before)
