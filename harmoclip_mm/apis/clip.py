@@ -148,10 +148,10 @@ def export_clip(
             logger='current',
         )
         return
-    name = 'open_clip_model' if format == 'open_clip' else 'model'
-    name += '.safetensors'
+    own = 'open_clip_model' if format == 'open_clip' else 'model'
+    own += '.safetensors'
     for other in Path(path).glob('*.safetensors'):
-        if other.name != name:
+        if other.name != own:
             raise CheckpointError(
                 f'{path} holds other weights, {other.name}, that a reader '
                 'could take for these: give another folder.'
@@ -165,7 +165,7 @@ def export_clip(
             content = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
         with replacing(osp.join(path, name)) as part:
             Path(part).write_text(content, encoding='utf-8')
-    _save_weights(weights, osp.join(path, name))
+    _save_weights(weights, osp.join(path, own))
 
 
 def _save_weights(weights: Dict[str, torch.Tensor], path: str) -> None:
