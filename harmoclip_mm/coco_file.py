@@ -35,6 +35,10 @@ def _is_names(value: Any) -> bool:
 _KINDS = {
     'any': ('there', lambda each: True),
     'box': ('four numbers [x, y, width, height] in px', _is_box),
+    'flag': (
+        '0 or 1',
+        lambda each: type(each) in (int, bool) and 0 <= each <= 1,
+    ),
     'id': ('an integer or a text', lambda each: type(each) in (int, str)),
     'list': ('a list', lambda each: type(each) is list),
     'lists': (
@@ -71,8 +75,9 @@ def read_json(
     """
     content = _read(path, remedy, backend_args)
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:  # or bytes not of UTF-8
+        # of UTF-8, as those who read the file after us take for granted
+        return json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise DataError(f'{path} is not valid JSON ({error})') from error
 
 
@@ -118,7 +123,8 @@ def check_fields(record: Any, where: str, **kinds: str) -> None:
     Args:
         record (Any): The record.
         where (str): File and place in it, for messages.
-        **kinds (str): What a field holds: ``'any'``, ``'box'``, ``'id'``,
+        **kinds (str): What a field holds: ``'any'``, ``'box'``, ``'flag'``,
+            ``'id'``,
             ``'list'``, ``'lists'`` (an object of names), ``'name'`` (a text
             that is not blank), ``'names'``, ``'number'``, ``'share'`` (from 0
             to 1), ``'size'`` (px) or ``'text'``; with a ``'?'`` behind where

@@ -12,7 +12,16 @@ import os.path as osp
 import pickle
 from collections import Counter
 from itertools import zip_longest
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import mmengine.fileio as fileio
 from mmdet.datasets import (
@@ -46,6 +55,7 @@ def check_annotations(dataset: Mapping[str, Any], evaluator: Any = ()) -> None:
         DataError: If the annotations do not fit; the message names the file
             and the remedy.
     """
+    unmarked: Dict[str, Dict[str, Any]] = {}
     for each, kind in _coco_datasets(dataset):
         path = _path(each, each['ann_file'])
         content = read_json(
@@ -57,6 +67,9 @@ def check_annotations(dataset: Mapping[str, Any], evaluator: Any = ()) -> None:
         images = check_coco(content, path, kind)
         names = [category['name'] for category in content['categories']]
         _check_categories(names, classes, path)
+        for annotation in content['annotations']:
+            if 'iscrowd' not in annotation:
+                unmarked.setdefault(osp.abspath(path), annotation)
         if each.get('proposal_file'):
             _check_proposals(each, images, kind)
     tested = [each for each, _ in _coco_datasets(dataset)]
@@ -68,6 +81,7 @@ def check_annotations(dataset: Mapping[str, Any], evaluator: Any = ()) -> None:
     metrics = [evaluator] if isinstance(evaluator, Mapping) else evaluator
     for metric in metrics if tested else ():
         counted = metric.get('ann_file')
+        _check_marked(unmarked.get(osp.abspath(counted or '')), metric)
         if counted and (len(tested) > 1 or osp.abspath(counted) not in whole):
             print_log(
                 f'{metric["type"]} counts all images of {counted}, but the '
@@ -145,7 +159,13 @@ def check_coco(
         return images
     ids = dict(id='id', image_id='id', category_id='id')
     annotations = check_records(
-        content, 'annotations', path, bbox='box', area='number?', **ids
+        content,
+        'annotations',
+        path,
+        bbox='box',
+        area='number?',
+        iscrowd='flag?',
+        **ids,
     )
     check_members(annotations, 'image_id', by_id, path)
     check_members(annotations, 'category_id', known, path)
@@ -208,6 +228,18 @@ def _check_categories(
         f'annotation file {path} has {what}; give the classes of the file, in '
         'its order and each once, as metainfo.classes of the data set'
     )
+
+
+def _check_marked(
+    annotation: Optional[Mapping], metric: Mapping[str, Any]
+) -> None:
+    """pycocotools looks for crowds, at the end of a test; LVIS has none."""
+    if annotation and str(metric['type']).endswith('CocoMetric'):
+        raise DataError(
+            f'annotation file {metric["ann_file"]}: annotation '
+            f'{annotation["id"]} of image {annotation["image_id"]} has no '
+            f'"iscrowd", which {metric["type"]} needs: give it "iscrowd": 0'
+        )
 
 
 def _check_proposals(

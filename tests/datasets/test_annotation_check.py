@@ -173,6 +173,40 @@ def test_a_metric_over_other_images_is_named(project, tmp_path, monkeypatch):
     assert told(twice, [same])
 
 
+def test_crowds_are_marked_where_pycocotools_looks_for_them(project, tmp_path):
+    project.boxes['annotations'] = [{**BOX, 'area': 9}]
+    project.write()
+    cfg = load_config(str(project.config))
+    init_default_scope('harmoclip_mm')
+    dataset = cfg.test_dataloader.dataset
+    metric = dict(
+        type='mmdet.CocoMetric', ann_file=str(tmp_path / 'boxes.json')
+    )
+    check_annotations(dataset, [dict(type='BoxClassificationMetric')])
+    check_annotations(dataset, [dict(metric, type='mmdet.LVISMetric')])
+    with pytest.raises(
+        DataError, match='annotation 1 of image 2 has no "iscrowd", which mmd'
+    ):
+        check_annotations(dataset, metric)
+    for value in (0, 1, None, '0'):
+        project.boxes['annotations'] = [{**BOX, 'area': 9, 'iscrowd': value}]
+        project.write()
+        if value in (0, 1):
+            check_annotations(dataset, metric)
+            continue
+        with pytest.raises(DataError, match="'iscrowd' must be 0 or 1, not"):
+            check_annotations(dataset, metric)
+
+
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_files_are_of_utf_8(project, tmp_path, encoding):
+    project.write()
+    path = tmp_path / 'boxes.json'
+    path.write_text(path.read_text(), encoding=encoding)
+    with pytest.raises(DataError, match=r'boxes.json is not valid JSON \('):
+        check(project)
+
+
 def test_a_missing_file(project, run_tool):
     project.write()
     with pytest.raises(UsageError, match=r'no.json cannot be read \(No such'):
