@@ -1,10 +1,10 @@
 """Pictures of the predictions of a test."""
 
+import copy
 import os.path as osp
 from collections import Counter
-from typing import Any, Optional, Sequence
+from typing import Any, Sequence
 
-import mmcv
 from mmcv.transforms import LoadImageFromFile
 from mmdet.structures import DetDataSample
 from mmengine.dist import get_rank, get_world_size
@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from harmoclip_mm.datasets.base import leaf_datasets
-from harmoclip_mm.datasets.shards import read_image
+from harmoclip_mm.datasets.transforms import LoadCheckedImage
 from harmoclip_mm.registry import HOOKS
 
 
@@ -29,18 +29,11 @@ class DrawPredictionsHook(Hook):
         out_dir (str): The folder.
         score_thr (float): Boxes of lower probability are left out. Defaults
             to 0.
-        backend_args (dict, optional): File backend of the images.
     """
 
-    def __init__(
-        self,
-        out_dir: str,
-        score_thr: float = 0.0,
-        backend_args: Optional[dict] = None,
-    ) -> None:
+    def __init__(self, out_dir: str, score_thr: float = 0.0) -> None:
         self.out_dir = out_dir
         self.score_thr = score_thr
-        self.backend_args = backend_args
         self._images: Counter = Counter()  # of a name
         self._drawn: Counter = Counter()
 
@@ -64,11 +57,10 @@ class DrawPredictionsHook(Hook):
         outputs: Sequence[DetDataSample] = (),
     ) -> None:
         """Draw the samples of a batch."""
-        flag = _color_type(runner.test_dataloader.dataset)
+        loader = _loader(runner.test_dataloader.dataset)
         for sample in outputs:
-            content = read_image(sample.img_path, self.backend_args)
-            # mmcv gives RGB on request for flag='color' alone
-            image = mmcv.imfrombytes(content, flag=flag)[..., ::-1]
+            loaded = loader.transform(dict(img_path=sample.img_path))
+            image = loaded['img'][..., ::-1]
             name = osp.basename(sample.img_path)
             before = self._drawn[name]
             self._drawn[name] += 1
@@ -86,10 +78,13 @@ class DrawPredictionsHook(Hook):
             )
 
 
-def _color_type(dataset: Any) -> str:
-    """How a data set, or the first that it wraps, decodes its images."""
+def _loader(dataset: Any) -> LoadImageFromFile:
+    """The step by which a data set, or the first that it wraps, loads its
+    images; all of each, in 8 bits."""
     steps = getattr(next(leaf_datasets(dataset)), 'pipeline', None)
     for step in getattr(steps, 'transforms', ()):
         if isinstance(step, LoadImageFromFile):
-            return step.color_type
-    return 'color'
+            loader = copy.copy(step)
+            loader.least_size, loader.to_float32 = None, False
+            return loader
+    return LoadCheckedImage()

@@ -1,5 +1,6 @@
 """Visualizer of samples and predictions with region texts."""
 
+import os.path as osp
 from typing import Any, List, Optional, Sequence, Tuple
 
 import mmcv
@@ -22,6 +23,8 @@ from .drawing import (
 )
 
 _SIGNS = {True: '\N{CHECK MARK} ', False: '\N{BALLOT X} ', None: ''}
+# Suffixes of what OpenCV writes in colour.
+_WRITTEN = ('.jpg', '.jpeg', '.png', '.webp', '.bmp', '.tif', '.tiff')
 _LONGEST_TAG = 24  # characters of a name; expressions are in the list alone
 
 
@@ -233,7 +236,8 @@ class RegionTextVisualizer(DetLocalVisualizer):
         ``gt_instances``, else the annotations.
 
         Arguments are mmdet's; the image is RGB uint8 (H, W, 3), and boxes are
-        in its px.
+        in its px. An ``out_file`` of another suffix than those that OpenCV
+        writes in colour gets a ``.jpg`` behind it.
         """
         picture = image
         if data_sample is not None:
@@ -274,6 +278,8 @@ class RegionTextVisualizer(DetLocalVisualizer):
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
         if out_file is not None:
+            if osp.splitext(out_file)[1].lower() not in _WRITTEN:
+                out_file = f'{out_file}.jpg'
             mmcv.imwrite(picture[..., ::-1], out_file)
         elif is_main_process():
             self.add_image(name, picture, step)

@@ -78,6 +78,22 @@ def test_photos_are_drawn_as_they_are_loaded(photo, tmp_path):
     assert turned[5, 10, ::-1] == pytest.approx(RED, abs=12)
 
 
+def test_images_that_opencv_cannot_read_or_write(photo, tmp_path):
+    """A float TIFF that Pillow alone reads; names of no suffix, of JFIF, and
+    of a format without colour."""
+    numbers = np.zeros((20, 40), np.float32)
+    numbers[:, 20:] = 200
+    Image.fromarray(numbers).save(photo.with_name('f.tif'))
+    paths = [photo.with_name('f.tif')]
+    for name in ('b.jfif', 'b', 'b.pgm'):
+        paths.append(photo.with_name(name))
+        shutil.copy(photo, paths[-1])
+    drawn = draw(paths, LoadCheckedImage(), tmp_path / 'out')
+    assert set(drawn) == {'f.tif', 'b.jfif.jpg', 'b.jpg', 'b.pgm.jpg'}
+    assert {each.shape for each in drawn.values()} == {(20, 40, 3)}
+    assert drawn['f.tif'][10, 35] == pytest.approx(200, abs=2)
+
+
 def test_equal_names_are_kept_apart(photo, tmp_path):
     other = photo.with_name('b.jpg')
     shutil.copy(photo, other)
