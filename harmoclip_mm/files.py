@@ -3,13 +3,37 @@
 import contextlib
 import os
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import BinaryIO, Iterator, Tuple, Union
 
-from harmoclip_mm.errors import DataError
+from harmoclip_mm.errors import DataError, UsageError
 
 # Ending of a file that is being written.
 PART = '.part'
+
+
+def check_writable(path: Union[str, Path]) -> None:
+    """Refuse a place for a file before the work whose result it is to hold.
+
+    Args:
+        path (str or Path): The file's place; folders are made.
+
+    Raises:
+        UsageError: If no file can be written there.
+    """
+    path = os.fspath(path)
+    folder = os.path.dirname(path) or '.'
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            reason = 'it is a folder' if os.path.isdir(path) else None
+    except OSError as error:
+        reason = error.strerror or error
+    if reason:
+        raise UsageError(
+            f'{path} cannot be written ({reason}): give another place'
+        )
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from harmoclip_mm.files import replacing
+from harmoclip_mm.errors import UsageError
+from harmoclip_mm.files import check_writable, replacing
 
 
 def names(folder):
@@ -62,3 +63,17 @@ def test_a_file_may_be_read_by_whom_the_umask_says(tmp_path):
         os.umask(before)
     mode = (tmp_path / 'a.safetensors').stat().st_mode
     assert mode & 0o777 == 0o640
+
+
+def test_where_a_file_can_be_written(tmp_path):
+    check_writable(tmp_path / 'new' / 'a.pkl')
+    assert names(tmp_path / 'new') == []  # nothing is left
+    (tmp_path / 'file').write_text('')
+    for path, reason in (
+        (tmp_path / 'new', 'it is a folder'),
+        (tmp_path / 'file' / 'a.pkl', 'exists'),
+    ):
+        with pytest.raises(
+            UsageError, match=rf'cannot be written \(.*{reason}'
+        ):
+            check_writable(path)

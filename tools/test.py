@@ -15,6 +15,7 @@ from mmengine.config import Config
 
 from harmoclip_mm.apis import load_config
 from harmoclip_mm.command_line import add_config_option, add_launcher_options
+from harmoclip_mm.files import check_writable
 
 
 def parse_args() -> argparse.Namespace:
@@ -116,6 +117,8 @@ def enable_drawing(cfg: Config, folder: str) -> None:
 def main() -> None:
     """Run the evaluation."""
     args = parse_args()
+    for path in filter(None, (args.out, args.metrics_out)):
+        check_writable(path)
     from harmoclip_mm.engine import (
         CheckpointGuard,
         build_runner,

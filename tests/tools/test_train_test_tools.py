@@ -230,6 +230,10 @@ def test_another_architecture_is_refused(project, trained):
             'checkpoint no.pth does not exist; "none" evaluates the model',
         ),
         (
+            ('test.py', 'toy.py', 'none', '--metrics-out', 'toy.py/m.json'),
+            'toy.py/m.json cannot be written (',
+        ),
+        (
             ('train.py', 'toy.py', '--launcher', 'pytorch'),
             'needs the environment variable RANK: start with tools/dist_',
         ),
