@@ -133,7 +133,7 @@ def main() -> None:
     if is_video:
         print(f'Wrote {detect_in_video(inferencer, args)}')
         return
-    inferencer(
+    found = inferencer(
         args.input,
         batch_size=args.batch_size,
         out_dir=args.out_dir,
@@ -141,6 +141,8 @@ def main() -> None:
         no_save_pred=args.no_save_pred,
         pred_score_thr=args.score_thr,
     )
+    if not found['predictions']:
+        raise UsageError(f'{source} holds no picture')
     print(f'Wrote pictures with boxes into {Path(args.out_dir) / "vis"}')
 
 

@@ -1,6 +1,7 @@
 """mmdet's DetInferencer for detectors whose classes can be replaced."""
 
 import os.path as osp
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Sequence, Union
 
 from harmoclip_mm.compat import import_stack
@@ -15,12 +16,23 @@ from mmengine.visualization import Visualizer  # noqa: E402
 from torch import nn  # noqa: E402
 
 from harmoclip_mm.engine import use_safe_loading  # noqa: E402
-from harmoclip_mm.errors import UsageError  # noqa: E402
+from harmoclip_mm.errors import DataError, UsageError  # noqa: E402
 from harmoclip_mm.models.checkpoints import load_matching  # noqa: E402
 from harmoclip_mm.registry import INFERENCERS  # noqa: E402
 from harmoclip_mm.text import Vocabulary, load_vocabulary  # noqa: E402
 
 from .config import load_config  # noqa: E402
+
+
+def _prepare(pipeline: Callable, image: Any) -> Any:
+    """Each decoder and each step has its own exceptions, without a name."""
+    try:
+        return pipeline(image)
+    except Exception as error:
+        name = image if isinstance(image, str) else 'an array'
+        raise DataError(
+            f'{name} is no image that can be used ({error}): leave it out'
+        ) from error
 
 
 @INFERENCERS.register_module()
@@ -44,6 +56,7 @@ class OpenVocabularyInferencer(DetInferencer):
     Raises:
         UsageError: If a file does not exist, or the config's model has no
             vocabulary that can be replaced.
+        DataError: When it is called, of an image that cannot be used.
         CheckpointError: If the checkpoint is of another model.
     """
 
@@ -111,6 +124,10 @@ class OpenVocabularyInferencer(DetInferencer):
             for each in inputs
         ]
         return super().visualize(inputs, *args, **kwargs)
+
+    def _init_pipeline(self, cfg: Config) -> Callable:
+        """As mmdet, with errors that name the image."""
+        return partial(_prepare, super()._init_pipeline(cfg))
 
     def _init_collate(self, cfg: Config) -> Callable:
         """The default of all data loaders: mmengine looks for it in mmdet's

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from harmoclip_mm.apis import OpenVocabularyInferencer
-from harmoclip_mm.errors import CheckpointError, UsageError
+from harmoclip_mm.errors import CheckpointError, DataError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / 'configs/ov_detection/fvit_tiny_1xb8-600i_photos.py')
@@ -51,6 +51,16 @@ def test_pictures_keep_their_size_and_words_are_no_formulas(inferencer):
     )
     (drawn,) = result['visualization']
     assert drawn.shape == picture.shape and (drawn != picture).any()
+
+
+def test_an_image_that_cannot_be_used_is_named(inferencer, tmp_path):
+    for name, content in (('empty.jpg', b''), ('text.png', b'no image')):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=f'{name} is no image that can be'):
+            inferencer(str(tmp_path / name), no_save_vis=True)
+    thin = np.zeros((1, 3000, 3), np.uint8)
+    with pytest.raises(DataError, match='an array is no image that can be'):
+        inferencer(thin, no_save_vis=True)
 
 
 def test_a_vocabulary_by_name_and_what_is_none(inferencer):
