@@ -166,6 +166,10 @@ def test_nothing_left_is_an_error_with_the_reason(coco, convert, tmp_path):
         ),
         ({'images': [{'id': 5, 'file_name': 'b.jpg'}]}, 'width'),
         ({'categories': [{'id': 1, 'name': 'x'}]}, 'category 2'),
+        (
+            {'categories': [{'id': 2, 'name': name} for name in 'xy']},
+            "category id 2 stands for 'x' and 'y'",
+        ),
         ({'annotations': [{'id': 8, 'image_id': 5}]}, 'id 8.*category_id'),
     ],
 )

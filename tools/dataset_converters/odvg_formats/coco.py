@@ -134,7 +134,12 @@ class CocoFile:
             elif key == 'categories':
                 check_fields(item, where, id='id', name='name')
                 name = ' '.join(item['name'].split())
-                self.names[item['id']] = name
+                known = self.names.setdefault(item['id'], name)
+                if known != name:
+                    raise DataError(
+                        f'{part}: category id {item["id"]!r} stands for '
+                        f'{known!r} and {name!r}; give each an id of its own'
+                    )
                 root = item.get('supercategory')
                 if isinstance(root, str) and root != name:
                     self.roots.add(root)
