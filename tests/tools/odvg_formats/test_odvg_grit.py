@@ -141,6 +141,16 @@ def test_what_is_no_grit(convert, tmp_path):
         convert('grit', path)
 
 
+def test_tars_of_one_name_are_refused(convert, tmp_path):
+    for folder in 'ab':
+        write_tar(tmp_path / 'grit' / folder / '00000.tar', ('0', SAMPLE))
+    words = r'a/00000\.tar and .*b/00000\.tar: .* 00000/NAME; rename'
+    with pytest.raises(DataError, match=words):
+        convert('grit', tmp_path / 'grit')
+    lines, _ = convert('grit', tmp_path / 'grit' / 'b')
+    assert lines == [line('00000/0.jpg')]
+
+
 def test_parquet(convert, image, tmp_path):
     pyarrow = pytest.importorskip('pyarrow', reason='pyarrow is optional')
     from pyarrow import parquet
