@@ -134,6 +134,9 @@ def test_what_is_no_grit(convert, tmp_path):
         write_tar(path, ('1', {**SAMPLE, 'ref_exps': chunks}))
         with pytest.raises(DataError, match=r'a\.tar: 1\.jpg is not as in gr'):
             convert('grit', path)
+    write_tar(path, ('1', {**SAMPLE, 'ref_exps': [[1, 10, 0.1]]}))
+    with pytest.raises(DataError, match='no box is left; chunks of fewer'):
+        convert('grit', path)
     with pytest.raises(UsageError, match='these images are in tars'):
         convert('grit', tmp_path, '--images', tmp_path)
     path.write_bytes(b'no tar' * 99)

@@ -170,6 +170,7 @@ class CocoFile:
             self._ids.append(hash(repr(item['id'])))
         if item.get('iscrowd') or item.get('ignore'):
             self.tally.where = f'{self.part}: annotation {item.get("id")}'
+            self.tally.read['boxes'] += 1
             return self.tally.drop('boxes of crowds or to be ignored')
         label = self.labels.setdefault(item['category_id'], len(self.labels))
         boxes = self._boxes.setdefault(item['image_id'], array('d'))
@@ -196,4 +197,5 @@ class CocoFile:
         left = sum(map(len, self._boxes.values())) // 5
         if left:
             self.tally.where = str(self.part)
+            self.tally.read['boxes'] += left
             self.tally.drop('boxes of images that are not listed', left)

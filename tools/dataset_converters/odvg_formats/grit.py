@@ -79,6 +79,7 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
         line = Line(tally, f'{folder.as_posix()}/{file}', *size, caption or '')
         for chunk in chunks:
             if len(chunk) < 6:
+                tally.read['regions'] += 1
                 tally.drop('chunks of fewer than 6 numbers')
                 continue
             start, end, *box = chunk[:6]

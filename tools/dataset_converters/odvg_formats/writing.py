@@ -194,19 +194,22 @@ def fingerprint(args: Namespace, parts: Sequence[Any]) -> str:
 
 def check_content(tally: Tally, source: Any) -> None:
     """An empty file is no result."""
-    if tally.written['lines'] and (
-        tally.written['boxes'] or not tally.read['boxes']
-    ):
+    read, written = tally.read, tally.written
+    # captions alone are data, and so are images that have no boxes
+    lost = read['boxes'] or read['regions']
+    lost = lost or (tally.dropped and not read['captions'])
+    if written['lines'] and (written['boxes'] or not lost):
         return
     reasons = ''.join(
         f'; {why}: {number}, first at {tally.first[why]}'
         for why, number in tally.dropped.most_common(3)
     )
-    what = (
-        f'none of its {tally.read["boxes"]} boxes is left'
-        if tally.read['boxes']
-        else 'there is nothing in it'
-    )
+    if read['boxes']:
+        what = f'none of its {read["boxes"]} boxes is left'
+    elif written['lines']:
+        what = 'no box is left'
+    else:
+        what = 'there is nothing in it'
     raise DataError(f'{source} gives no region-text data: {what}{reasons}')
 
 
