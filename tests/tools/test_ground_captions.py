@@ -292,6 +292,8 @@ def test_bad_images_and_captions_are_counted(ground, images, tmp_path):
 
 
 def test_wrong_input_is_told(ground, captions, detectors, tmp_path):
+    with pytest.raises(UsageError, match='is read, too'):
+        ground(captions, '--out', captions)
     captions.write_text(captions.read_text() + '\n{"filename": "1.png"')
     with pytest.raises(DataError, match=r'captions.jsonl:6: not valid JSON'):
         ground(captions)

@@ -11,7 +11,7 @@ import pytest
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
-from harmoclip_mm.errors import UsageError
+from harmoclip_mm.errors import DataError, UsageError
 from harmoclip_mm.models import FederatedCrossEntropyLoss
 from harmoclip_mm.registry import DATASETS
 from harmoclip_mm.text import load_vocabulary
@@ -86,6 +86,43 @@ def test_classes_alone_choose_the_same_training_boxes(photos_copy, run_tool):
             ]
         )
     assert found[0] == found[1] and len(found[0]) > 20
+
+
+def coco_content() -> dict:
+    """Two boxes of the 80 categories; the second image is of a novel one."""
+    names = load_vocabulary('coco80').classes
+    number = {name: i for i, name in enumerate(names, 1)}
+    return {
+        'images': [picture(1), picture(2)],
+        'annotations': [box(1, 1, number['person']), box(2, 2, number['cat'])],
+        'categories': [{'id': i, 'name': n} for n, i in number.items()],
+    }
+
+
+@pytest.mark.parametrize(
+    'key, index, change, words',
+    [
+        ('annotations', 0, {'category_id': None}, "'category_id' must be"),
+        ('annotations', 0, {'category_id': 99}, 'not list category_id 99'),
+        ('annotations', 0, {'image_id': 99}, 'not list image_id 99'),
+        ('annotations', 0, {'category_id': 16}, 'no box .*seen_2.*of 2'),
+        ('categories', 3, {'name': None}, r"\[3\] \(id 4\): 'name' must be"),
+        ('categories', 3, {'name': 'person'}, 'categories 1 and 4 .*"person"'),
+        ('images', 0, {'id': None}, r"images\[0\].*'id' must be"),
+    ],
+)
+def test_lists_that_do_not_fit_are_refused(
+    tmp_path, run_tool, key, index, change, words
+):
+    content = coco_content()
+    assert content['categories'][15]['name'] == 'cat'
+    content[key][index].update(change)
+    folder = tmp_path / 'annotations'
+    folder.mkdir()
+    (folder / 'instances_train2017.json').write_text(json.dumps(content))
+    with pytest.raises(DataError, match=words):
+        run_tool(TOOL, 'coco', tmp_path)
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_novel_boxes_and_images_without_base_ones_go(tmp_path, run_tool):

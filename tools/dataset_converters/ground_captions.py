@@ -31,6 +31,7 @@ from odvg_formats.lines import Tally
 from odvg_formats.reading import read_lines, require
 from odvg_formats.writing import (
     begin,
+    check_out,
     fingerprint,
     join,
     keep_lines,
@@ -200,6 +201,7 @@ def main() -> None:
     for name in ('launcher', 'local_rank', 'num_workers', 'cfg_options'):
         del asked[name]
     sources = [*files, Path(args.checkpoint)]
+    check_out(args.out, sources)
     key = fingerprint(argparse.Namespace(**asked), sources)
     use_safe_loading()
     start_processes(cfg, args.launcher)

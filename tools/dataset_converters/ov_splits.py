@@ -20,18 +20,23 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 try:
-    from harmoclip_mm.errors import UsageError, run_command
+    from harmoclip_mm.errors import DataError, UsageError, run_command
 except ImportError as error:
     raise SystemExit(f'{error}; did you run `. .venv/bin/activate`?') from None
 
 from rich.console import Console
 from rich.table import Table
 
-from harmoclip_mm.coco_file import check_records, read_json
+from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.files import replacing
 from harmoclip_mm.text import load_vocabulary
 
-KEYS = ('categories', 'images', 'annotations')
+# Lists of a file, and what their fields hold that are used here.
+KEYS = {
+    'categories': {'id': 'id', 'name': 'name'},
+    'images': {'id': 'id'},
+    'annotations': {'id': 'id?', 'image_id': 'id', 'category_id': 'id'},
+}
 # Names of the splits as mmdet's coco2ovd.py calls them.
 BASE, NOVEL = 'seen', 'unseen'
 COCO_TRAIN = ('instances_train2017.json', 'instances_train2017_seen_2.json')
@@ -111,11 +116,27 @@ def write_split(
 
     Returns:
         dict: The content written.
+
+    Raises:
+        DataError: If the lists do not fit together, or no box is left.
     """
     remedy = f'give the folder that holds annotations/{source.name}'
     content = read_json(str(source), remedy)
-    for key in KEYS:
-        check_records(content, key, str(source))
+    path = str(source)
+    for key, kinds in KEYS.items():
+        check_records(content, key, path, **kinds)
+    first = {}
+    for each in content['categories']:
+        # names tell the splits, and what a line of classes means
+        if first.setdefault(each['name'], each['id']) != each['id']:
+            raise DataError(
+                f'{path}: categories {first[each["name"]]!r} and '
+                f'{each["id"]!r} are both called "{each["name"]}"; give each '
+                'a name of its own'
+            )
+    for key, other in (('image_id', 'images'), ('category_id', 'categories')):
+        known = {each['id'] for each in content[other]}
+        check_members(content['annotations'], key, known, path)
     before = {key: len(content[key]) for key in KEYS}
     split_of = find_splits(content['categories'], source)
     content['categories'] = [
@@ -127,6 +148,11 @@ def write_split(
     content['annotations'] = [
         each for each in content['annotations'] if each['category_id'] in kept
     ]
+    if not content['annotations']:
+        raise DataError(
+            f'{path} has no box of the categories that {target.name} is for, '
+            f'of {before["annotations"]} boxes'
+        )
     images = {each['image_id'] for each in content['annotations']}
     content['images'] = [
         each for each in content['images'] if each['id'] in images

@@ -131,9 +131,19 @@ def test_mixed_conventions_are_counted(coco, convert, layout, boxes, reason):
     assert tally.dropped == {reason: 1}
 
 
-def test_nothing_left_is_an_error_with_the_reason(coco, convert, tmp_path):
-    source = coco([(5, 2, [0.1, 0.25, 0.4, 0.5], {})] * 3)
-    with pytest.raises(DataError, match=r'none of its 3 boxes .* relative: 3'):
+@pytest.mark.parametrize(
+    'image, box, more, reason',
+    [
+        (5, [0.1, 0.25, 0.4, 0.5], {}, 'relative: 3'),
+        (5, [10, 20, 40, 40], {'iscrowd': 1}, 'ignored: 3'),
+        (77, [10, 20, 40, 40], {}, 'not listed: 3'),
+    ],
+)
+def test_nothing_left_is_an_error_with_the_reason(
+    coco, convert, tmp_path, image, box, more, reason
+):
+    source = coco([(image, 2, box, more)] * 3)
+    with pytest.raises(DataError, match=f'none of its 3 boxes .* {reason}'):
         convert('coco', source)
     assert not list((tmp_path / 'out').iterdir())
 
@@ -166,6 +176,10 @@ def test_nothing_left_is_an_error_with_the_reason(coco, convert, tmp_path):
         ),
         ({'images': [{'id': 5, 'file_name': 'b.jpg'}]}, 'width'),
         ({'categories': [{'id': 1, 'name': 'x'}]}, 'category 2'),
+        (
+            {'categories': [{'id': 2, 'name': name} for name in 'xy']},
+            "category id 2 stands for 'x' and 'y'",
+        ),
         ({'annotations': [{'id': 8, 'image_id': 5}]}, 'id 8.*category_id'),
     ],
 )

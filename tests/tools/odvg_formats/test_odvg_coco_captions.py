@@ -158,7 +158,7 @@ def test_lines_in_order_with_boxes_and_spans(link, tiny):
     ]
     # "a dog" of image 3 has no box there; of "a man" the smaller box is not
     # meant, and nobody names the person of image 3.
-    assert tally.read == {'boxes': 7, 'captions': 4}
+    assert tally.read == {'boxes': 8, 'captions': 4}
     assert tally.written == {
         'images': 2,
         'lines': 4,
@@ -225,9 +225,12 @@ def test_no_captions_and_no_boxes(link, tmp_path):
         link(make_coco(tmp_path, [], []))
     lines, _ = link(make_coco(tmp_path, [(1, 7, 'a dog')], []))
     assert regions_of(lines) == [[]]
-    boxes = [(7, 12, [0, 0, 9, 9], 0)]
-    with pytest.raises(DataError, match=f'none of its 1 boxes.*{UNNAMED}: 1'):
-        link(make_coco(tmp_path, [(1, 7, 'a dog')], boxes))
+    for crowd, why in enumerate((UNNAMED, 'boxes of crowds or to be ignored')):
+        paths = make_coco(
+            tmp_path, [(1, 7, 'a dog')], [(7, 12, [0, 0, 9, 9], crowd)]
+        )
+        with pytest.raises(DataError, match=f'none of its 1 boxes.*{why}: 1'):
+            link(paths)
 
 
 def test_categories_of_ones_own(link, tmp_path):

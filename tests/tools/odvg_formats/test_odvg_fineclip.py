@@ -80,6 +80,16 @@ def test_captions_of_the_images(regions, convert, tmp_path):
     ]
 
 
+def test_a_caption_of_an_image_that_is_not_listed(regions, convert, tmp_path):
+    captions = tmp_path / 'captions.json'
+    row = {'id': 3, 'image_id': 5, 'caption': 'Fine'}
+    captions.write_text(json.dumps({'images': [], 'annotations': [row]}))
+    words = ('--images', tmp_path / 'images', '--captions', captions)
+    found = r'captions\.json does not list image_id 5 of annotation 3'
+    with pytest.raises(DataError, match=found):
+        convert('fineclip', regions, *words)
+
+
 def test_bad_files(regions, convert, tmp_path):
     with pytest.raises(UsageError, match='needs --images'):
         convert('fineclip', regions)

@@ -134,11 +134,24 @@ def test_what_is_no_grit(convert, tmp_path):
         write_tar(path, ('1', {**SAMPLE, 'ref_exps': chunks}))
         with pytest.raises(DataError, match=r'a\.tar: 1\.jpg is not as in gr'):
             convert('grit', path)
+    write_tar(path, ('1', {**SAMPLE, 'ref_exps': [[1, 10, 0.1]]}))
+    with pytest.raises(DataError, match='no box is left; chunks of fewer'):
+        convert('grit', path)
     with pytest.raises(UsageError, match='these images are in tars'):
         convert('grit', tmp_path, '--images', tmp_path)
     path.write_bytes(b'no tar' * 99)
     with pytest.raises(DataError, match=r'a\.tar: the tar is cut off'):
         convert('grit', path)
+
+
+def test_tars_of_one_name_are_refused(convert, tmp_path):
+    for folder in 'ab':
+        write_tar(tmp_path / 'grit' / folder / '00000.tar', ('0', SAMPLE))
+    words = r'a/00000\.tar and .*b/00000\.tar: .* 00000/NAME; rename'
+    with pytest.raises(DataError, match=words):
+        convert('grit', tmp_path / 'grit')
+    lines, _ = convert('grit', tmp_path / 'grit' / 'b')
+    assert lines == [line('00000/0.jpg')]
 
 
 def test_parquet(convert, image, tmp_path):

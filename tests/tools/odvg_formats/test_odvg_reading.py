@@ -39,6 +39,9 @@ def test_any_cut_of_the_text_reads_alike(tmp_path, monkeypatch, chunk, indent):
         ('{"a": [1,\n2,\n{"b"', 3),
         ('{"a"\n 1}', 2),
         ('[' * 100000, 1),
+        ('[1]\n[2]', 2),
+        ('{"a": [1]}\n\n{"a": [2]}\n', 3),
+        ('{"a": 1}}', 1),
     ],
 )
 def test_what_is_no_json_is_told_with_its_line(tmp_path, text, line):

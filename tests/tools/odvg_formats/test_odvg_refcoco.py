@@ -85,6 +85,16 @@ def test_no_line_has_two_expressions_of_a_box(refcoco, convert):
     }
 
 
+@pytest.mark.parametrize(
+    'words, reason',
+    [('lost', 'expressions whose box is not listed'), ('', 'without words')],
+)
+def test_no_box_left_is_an_error(refcoco, convert, words, reason):
+    refs = [ref(0, 999 if words else 7, 20, 'train', words)]
+    with pytest.raises(DataError, match=f'no box is left; .*{reason}: 1'):
+        convert('refcoco', refcoco(refs))
+
+
 def test_splits_and_several_files(refcoco, convert):
     source = refcoco(name='refs(umd).p')
     lines, _ = convert('refcoco', source, '--split', 'testA')

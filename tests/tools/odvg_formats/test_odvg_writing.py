@@ -8,7 +8,7 @@ from odvg_formats.lines import Line, Tally
 from odvg_formats.writing import convert, join
 from to_odvg import parse_args
 
-from harmoclip_mm.errors import DataError
+from harmoclip_mm.errors import DataError, UsageError
 
 TOOL = 'dataset_converters/to_odvg.py'
 
@@ -127,6 +127,21 @@ def test_lone_surrogates_keep_their_places(made):
     convert(made.module, made.args)
     record = json.loads(made.args.out.read_text().splitlines()[0])
     assert record['grounding']['regions'][0]['tokens_positive'] == [[4, 7]]
+
+
+@pytest.mark.parametrize('name', ['part', 'captions', 'link', 'folder'])
+def test_what_is_read_and_a_folder_are_not_written_over(made, tmp_path, name):
+    made.args.captions = tmp_path / 'captions'
+    made.args.captions.write_text('{}')
+    (tmp_path / 'link').symlink_to(made.args.captions)
+    (tmp_path / 'folder').mkdir()
+    made.args.out = tmp_path / name
+    if name == 'part':
+        made.args.out = made.args.source / 'b'
+    before = sorted(tmp_path.rglob('*'))
+    with pytest.raises(UsageError, match=r'is a folder|is read, too'):
+        convert(made.module, made.args)
+    assert sorted(tmp_path.rglob('*')) == before and not made.seen
 
 
 @pytest.mark.parametrize('score', [float('nan'), 1.5, -0.1, 'high', [1]])

@@ -145,6 +145,43 @@ def test_bad_labels(convert, image, labels, tmp_path, text, words):
         convert('yolo', tmp_path)
 
 
+@pytest.mark.parametrize(
+    'text, words',
+    [
+        ('names: cat\n', '"names" must be a list, .* not \'cat\''),
+        ('names: 5\n', '"names" must be a list, .* not 5'),
+        ('names: {a: cat}\n', "class 'a' of .* is no number"),
+        ('names: [yes, cat]\n', 'class 0 is True to YAML.* quotes'),
+        ('names: [cat, ~]\n', 'class 1 is None to YAML.* quotes'),
+        ('names: [1.5]\n', 'class 0 is 1.5 to YAML.* quotes'),
+        ('names:\n', "'names' is missing"),
+        ('names: [a]\npath: 5\n', "'path' must be a text, not 5"),
+        ('names: [a]\ntrain:\n', "'train' is missing"),
+        ('names: [a]\ntrain: 5\n', r'train: .* list of texts .* \[5\]'),
+        ('names: [a]\ntrain: [b, 5]\n', r"train: .* not \['b', 5\]"),
+        ('- names\n', 'must be an object'),
+        ('', 'must be an object'),
+    ],
+)
+def test_what_data_yaml_may_not_say(convert, image, tmp_path, text, words):
+    image('images/train/a.jpg', 200, 100)
+    (tmp_path / 'data.yaml').write_text(f'train: images/train\n{text}')
+    if 'object' in words:
+        (tmp_path / 'data.yaml').write_text(text)
+    with pytest.raises(DataError, match=words) as caught:
+        convert('yolo', tmp_path)
+    assert 'data.yaml' in str(caught.value)
+
+
+def test_names_may_be_numbers(convert, image, labels, tmp_path):
+    image('images/train/a.jpg', 200, 100)
+    labels('a.txt', b'3 0.5 0.5 0.5 0.5')
+    text = "path:\ntrain: [images/train]\nnames: {'3': 7, 4: yes_}\n"
+    (tmp_path / 'data.yaml').write_text(text)
+    lines, _ = convert('yolo', tmp_path)
+    assert lines[0]['detection']['instances'][0]['category'] == '7'
+
+
 def test_wrong_layouts(convert, tmp_path):
     with pytest.raises(DataError, match='the classes have no names'):
         convert('yolo', tmp_path)

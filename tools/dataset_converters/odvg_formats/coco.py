@@ -134,7 +134,12 @@ class CocoFile:
             elif key == 'categories':
                 check_fields(item, where, id='id', name='name')
                 name = ' '.join(item['name'].split())
-                self.names[item['id']] = name
+                known = self.names.setdefault(item['id'], name)
+                if known != name:
+                    raise DataError(
+                        f'{part}: category id {item["id"]!r} stands for '
+                        f'{known!r} and {name!r}; give each an id of its own'
+                    )
                 root = item.get('supercategory')
                 if isinstance(root, str) and root != name:
                     self.roots.add(root)
@@ -165,6 +170,7 @@ class CocoFile:
             self._ids.append(hash(repr(item['id'])))
         if item.get('iscrowd') or item.get('ignore'):
             self.tally.where = f'{self.part}: annotation {item.get("id")}'
+            self.tally.read['boxes'] += 1
             return self.tally.drop('boxes of crowds or to be ignored')
         label = self.labels.setdefault(item['category_id'], len(self.labels))
         boxes = self._boxes.setdefault(item['image_id'], array('d'))
@@ -191,4 +197,5 @@ class CocoFile:
         left = sum(map(len, self._boxes.values())) // 5
         if left:
             self.tally.where = str(self.part)
+            self.tally.read['boxes'] += left
             self.tally.drop('boxes of images that are not listed', left)

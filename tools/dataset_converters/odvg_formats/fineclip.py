@@ -13,6 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Iterator, List, Tuple
 
+from harmoclip_mm.coco_file import check_members
 from harmoclip_mm.errors import DataError
 
 from .coco import read_captions
@@ -58,6 +59,11 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
     captions = {}
     if args.captions:
         names, by_id = read_captions(args.captions)
+        firsts = [
+            {'id': found[0][0], 'image_id': id_}
+            for id_, found in by_id.items()
+        ]
+        check_members(firsts, 'image_id', names, str(args.captions))
         captions = {names[id_]: found for id_, found in by_id.items()}
     regions = _read_regions(part, args, tally)
     for image, group in groupby(regions, key=lambda region: region[0]):

@@ -43,6 +43,16 @@ def list_parts(args) -> List[Path]:
         raise DataError(f'{source} holds no .tar and no .parquet')
     if args.images and found[0].suffix == '.tar':
         raise UsageError('--images is for parquet: these images are in tars')
+    # the folder of a tar is no part of SHARD/NAME, that of a parquet is
+    tars = {}
+    for path in found if found[0].suffix == '.tar' else ():
+        first = tars.setdefault(path.stem, path)
+        if first != path:
+            raise DataError(
+                f'{first} and {path}: images of both would be named '
+                f'{path.stem}/NAME; rename one of the tars, or convert each '
+                'folder by itself'
+            )
     return found
 
 
@@ -69,6 +79,7 @@ def read(part: Path, args, tally: Tally) -> Iterator[dict]:
         line = Line(tally, f'{folder.as_posix()}/{file}', *size, caption or '')
         for chunk in chunks:
             if len(chunk) < 6:
+                tally.read['regions'] += 1
                 tally.drop('chunks of fewer than 6 numbers')
                 continue
             start, end, *box = chunk[:6]

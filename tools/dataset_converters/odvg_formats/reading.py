@@ -77,6 +77,7 @@ def iter_json(path: Path, tally: Tally) -> Iterator[Tuple[Any, Any]]:
                     text.take('[')
                     for _ in text.items(']'):
                         yield key, text.value()
+            text.end()
     except OSError as error:
         raise DataError(f'{path}: cannot be read ({error})') from error
 
@@ -128,6 +129,11 @@ class _Text:
         else:
             self.take(closing)
 
+    def end(self) -> None:
+        """Nothing may be left but white space."""
+        if self.peek():
+            self._fail('more behind its end', 'are these two files in one?')
+
     def value(self) -> Any:
         """The element that begins here."""
         self.peek()
@@ -146,11 +152,9 @@ class _Text:
                 self._at = len(self._text) - left
                 return value
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, hint: str = 'is the file whole?') -> None:
         line = self._line + self._text.count('\n', 0, self._at)
-        raise DataError(
-            f'{self._path}:{line}: not valid JSON ({why}); is the file whole?'
-        )
+        raise DataError(f'{self._path}:{line}: not valid JSON ({why}); {hint}')
 
 
 def image_size(

@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Iterable, Iterator, Sequence, Set
+from typing import Any, Iterable, Iterator, List, Sequence, Set
 
 from rich.console import Console
 from rich.progress import Progress
@@ -38,8 +38,10 @@ def convert(module: ModuleType, args: Namespace) -> Tally:
 
     Raises:
         DataError: For a source that cannot be read, or if no box is left.
+        UsageError: See :func:`check_out`.
     """
     parts = list(module.list_parts(args))
+    check_out(args.out, [*parts, *given_values(args)])
     folder = begin(args.out, fingerprint(args, parts))
     done = whole_parts(folder)
     try:
@@ -88,6 +90,28 @@ def _lines(
             else:
                 tally.drop('lines whose image is missing')
                 tally.written = written.copy()
+
+
+def given_values(args: Namespace) -> List[Any]:
+    """Arguments but the file to write, such as captions beside a source."""
+    return [value for key, value in vars(args).items() if key != 'out']
+
+
+def check_out(out: Path, sources: Iterable[Any]) -> None:
+    """Refuse to write over a folder or over what is read.
+
+    Args:
+        out (Path): The file to write.
+        sources (Iterable[Any]): What is read, where it is a path.
+
+    Raises:
+        UsageError: Naming the path.
+    """
+    if out.is_dir():
+        raise UsageError(f'--out {out} is a folder: name a file')
+    for each in sources:
+        if isinstance(each, Path) and each.resolve() == out.resolve():
+            raise UsageError(f'--out {out} is read, too: name another file')
 
 
 def begin(out: Path, key: str) -> Path:
@@ -161,9 +185,7 @@ def join(
 def fingerprint(args: Namespace, parts: Sequence[Any]) -> str:
     """Differs if the arguments or the source do."""
     seen = [sorted((k, str(v)) for k, v in vars(args).items() if k != 'out')]
-    # such as the captions beside the source; not what is written
-    given = [value for key, value in vars(args).items() if key != 'out']
-    for part in (*parts, *given):
+    for part in (*parts, *given_values(args)):
         seen.append(str(part))
         if isinstance(part, Path) and part.is_file():
             seen.append((part.stat().st_size, part.stat().st_mtime_ns))
@@ -172,19 +194,22 @@ def fingerprint(args: Namespace, parts: Sequence[Any]) -> str:
 
 def check_content(tally: Tally, source: Any) -> None:
     """An empty file is no result."""
-    if tally.written['lines'] and (
-        tally.written['boxes'] or not tally.read['boxes']
-    ):
+    read, written = tally.read, tally.written
+    # captions alone are data, and so are images that have no boxes
+    lost = read['boxes'] or read['regions']
+    lost = lost or (tally.dropped and not read['captions'])
+    if written['lines'] and (written['boxes'] or not lost):
         return
     reasons = ''.join(
         f'; {why}: {number}, first at {tally.first[why]}'
         for why, number in tally.dropped.most_common(3)
     )
-    what = (
-        f'none of its {tally.read["boxes"]} boxes is left'
-        if tally.read['boxes']
-        else 'there is nothing in it'
-    )
+    if read['boxes']:
+        what = f'none of its {read["boxes"]} boxes is left'
+    elif written['lines']:
+        what = 'no box is left'
+    else:
+        what = 'there is nothing in it'
     raise DataError(f'{source} gives no region-text data: {what}{reasons}')
 
 

@@ -11,8 +11,9 @@ or SOURCE is.
 
 import os
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
+from harmoclip_mm.coco_file import check_fields
 from harmoclip_mm.errors import DataError
 from harmoclip_mm.text import class_to_prompt
 
@@ -60,30 +61,59 @@ def _read_yaml(file: Path, split: str) -> Tuple[Path, List[Path], dict]:
 
     try:
         content = yaml.safe_load(file.read_text(encoding='utf-8-sig'))
-        names, found = content['names'], content[split]
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f'{file}: not a YAML file ({error})') from error
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f'{file} needs "names" and "{split}" (--split); {error} is missing'
-        ) from error
+    check_fields(content, str(file))
+    # a key without a value is as if it were not there
+    content = {k: v for k, v in content.items() if v is not None}
+    for key in ('names', split):
+        if key not in content:
+            raise DataError(
+                f'{file} needs "names" and "{split}" (--split); {key!r} is '
+                'missing'
+            )
+    check_fields(content, str(file), path='text?')
+    folders = content[split]
+    folders = folders if isinstance(folders, list) else [folders]
+    where = f'{file}, {split}'
+    check_fields({'folders': folders}, where, folders='names')
     if content.get('kpt_shape'):
         raise DataError(
             f'{file} is of keypoints (kpt_shape), which a line of labels does '
             'not tell from a polygon: keep the first five numbers of each '
             'line, and leave out kpt_shape'
         )
-    names = dict(names if isinstance(names, dict) else enumerate(names))
-    names = {int(label): str(name) for label, name in names.items()}
-    root = Path(os.path.normpath(file.parent / (content.get('path') or '.')))
+    root = Path(os.path.normpath(file.parent / content.get('path', '.')))
     root = root if root.is_dir() else file.parent
-    folders = []
-    for each in found if isinstance(found, list) else [found]:
+    found = []
+    for each in folders:
         # Exports of Roboflow say ../train/images for train/images.
         places = [root / each, root / each.replace('../', '')]
         places = [Path(os.path.normpath(place)) for place in places]
-        folders += [p for p in places if p.exists()][:1] or places[:1]
-    return root, folders, names
+        found += [p for p in places if p.exists()][:1] or places[:1]
+    return root, found, _read_names(content['names'], file)
+
+
+def _read_names(names: Any, file: Path) -> Dict[int, str]:
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict):
+        raise DataError(
+            f'{file}: "names" must be a list, or an object of class numbers '
+            f'and names, not {names!r:.80}'
+        )
+    for label, name in names.items():
+        if not str(label).isdecimal():
+            raise DataError(
+                f'{file}: the class {label!r:.80} of "names" is no number'
+            )
+        # not isinstance: YAML reads yes, no, on and off as true and false
+        if type(name) not in (int, str):
+            raise DataError(
+                f'{file}: the name of class {label} is {name!r:.80} to YAML, '
+                'no text; put it in quotes'
+            )
+    return {int(label): str(name) for label, name in names.items()}
 
 
 def _label_file(image: Path) -> Path:
