@@ -246,7 +246,9 @@ class RegionClassificationInferencer(TextInferencer):
 class ImageTextInferencer(TextInferencer):
     """Compares whole images with texts, as CLIP was trained to.
 
-    Images are prepared as open_clip does, texts are taken as they are.
+    Images are prepared as open_clip does; those of a palette or with
+    transparency, which open_clip resizes before it makes them RGB, are made
+    RGB first. Texts are taken as they are.
 
     Args:
         *args: See :class:`CLIPInferencer`.

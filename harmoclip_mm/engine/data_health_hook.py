@@ -55,5 +55,5 @@ class DataHealthHook(Hook):
             if count
         )
         runner.logger.info(
-            f'Data health, {when}: {counts or "nothing replaced or dropped"}'
+            f'Data health, {when}: {counts or "the pipeline changed nothing"}'
         )

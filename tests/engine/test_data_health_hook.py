@@ -116,7 +116,7 @@ def test_iteration_based_training_says_it_at_the_end(tiny_data, health):
     loop = {'type': 'IterBasedTrainLoop', 'max_iters': 3}
     train(tiny_data, lines, 'iterations', loop, num_workers=0)
     assert health() == [
-        'Data health, 3 iterations: nothing replaced or dropped'
+        'Data health, 3 iterations: the pipeline changed nothing'
     ]
 
 

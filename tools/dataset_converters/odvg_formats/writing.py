@@ -17,7 +17,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from harmoclip_mm.errors import DataError, UsageError
-from harmoclip_mm.files import replacing
+from harmoclip_mm.files import check_writable, replacing
 
 from .lines import Tally
 
@@ -98,7 +98,7 @@ def given_values(args: Namespace) -> List[Any]:
 
 
 def check_out(out: Path, sources: Iterable[Any]) -> None:
-    """Refuse to write over a folder or over what is read.
+    """Refuse to write where nothing can be written, or over what is read.
 
     Args:
         out (Path): The file to write.
@@ -107,8 +107,7 @@ def check_out(out: Path, sources: Iterable[Any]) -> None:
     Raises:
         UsageError: Naming the path.
     """
-    if out.is_dir():
-        raise UsageError(f'--out {out} is a folder: name a file')
+    check_writable(out)
     for each in sources:
         if isinstance(each, Path) and each.resolve() == out.resolve():
             raise UsageError(f'--out {out} is read, too: name another file')
