@@ -4,6 +4,7 @@ from .phrase_finder import PhraseFinder
 from .phrase_linking import link_caption
 from .phrases import (
     captions_of,
+    content_key,
     find_phrase,
     normalise_phrase,
     phrase_key,
@@ -25,6 +26,7 @@ __all__ = [
     'captions_of',
     'class_to_prompt',
     'classes_to_prompts',
+    'content_key',
     'fill_templates',
     'find_groups',
     'find_phrase',

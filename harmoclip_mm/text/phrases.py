@@ -85,8 +85,13 @@ def phrase_key(phrase: str) -> int:
     Returns:
         int: In [0, 2^63).
     """
-    text = normalise_phrase(phrase).encode('utf-8', errors='surrogatepass')
-    digest = hashlib.blake2b(text, digest_size=8).digest()
+    text = normalise_phrase(phrase)
+    return content_key(text.encode('utf-8', errors='surrogatepass'))
+
+
+def content_key(content: bytes) -> int:
+    """Hash bytes to a non-negative 63-bit integer, see :func:`phrase_key`."""
+    digest = hashlib.blake2b(content, digest_size=8).digest()
     return int.from_bytes(digest, 'big') >> 1
 
 

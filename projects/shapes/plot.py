@@ -27,10 +27,17 @@ import numpy as np
 from shapes.children import PROJECT
 from shapes.curves import LEVELS, area, best_at
 from shapes.mistakes import KINDS
-from shapes.paired import compare
-from shapes.plan import METHOD_NAMES, PRETRAINING, RECIPES, STARTS
+from shapes.paired import ENOUGH, compare
+from shapes.plan import (
+    FORMER_NAME,
+    METHOD_NAMES,
+    PRETRAINING,
+    RECIPES,
+    STARTS,
+)
 from shapes.results import (
     Record,
+    all_boxes,
     by_seed,
     curve,
     load_results,
@@ -89,14 +96,19 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def methods_of(records: Sequence[Record]) -> Dict[str, Dict[int, Record]]:
+    """Records of each method by seed; of HarmoCLIP those of today or, where
+    it was not run, those of earlier versions."""
+    found = {method: by_seed(records, method) for method in METHOD_NAMES}
+    found[OURS] = found[OURS] or by_seed(records, OURS, FORMER_NAME)
+    return {method: each for method, each in found.items() if each}
+
+
 def draw_curves(records: Sequence[Record], path: Path) -> None:
     """Novel boxes at levels of R@1: mean and deviation over the starts."""
     figure, axes = plt.subplots(figsize=(7.0, 4.2), layout='constrained')
     farthest = 0.0
-    for method, name in METHOD_NAMES.items():
-        found = by_seed(records, method)
-        if not found:
-            continue
+    for method, found in methods_of(records).items():
         rows, ends = [], []
         for record in found.values():
             points = curve(records, record, 'test')
@@ -112,6 +124,7 @@ def draw_curves(records: Sequence[Record], path: Path) -> None:
             values.std(axis=0, ddof=len(rows) > 1),
         )
         style = dict(color=COLOURS[method], zorder=2 + (method == OURS))
+        name = METHOD_NAMES[method]
         axes.plot(LEVELS[reached], mean, label=name, lw=1.6, **style)
         axes.fill_between(
             LEVELS[reached], mean - spread, mean + spread, alpha=0.15, lw=0,
@@ -139,30 +152,35 @@ def draw_differences(records: Sequence[Record], path: Path) -> None:
         return lambda record: figure(record['test']['1'])
 
     figures = {
-        'Top-1 of novel boxes': of_point(novel_boxes),
+        'novel boxes': of_point(novel_boxes),
+        'all boxes': of_point(all_boxes),
         'mean R@1': of_point(recall),
         'area of the curve': of_curve,
     }
-    ours = by_seed(records, OURS)
-    peers = {
-        method: by_seed(records, method)
-        for method in METHOD_NAMES
-        if method != OURS
-    }
-    peers = {method: found for method, found in peers.items() if found}
+    former = by_seed(records, OURS, FORMER_NAME)
+    peers = methods_of(records)
+    ours, names, pairs = peers.pop(OURS), [], []
+    for method, theirs in peers.items():
+        of_today, of_then = (
+            [
+                (own[seed], theirs[seed])
+                for seed in sorted(own.keys() & theirs.keys())
+            ]
+            for own in (ours, former)
+        )
+        # of what the HarmoCLIP of today was hardly run beside, the former one
+        few = len(of_today) < min(ENOUGH, len(of_then))
+        names.append(METHOD_NAMES[method] + (' (up to 0.6)' if few else ''))
+        pairs.append(of_then if few else of_today)
     figure, grid = plt.subplots(
-        1, len(figures), figsize=(8.6, 0.8 + 0.34 * len(peers)),
+        1, len(figures), figsize=(10.2, 0.8 + 0.34 * len(peers)),
         sharey=True, layout='constrained',
     )  # fmt: skip
     for axes, (title, value) in zip(grid, figures.items()):
-        for place, (method, theirs) in enumerate(peers.items()):
-            seeds = sorted(ours.keys() & theirs.keys())
-            found = compare(
-                [value(ours[seed]) for seed in seeds],
-                [value(theirs[seed]) for seed in seeds],
-            )
+        for place, (method, both) in enumerate(zip(peers, pairs)):
+            found = compare(*([value(each) for each in c] for c in zip(*both)))
             axes.plot(
-                found.values, [place] * len(seeds), '|', color='grey', ms=7
+                found.values, [place] * len(both), '|', color='grey', ms=7
             )
             # none of few starts
             axes.plot([found.low, found.high], [place] * 2, 'k-', lw=1.6)
@@ -170,7 +188,7 @@ def draw_differences(records: Sequence[Record], path: Path) -> None:
         axes.axvline(0, color='black', lw=0.8, ls=':')
         axes.set_title(f'{title}, points', fontsize=9)
         axes.grid(alpha=0.3, axis='x')
-    grid[0].set_yticks(range(len(peers)), [METHOD_NAMES[m] for m in peers])
+    grid[0].set_yticks(range(len(names)), names)
     grid[0].invert_yaxis()
     figure.suptitle('HarmoCLIP less its peers from the same starts', size=10)
     figure.savefig(path, metadata={'Date': None})
@@ -180,10 +198,11 @@ def draw_differences(records: Sequence[Record], path: Path) -> None:
 def draw_mistakes(records: Sequence[Record], path: Path) -> None:
     """Share of each kind of answer to novel boxes, by method."""
     rows: Dict[str, List[float]] = {}
+    methods = methods_of(records)
     starts = select(records, variant=PRETRAINING)
     groups = {'the start': [each['test']['0'] for each in starts]}
-    for method, name in METHOD_NAMES.items():
-        found = by_seed(records, method)
+    for method, found in methods.items():
+        name = METHOD_NAMES[method]
         groups[name] = [each['test']['1'] for each in found.values()]
     for name, points in groups.items():
         if points:
@@ -216,7 +235,7 @@ def main() -> None:
     records = select(
         load_results(args.results), recipe=args.recipe, start=args.start
     )
-    if not by_seed(records, OURS):
+    if OURS not in methods_of(records):
         raise UsageError(
             f'{args.results} holds no HarmoCLIP of recipe {args.recipe} from '
             f'starts of {args.start}: run compare.py first'

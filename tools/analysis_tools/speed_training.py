@@ -62,6 +62,7 @@ def random_ids(spec: CLIPSpec, sample: dict) -> dict:
         caption_ids=ids[:1],
         phrase_ids=ids[1:],
         phrase_keys=phrase[:, 0],
+        lexeme_keys=phrase[:, 0],
         phrase_spans=torch.ones(count, dtype=torch.bool),
         phrase_masks=pair == phrase + 1,
     )

@@ -7,7 +7,12 @@ import torch
 from mmcv.transforms import BaseTransform
 
 from harmoclip_mm.registry import CLIPS, TRANSFORMS
-from harmoclip_mm.text import captions_of, phrase_key, phrases_of
+from harmoclip_mm.text import (
+    captions_of,
+    content_key,
+    phrase_key,
+    phrases_of,
+)
 
 from ..counters import SharedCounters
 from .regions import keep_regions
@@ -34,6 +39,10 @@ class TokenizeRegionText(BaseTransform):
     - ``phrase_ids`` int64 (P, L): each phrase read alone.
     - ``phrase_keys`` int64 (P,): equal where the normal forms of phrases are,
       see :func:`phrase_key`.
+    - ``lexeme_keys`` int64 (P,): equal where phrases are the same words at the
+      same place of the same caption, as far as the text tower has read it
+      when it comes to their end: those lexemes are one. The ``phrase_keys``
+      of texts of their own.
     - ``phrase_spans`` bool (P,): whether the phrase is a span of the caption,
       and not a text of its own.
     - ``phrase_masks`` bool (P, L): its tokens, in the caption or, for a text
@@ -58,6 +67,10 @@ class TokenizeRegionText(BaseTransform):
         self.spec = CLIPS.get('CLIPSpec')(clip)
         self.tokenizer = self.spec.tokenizer
         self.negatives = negatives
+        text_cfg = self.spec.model_cfg['text_cfg']
+        self.reads_on = bool(
+            text_cfg.get('no_causal_mask') or text_cfg.get('hf_model_name')
+        )
         length = self.spec.context_length
         self.counters = SharedCounters(
             cut_phrases=f'phrases beyond {length} tokens dropped',
@@ -83,7 +96,7 @@ class TokenizeRegionText(BaseTransform):
         labels = results.setdefault(
             'gt_bboxes_labels', np.zeros(0, dtype=np.int64)
         )
-        used, texts, are_spans, masks = [], [], [], []
+        used, texts, are_spans, masks, lexeme_keys = [], [], [], [], []
         for label in np.unique(labels).tolist():
             phrase = results['phrases'][label]['phrase']
             spans = results['phrases'][label]['tokens_positive']
@@ -95,6 +108,14 @@ class TokenizeRegionText(BaseTransform):
             if spans and not mask.any():
                 self.counters.add('cut_phrases')
                 continue
+            key = phrase_key(phrase)
+            if spans:
+                end = (
+                    len(mask) if self.reads_on else int(mask.nonzero()[-1]) + 1
+                )
+                read = caption.ids[:end], mask[:end]
+                key = content_key(b''.join(x.numpy().tobytes() for x in read))
+            lexeme_keys.append(key)
             used.append(label)
             texts.append(phrase)
             are_spans.append(bool(spans))
@@ -110,6 +131,7 @@ class TokenizeRegionText(BaseTransform):
             phrase_keys=torch.tensor(
                 [phrase_key(text) for text in texts], dtype=torch.int64
             ),
+            lexeme_keys=torch.tensor(lexeme_keys, dtype=torch.int64),
             phrase_spans=torch.tensor(are_spans, dtype=torch.bool),
             phrase_masks=torch.stack(masks) if masks else none.bool(),
         )

@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from ..utils import lexeme_pool, read_field
 
 # Fields of CLIPFeatures that are made of phrases.
-PHRASE_FEATURES = {'lexemes', 'phrases', 'phrase_keys', 'negatives'}
+PHRASE_FEATURES = {
+    'lexemes',
+    'lexeme_keys',
+    'phrases',
+    'phrase_keys',
+    'negatives',
+}
 _REMEDY = (
     'a head needs them, so the train pipeline needs TokenizeRegionText '
     '(for negatives with its negatives above 0) before PackRegionTextInputs, '
@@ -41,7 +47,8 @@ def text_features(
 
     Returns:
         Dict[str, Tensor]: ``text`` (C, D), the embeddings of the samples'
-        captions, where there are any; ``phrase_keys`` (R,); ``lexemes``
+        captions, where there are any; ``phrase_keys`` and ``lexeme_keys``
+        (R,), as far as ``TokenizeRegionText`` made them; ``lexemes``
         (R, D), the mean of the phrase's tokens in the text token space, in
         its caption or, for a text of its own, in itself; ``phrases`` (R, D),
         the embedding at EOT of the phrase read alone; ``negatives``
@@ -89,7 +96,8 @@ def text_features(
         num_phrases += len(each.phrase_keys)
         num_captions += len(each.get('caption_ids', ())[:1])
     labels = torch.cat(labels)
-    found['phrase_keys'] = gather('phrase_keys')[labels]
+    for name in needs & {'phrase_keys', 'lexeme_keys'}:
+        found[name] = gather(name)[labels]
     spans_only = facts.get('spans_only', True)
     if needs & {'phrases', 'negatives'} or not spans_only:
         ids, place = phrases.unique(dim=0, return_inverse=True)

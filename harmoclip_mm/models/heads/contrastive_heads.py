@@ -4,6 +4,7 @@ from typing import Any, Dict, Optional
 
 from torch import Tensor
 
+from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import MODELS
 
 from ..utils import CLIPFeatures
@@ -38,22 +39,43 @@ class RegionPhraseHead(BaseContrastiveHead):
     2511.22594), whose formula is not public to us.
 
     Args:
-        loss (dict, optional): Config of the loss, see the base class; pairs
-            of equal normalised phrases are one group.
+        loss (dict, optional): Config of the loss, see the base class.
         temperature (str): ``'own'`` or ``'shared'``, see the base class.
             Defaults to ``'own'``.
+        positives (str): Which lexemes are a region's positives: with
+            ``'lexeme'`` those that are its own, the same words at the same
+            place of the same caption; with ``'phrase'`` those of an equal
+            normalised phrase in any caption. A lexeme has read its caption,
+            which may tell what its phrase does not: of "in red a circle and
+            in blue a circle" the circles differ. Defaults to ``'lexeme'``.
         **kwargs: Other arguments of :class:`BaseContrastiveHead`.
+
+    Raises:
+        ValueError: If ``positives`` is unknown.
     """
 
-    requires = frozenset({'regions', 'lexemes', 'phrase_keys', 'weights'})
     usual_temperature = 'own'
+
+    def __init__(
+        self,
+        loss: Optional[Dict] = None,
+        temperature: Optional[str] = None,
+        positives: str = 'lexeme',
+        **kwargs: Any,
+    ) -> None:
+        check_choice(
+            type(self).__name__, 'positives', positives, ('lexeme', 'phrase')
+        )
+        super().__init__(loss, temperature, **kwargs)
+        self.keys = f'{positives}_keys'
+        self.requires = frozenset({'regions', 'lexemes', 'weights', self.keys})
 
     def loss(self, features: CLIPFeatures) -> Dict[str, Tensor]:
         """Returns ``loss_lrc``; see the base class."""
         loss = self.loss_module(
             features.regions,
             features.lexemes,
-            features.phrase_keys,
+            getattr(features, self.keys),
             *self.temperature(features),
             weights=features.weights,
         )

@@ -4,7 +4,6 @@ from typing import Optional
 
 from torch import Tensor, nn
 
-from harmoclip_mm.errors import check_choice
 from harmoclip_mm.registry import MODELS
 
 from .info_nce import pair_groups, symmetric_info_nce
@@ -21,16 +20,11 @@ class ContrastiveLoss(nn.Module):
 
     Args:
         loss_weight (float): Weight of the loss. Defaults to 1.
-        positives (str): ``'group'`` for the above, ``'pair'`` for CLIP's one
-            positive a row, whatever the groups. Defaults to ``'group'``.
         chunk_size (int): Side of the tiles in which similarities are worked
             off, see ``symmetric_info_nce``. Defaults to 1024.
 
     Attributes:
         needs_bias (bool): Whether logits are scaled cosines plus a bias.
-
-    Raises:
-        ValueError: If ``positives`` is unknown.
     """
 
     needs_bias = False
@@ -38,14 +32,10 @@ class ContrastiveLoss(nn.Module):
     def __init__(
         self,
         loss_weight: float = 1.0,
-        positives: str = 'group',
         chunk_size: int = 1024,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        check_choice(name, 'positives', positives, ('group', 'pair'))
         self.loss_weight = loss_weight
-        self.positives = positives
         self.chunk_size = chunk_size
 
     def forward(
@@ -76,7 +66,7 @@ class ContrastiveLoss(nn.Module):
             Tensor: Scalar loss over the pairs of all ranks, equal on all of
             them; 0 when there are none.
         """
-        if groups is None or self.positives == 'pair':
+        if groups is None:
             groups = pair_groups(left)
         return self.loss_weight * self.compare(
             left, right, groups, scale, bias, weights

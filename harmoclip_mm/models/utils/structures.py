@@ -114,6 +114,9 @@ class CLIPFeatures(NamedTuple):
             each region's phrase, shape (R, M, D).
         negative_masks (Tensor, optional): Which of them there are, bool
             (R, M).
+        lexeme_keys (Tensor, optional): Keys of the lexemes, shape (R,):
+            equal where they are the same words at the same place of the same
+            caption.
     """
 
     scale: Tensor
@@ -130,6 +133,7 @@ class CLIPFeatures(NamedTuple):
     weights: Optional[Tensor] = None
     negatives: Optional[Tensor] = None
     negative_masks: Optional[Tensor] = None
+    lexeme_keys: Optional[Tensor] = None
 
 
 def collate_regions(

@@ -1,8 +1,9 @@
 """The variants that ``compare.py --ablations`` runs, a table of data."""
 
+from dataclasses import replace
 from typing import Dict, List, Sequence
 
-from .plan import DEFAULT, Recipe, Run, Variant
+from .plan import DEFAULT, FORMER_NAME, Recipe, Run, Variant
 
 
 def _weights(**weights: float) -> Dict[str, float]:
@@ -11,6 +12,16 @@ def _weights(**weights: float) -> Dict[str, float]:
         f'model.heads.{head}.loss.loss_weight': weight
         for head, weight in weights.items()
     }
+
+
+# HarmoCLIP's defaults up to version 0.6, which many runs are of.
+_FORMER = {
+    **_weights(lrc=0.5, gr=1.0),
+    'model.heads.lrc.positives': 'phrase',
+}
+_LEXEME = {'model.heads.lrc.positives': 'lexeme'}
+ALL = Variant(text='GC + 1.25 GR + 0.25 LRC (default)')
+FORMER = Variant(FORMER_NAME, _FORMER, text='GC + GR + 0.5 LRC (up to 0.6)')
 
 
 def _equal_weight(
@@ -26,7 +37,8 @@ def _equal_weight(
             text=f'{text}, GC + 1.5 GR',
         ),
         Variant(
-            f'all{name}' if name else DEFAULT,
+            f'all{name}',
+            _FORMER,
             transforms=transforms,
             text=f'{text}, GC + GR + 0.5 LRC',
         ),
@@ -44,16 +56,19 @@ def _wrong_links(prob: float) -> List[Variant]:
         # the row of equal weights has the same training
         Variant(
             'all-mislinked' if prob == 0.2 else f'mislinked-{prob:g}',
+            _FORMER,
             transforms=[links],
             text=f'{share} wrong',
         ),
         Variant(
             f'mislinked-{prob:g}-weighed',
+            _FORMER,
             transforms=[scored],
             text=f'{share} wrong, weighed by their scores',
         ),
         Variant(
             f'mislinked-{prob:g}-dropped',
+            _FORMER,
             transforms=[scored, dropped],
             text=f'{share} wrong, weighed, below 0.5 dropped',
         ),
@@ -64,41 +79,50 @@ def _elided() -> List[Variant]:
     """Phrases that leave their colours to the caption: methods that read them
     alone, each against LRC, whose tokens have read the caption.
 
-    Equal phrases are no positives of each other then, since a red and a blue
-    "circle" differ.
+    A red and a blue "circle" differ, so that equal phrases must be no
+    positives of each other, but equal lexemes.
     """
     elided = dict(transforms=[dict(type='ElideColours')])
-    ours = Variant(
-        'elided-pair',
-        {'model.heads.lrc.loss.positives': 'pair'},
-        text='GC + GR + 0.5 LRC, one positive a row',
+    alone = Variant(
+        'gr-1.5-elided',
+        _weights(gr=1.5),
+        without=['lrc'],
+        text='GC + 1.5 GR',
         **elided,
     )
-    peers = [
+    ours = Variant('elided', text='HarmoCLIP', **elided)
+    more = Variant(
+        'elided-pair',
+        {**_FORMER, **_LEXEME},
+        text='GC + GR + 0.5 LRC, equal lexemes as positives',
+        **elided,
+    )
+    others = [
+        alone,
         Variant(
-            'gr-1.5-elided',
-            _weights(gr=1.5),
-            without=['lrc'],
-            text='GC + 1.5 GR',
+            'elided-group',
+            _FORMER,
+            text='GC + GR + 0.5 LRC, equal phrases as positives',
             **elided,
         ),
-        Variant('elided', text='GC + GR + 0.5 LRC, as by default', **elided),
         Variant(
             'fineclip-elided', config='fineclip', text='FineCLIP', **elided
         ),
         Variant('fgclip-elided', config='fgclip', text='FG-CLIP', **elided),
     ]
-    return [row for peer in peers for row in (peer, ours)]
+    return [alone, ours, *(row for each in others for row in (each, more))]
 
 
 WRONG_LINKS = [dict(type='MislinkRegions', prob=0.2)]
 FEW_LINKS = [dict(type='KeepRegionsOfSome', share=0.1)]
-ALL = Variant(text='GC + GR + 0.5 LRC (default)')
 # Title of each table: its rows, variants of HarmoCLIP, in pairs, the second
 # against the first...
 PAIRS: Dict[str, List[Variant]] = {
     'Does LRC earn its place, at equal total weight?': [
-        *_equal_weight('', 'all links right'),
+        _equal_weight('', 'all links right')[0],
+        replace(ALL, text='all links right, HarmoCLIP'),
+        _equal_weight('', 'all links right')[0],
+        replace(FORMER, text='all links right, GC + GR + 0.5 LRC'),
         *_equal_weight('-mislinked', '20 % of the links wrong', WRONG_LINKS),
         *_equal_weight('-few', '10 % of the captions linked', FEW_LINKS),
     ],
@@ -107,44 +131,47 @@ PAIRS: Dict[str, List[Variant]] = {
 # ... and all against the first.
 IDEAS: Dict[str, List[Variant]] = {
     'What scores of links buy': [
-        ALL,
+        FORMER,
         *_wrong_links(0.2),
         *_wrong_links(0.5),
     ],
     'Losses': [
-        ALL,
-        Variant('lrc', without=['gr'], text='GC + 0.5 LRC'),
-        Variant('gr', without=['lrc'], text='GC + GR'),
+        FORMER,
+        Variant('lrc', _FORMER, without=['gr'], text='GC + 0.5 LRC'),
+        Variant('gr', _weights(gr=1.0), without=['lrc'], text='GC + GR'),
     ],
     'Ideas to make novel boxes better': [
-        ALL,
+        FORMER,
         Variant(
             'text-lr-0.1',
             {
+                **_FORMER,
                 'optim_wrapper.paramwise_cfg.custom_keys': dict(
                     text_encoder=dict(lr_mult=0.1)
-                )
+                ),
             },
             text='text tower at a tenth of the learning rate',
         ),
         Variant(
             'lrc-pair',
-            {'model.heads.lrc.loss.positives': 'pair'},
-            text='LRC with one positive a row',
+            {**_FORMER, **_LEXEME},
+            text='LRC with equal lexemes as positives',
         ),
+        ALL,
         Variant(
             'light',
-            _weights(lrc=0.25, gr=0.25),
+            {**_FORMER, **_weights(lrc=0.25, gr=0.25)},
             text='LRC 0.25, GR 0.25',
         ),
         Variant(
             'hard',
+            _FORMER,
             config='harmoclip_hard',
             text='hard negatives by exchanged words, weight 0.5',
         ),
         Variant(
             'light-hard',
-            _weights(lrc=0.25, gr=0.25),
+            {**_FORMER, **_weights(lrc=0.25, gr=0.25)},
             config='harmoclip_hard',
             text='the same, LRC 0.25, GR 0.25',
         ),
@@ -158,6 +185,7 @@ IDEAS: Dict[str, List[Variant]] = {
         Variant(
             'fit',
             {
+                **_FORMER,
                 'model.heads.gr.weigh_fit': True,
                 'model.crop_extractor': dict(type='CropFeatureExtractor'),
             },

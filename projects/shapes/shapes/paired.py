@@ -5,7 +5,7 @@ from typing import Sequence
 
 import numpy as np
 
-__all__ = ['Difference', 'compare']
+__all__ = ['ENOUGH', 'Difference', 'compare']
 
 RESAMPLES = 10000
 # A bootstrap of fewer starts is little more than their range.

@@ -12,6 +12,7 @@ from .plan import DEFAULT, PRETRAINING
 __all__ = [
     'Curve',
     'Record',
+    'all_boxes',
     'append_record',
     'by_seed',
     'curve',
@@ -96,6 +97,11 @@ def by_seed(
 def recall(point: Record) -> float:
     """Mean R@1 of both directions, percent."""
     return (point['retrieval_i2t_r1'] + point['retrieval_t2i_r1']) / 2
+
+
+def all_boxes(point: Record) -> float:
+    """Top-1 of all boxes, percent."""
+    return point['box_top1']
 
 
 def novel_boxes(point: Record) -> float:

@@ -10,13 +10,26 @@ from rich.table import Table
 from .ablations import IDEAS, PAIRS
 from .curves import area, on_or_above
 from .paired import compare
-from .plan import METHOD_NAMES, PRETRAINING, Variant
-from .results import Record, by_seed, curve, novel_boxes, recall, select
+from .plan import DEFAULT, FORMER_NAME, METHOD_NAMES, PRETRAINING, Variant
+from .results import (
+    Record,
+    all_boxes,
+    by_seed,
+    curve,
+    novel_boxes,
+    recall,
+    select,
+)
 
 OURS = 'harmoclip'
+# Rows of tables: what they show, by method and variant.
+ROWS = {
+    **{(method, DEFAULT): name for method, name in METHOD_NAMES.items()},
+    (OURS, FORMER_NAME): 'HarmoCLIP up to 0.6',
+}
 # Column: figure of a point.
 COLUMNS = {
-    'Box Top-1': lambda point: point['box_top1'],
+    'Box Top-1': all_boxes,
     'base': lambda point: point['box_top1_base'],
     'novel': novel_boxes,
     'I2T R@1': lambda point: point['retrieval_i2t_r1'],
@@ -110,8 +123,8 @@ def main_table(records: Sequence[Record]) -> TextTable:
         rows.append([name, str(len(found)), *cells, gain, f'{seconds:.2f}'])
 
     add('the start itself', by_seed(records, 'clip', PRETRAINING), '0')
-    for method, name in METHOD_NAMES.items():
-        found = by_seed(records, method)
+    for of, name in ROWS.items():
+        found = by_seed(records, *of)
         add(name, found, '1')
         add(f'{name}, averaged weights', found, 'ema')
     header = ['', 'starts', *COLUMNS, 'area', 's a step']
@@ -120,27 +133,28 @@ def main_table(records: Sequence[Record]) -> TextTable:
 
 
 def paired_table(
-    records: Sequence[Record], point: str = '1'
+    records: Sequence[Record], variant: str = DEFAULT, point: str = '1'
 ) -> Optional[TextTable]:
     """HarmoCLIP against each peer, from the same starts.
 
     Args:
         records (Sequence[dict]): Of one recipe and kind of start.
+        variant (str): Which HarmoCLIP. Defaults to that of today.
         point (str): Share of the trained weights, or ``'ema'``.
 
     Returns:
         TextTable or None: None while HarmoCLIP or all peers are missing.
     """
-    ours = by_seed(records, OURS)
+    ours = by_seed(records, OURS, variant)
     rows = []
-    for method, name in METHOD_NAMES.items():
-        theirs = by_seed(records, method)
+    for of, name in ROWS.items():
+        theirs = by_seed(records, *of)
         seeds = sorted(ours.keys() & theirs.keys())
-        if method == OURS or not seeds:
+        if not seeds or of in ((OURS, variant), (OURS, DEFAULT)):
             continue
         pairs = [(ours[seed], theirs[seed]) for seed in seeds]
         cells = []
-        for figure in (novel_boxes, recall):
+        for figure in (novel_boxes, all_boxes, recall):
             mine, other = (
                 [figure(each['test'][point]) for each in side]
                 for side in zip(*pairs)
@@ -157,13 +171,15 @@ def paired_table(
     if not rows:
         return None
     header = [
-        'HarmoCLIP less', 'novel boxes', 'ahead', 'mean R@1', 'ahead', 'area',
-        'curve on or above',
+        f'{ROWS[OURS, variant]} less', 'novel boxes', 'ahead', 'all boxes',
+        'ahead', 'mean R@1', 'ahead', 'area', 'curve on or above',
     ]  # fmt: skip
     title = (
         'Differences in points: mean and, of five starts or more, 95 % '
         'interval, else each start'
     )
+    if variant != DEFAULT:
+        title = f'{ROWS[OURS, variant]}: {title}'
     return TextTable(title, header, rows)
 
 
@@ -224,7 +240,8 @@ def all_tables(records: Sequence[Record]) -> List[TextTable]:
     Returns:
         list[TextTable]: The tables.
     """
-    tables = [main_table(records), paired_table(records)]
+    tables = [main_table(records)]
+    tables += [paired_table(records, each) for each in (DEFAULT, FORMER_NAME)]
     tables += [
         ablation_table(records, title, variants)
         for title, variants in {**PAIRS, **IDEAS}.items()

@@ -194,13 +194,20 @@ def test_configs_of_the_methods_share_their_towers():
     assert len(towers) == 1
 
 
-def test_fine_tuning_halves_lrc_and_nothing_else():
+def test_fine_tuning_differs_from_scratch_by_weights_alone():
     tuned, scratch = (
         Config.fromfile(str(plan.config_of(name))).model
         for name in ('harmoclip_finetune', 'harmoclip')
     )
-    assert scratch.heads.lrc.loss.loss_weight == 1.0
-    scratch.heads.lrc.loss.loss_weight = 0.5
+    losses = [
+        {head: model.heads[head].pop('loss') for head in ('lrc', 'gr')}
+        for model in (tuned, scratch)
+    ]
+    assert losses == [
+        dict(lrc=dict(loss_weight=0.25), gr=dict(loss_weight=1.25)),
+        dict(lrc=dict(loss_weight=1.0), gr=dict(loss_weight=1.0)),
+    ]
+    assert scratch.heads.lrc.pop('positives') == 'phrase'
     assert tuned == scratch
 
 

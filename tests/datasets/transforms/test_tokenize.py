@@ -53,6 +53,38 @@ def test_ids_and_masks():
     assert results['gt_bboxes_labels'].tolist() == [0, 1, 0]
 
 
+def _lexeme_key(clip, caption, phrase='circle', skip=0):
+    start = -1
+    for _ in range(skip + 1):
+        start = caption.index(phrase, start + 1)
+    spans = [[start, start + len(phrase)]]
+    results = TokenizeRegionText(clip)(sample(caption, [(phrase, spans)], [0]))
+    return results['lexeme_keys'].item()
+
+
+@pytest.mark.parametrize('reads_on', [False, True])
+def test_lexeme_keys(reads_on):
+    """Equal where the tower has read the same when it comes to the end."""
+    cfg = open_clip.get_model_config(CLIP)
+    cfg['text_cfg']['no_causal_mask'] = reads_on
+    caption = 'in red a circle and in blue a circle'
+    key = _lexeme_key(cfg, caption)
+    assert key == _lexeme_key(cfg, 'In red  a circle AND in blue a circle')
+    others = [
+        _lexeme_key(cfg, caption, skip=1),
+        _lexeme_key(cfg, caption.replace('red', 'green')),
+        _lexeme_key(cfg, caption, 'a circle'),
+        phrase_key('circle'),
+    ]
+    assert key not in others and len(set(others)) == 4
+    later = _lexeme_key(cfg, caption.replace('blue', 'green'))
+    assert (key == later) is not reads_on
+    # a text of its own has read nothing else
+    regions = [('a Circle', []), ('the circle.', [])]
+    alone = TokenizeRegionText(cfg)(sample(caption, regions, [0, 1]))
+    assert alone['lexeme_keys'].tolist() == [phrase_key('circle')] * 2
+
+
 def test_negatives():
     """Of phrases in use, as many as are wanted; the rest is masked out."""
     regions = [('red star', []), ('cat', []), ('dog', []), ('ring', [])]
@@ -118,6 +150,7 @@ def test_without_regions():
     )
     assert results['phrases'] == {}
     assert results['phrase_keys'].dtype == torch.int64
+    assert results['lexeme_keys'].dtype == torch.int64
     assert results['phrase_spans'].dtype == torch.bool
     assert results['phrase_ids'].shape == (0, 77)
     assert results['phrase_masks'].shape == (0, 77)

@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from torch.overrides import TorchFunctionMode
 
 from harmoclip_mm.errors import DataError
+from harmoclip_mm.models.clip.text_features import text_features
 from harmoclip_mm.models.data_preprocessors import RegionTextDataPreprocessor
 from harmoclip_mm.models.losses.info_nce import symmetric_info_nce
 from harmoclip_mm.packed_list import PackedList
@@ -83,6 +84,25 @@ def test_equal_phrases_are_positives(tiny_model, make_sample, img):
     assert features.phrase_keys.tolist() == [dog, dog, cat]
     assert features.image is None
     assert features.lexemes is None
+
+
+def test_equal_keys_are_equal_lexemes(tiny_model, make_sample):
+    box, found, keys = [0.0, 0, 9, 9], [], []
+    for caption, phrase in (
+        ('a red dog and a cat', 'dog'), ('a red dog', 'dog'),
+        ('a blue dog', 'dog'), ('a red dog', 'red dog'), ('dog', 'dog'),
+    ):  # fmt: skip
+        features = text_features(
+            tiny_model.text_encoder,
+            [make_sample(caption, [(box, phrase, True)])],
+            {'lexemes', 'lexeme_keys'},
+        )
+        found.append(features['lexemes'][0])
+        keys.append(features['lexeme_keys'].item())
+    for one, key in zip(found, keys):
+        for other, same in zip(found, keys):
+            assert (key == same) == torch.allclose(one, other, atol=1e-5)
+    assert len(set(keys)) == 4
 
 
 def test_each_distinct_phrase_is_encoded_once(

@@ -25,7 +25,7 @@ SCALE, BIAS = 9.0, -4.0
 # Each contrastive head: key of its loss, its sides, its groups.
 CONTRASTS = {
     'GlobalContrastiveHead': ('loss_gc', 'image', 'text', None),
-    'RegionPhraseHead': ('loss_lrc', 'regions', 'lexemes', 'phrase_keys'),
+    'RegionPhraseHead': ('loss_lrc', 'regions', 'lexemes', 'lexeme_keys'),
     'RegionAlignmentHead': ('loss_gr', 'regions', 'phrases', 'phrase_keys'),
 }
 
@@ -39,6 +39,7 @@ def features():
         None,
         *rows,
         phrase_keys=torch.tensor([3, 3, 4, 5, 6]),
+        lexeme_keys=torch.tensor([7, 8, 9, 9, 2]),
         weights=torch.tensor([1.0, 0.5, 0.2, 1.0, 0.9]),
     )
 
@@ -151,6 +152,23 @@ def test_a_sigmoid_loss_on_a_clip_without_bias(
     assert all(each.grad.abs() > 1e-6 for each in parameters.values())
 
 
+def test_positives_of_lexemes(features):
+    head = RegionPhraseHead(positives='phrase')
+    assert head.requires == {'regions', 'lexemes', 'weights', 'phrase_keys'}
+    expected = ContrastiveLoss()(
+        features.regions,
+        features.lexemes,
+        features.phrase_keys,
+        torch.tensor(1 / 0.07),
+        weights=features.weights,
+    )
+    found = head.loss(features)['loss_lrc']
+    torch.testing.assert_close(found, expected)
+    assert found != RegionPhraseHead().loss(features)['loss_lrc']
+    with pytest.raises(ValueError, match=r"positives 'word'.*'lexeme', 'phr"):
+        RegionPhraseHead(positives='word')
+
+
 def test_defaults(features):
     """CLIP's loss; GC and GR share its temperature, LRC has its own."""
     for name in CONTRASTS:
@@ -172,10 +190,10 @@ def test_the_default_loss_is_filled_in(name):
     kind = dict(type=f'harmoclip_mm.{name}')
     head = MODELS.build(kind, default_args=given)
     assert type(head.loss_module) is SigmoidContrastiveLoss
-    cfg = dict(kind, loss=dict(loss_weight=0.5, positives='pair'))
+    cfg = dict(kind, loss=dict(loss_weight=0.5, chunk_size=9))
     loss = MODELS.build(cfg, default_args=given).loss_module
     assert type(loss) is SigmoidContrastiveLoss
-    assert (loss.loss_weight, loss.positives) == (0.5, 'pair')
+    assert (loss.loss_weight, loss.chunk_size) == (0.5, 9)
     cfg = dict(kind, loss=dict(type='harmoclip_mm.ContrastiveLoss'))
     head = MODELS.build(cfg, default_args=given)
     assert type(head.loss_module) is ContrastiveLoss
@@ -287,9 +305,8 @@ def test_without_rows(features):
             field: torch.zeros(0, 8, requires_grad=True)
             for field in (left, right)
         }
-        empty = features._replace(
-            **rows, phrase_keys=torch.zeros(0, dtype=torch.long)
-        )
+        keys = torch.zeros(0, dtype=torch.long)
+        empty = features._replace(**rows, phrase_keys=keys, lexeme_keys=keys)
         head = MODELS.build(
             dict(
                 type=f'harmoclip_mm.{name}',

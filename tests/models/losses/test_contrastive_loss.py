@@ -54,13 +54,16 @@ def test_positives():
     left, right, scale = unit(4, 8), unit(4, 8, seed=1), scalar(3.0)
     keys, single = torch.tensor([5, 5, 6, 7]), torch.arange(4)
     group = ContrastiveLoss()(left, right, keys, scale)
-    pair = ContrastiveLoss(positives='pair')(left, right, keys, scale)
+    pair = ContrastiveLoss()(left, right, None, scale)
     assert group == symmetric_info_nce(left, right, keys, scale)
     assert pair == symmetric_info_nce(left, right, single, scale)
-    assert pair == ContrastiveLoss()(left, right, None, scale)
     assert (group - pair).abs() > 1e-3
-    with pytest.raises(ValueError, match=r"positives 'soft'.*'group'"):
-        ContrastiveLoss(positives='soft')
+    # of partners that are one embedding it is all the same
+    right = torch.cat([right[:1], right[:1], right[2:]])
+    torch.testing.assert_close(
+        ContrastiveLoss()(left, right, keys, scale),
+        ContrastiveLoss()(left, right, None, scale),
+    )
 
 
 def test_loss_weight():

@@ -99,13 +99,10 @@ def test_positives():
     keys, single = torch.tensor([5, 5, 6, 7]), torch.arange(4)
     args = (scale, bias)
     group = SigmoidContrastiveLoss()(left, right, keys, *args)
-    pair = SigmoidContrastiveLoss(positives='pair')(left, right, keys, *args)
+    pair = SigmoidContrastiveLoss()(left, right, None, *args)
     assert group == pairwise_sigmoid(left, right, keys, *args)
     assert pair == pairwise_sigmoid(left, right, single, *args)
-    assert pair == SigmoidContrastiveLoss()(left, right, None, *args)
     assert (group - pair).abs() > 1e-3
-    with pytest.raises(ValueError, match=r'SigmoidContrastiveLoss.*soft'):
-        SigmoidContrastiveLoss(positives='soft')
 
 
 def test_a_bias_is_needed():

@@ -46,7 +46,6 @@ def losses_of(weights, rows, keys):
     return [
         contrast()(*alone),
         contrast(chunk_size=2)(*args),
-        contrast(positives='pair')(*args),
         streamed(contrast(chunk_size=2), *args),
         CropDistanceLoss()(left, crops) + 0 * bias,
         ConceptDistillationLoss()(left, crops, right, keys, scale) + 0 * bias,
@@ -54,7 +53,6 @@ def losses_of(weights, rows, keys):
         + 0 * bias,
         sigmoid()(*alone),
         sigmoid(chunk_size=3)(*args),
-        sigmoid(positives='pair')(*args),
         streamed(sigmoid(chunk_size=2), *args),
     ]
 
