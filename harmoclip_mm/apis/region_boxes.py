@@ -14,6 +14,7 @@ from torch import Tensor
 from harmoclip_mm.coco_file import check_members, check_records, read_json
 from harmoclip_mm.datasets.transforms.regions import grid_boxes
 from harmoclip_mm.errors import DataError
+from harmoclip_mm.models.utils import has_pixels
 
 _PREDICTIONS = (Mapping, DetDataSample, InstanceData)
 
@@ -54,8 +55,7 @@ def as_boxes(boxes: Any, where: str) -> InstanceData:
             f'have a score each or none ({error})'
         ) from error
     rows = found.bboxes
-    right = (rows[:, 2:] > rows[:, :2]).all(1) & rows.isfinite().all(1)
-    _check(rows, right, where, 'is empty')
+    _check(rows, has_pixels(rows), where, 'is empty')
     return found
 
 
@@ -91,10 +91,8 @@ def check_inside(
     """
     height, width = shape[:2]
     rows = boxes.bboxes
-    right = (rows[:, :2] < rows.new_tensor([width, height])).all(1)
-    right &= (rows[:, 2:] > 0).all(1)
     fault = f'lies outside the image of {width} x {height} px'
-    _check(rows, right, where, fault)
+    _check(rows, has_pixels(rows, (height, width)), where, fault)
 
 
 def grid_of(shape: Sequence[int], splits: int) -> InstanceData:

@@ -6,6 +6,7 @@ from .structures import (
     RegionBatch,
     collate_regions,
     collate_weights,
+    has_pixels,
     lexeme_pool,
     read_field,
 )
@@ -18,6 +19,7 @@ __all__ = [
     'collate_weights',
     'gather_rows',
     'global_mean',
+    'has_pixels',
     'lexeme_pool',
     'read_field',
 ]

@@ -11,6 +11,26 @@ from torch import Tensor
 from harmoclip_mm.errors import DataError
 
 
+def has_pixels(bboxes: Tensor, size: Optional[Sequence[int]] = None) -> Tensor:
+    """Tells which boxes are boxes.
+
+    Args:
+        bboxes (Tensor): xyxy in pixels, shape (N, 4).
+        size (Sequence[int], optional): Height and width of their image in
+            pixels, of which they have to have a part. Defaults to none.
+
+    Returns:
+        Tensor: Bool, shape (N,): false for boxes that are empty, not finite
+        or outside.
+    """
+    first, last = bboxes[:, :2], bboxes[:, 2:]
+    good = (last > first).all(dim=1) & bboxes.isfinite().all(dim=1)
+    if size is not None:
+        good &= (first < bboxes.new_tensor([size[1], size[0]])).all(dim=1)
+        good &= (last > 0).all(dim=1)
+    return good
+
+
 class RegionBatch(NamedTuple):
     """All regions of a batch of images, flat.
 
@@ -53,26 +73,12 @@ class RegionBatch(NamedTuple):
             ValueError: If boxes are not of four numbers, one has no part of
                 its image, or an image has not as many masks as boxes.
         """
-        for number, each in enumerate(boxes):
+        for each in boxes:
             if len(each) and tuple(each.shape[1:]) != (4,):
                 raise ValueError(
                     f'Boxes of an image are of shape (N, 4), x1, y1, x2, y2 '
                     f'in pixels, not {tuple(each.shape)}.'
                 )
-            if size is not None and len(each):
-                end = each.new_tensor(size[::-1])
-                first, last = each[:, :2], each[:, 2:]
-                # no comparison with NaN holds
-                good = (first < last) & (first < end) & (last > 0)
-                good &= (first > -torch.inf) & (last < torch.inf)
-                good = good.all(dim=1)
-                if not good.all():
-                    row = int((~good).nonzero()[0])
-                    raise ValueError(
-                        f'Box {row} of image {number}, {each[row].tolist()}, '
-                        f'has no part of the image of {size[1]} x {size[0]} '
-                        'pixels: boxes are x1, y1, x2, y2 in pixels.'
-                    )
         counts = [len(each) for each in boxes]
         if masks is not None and [len(each) for each in masks] != counts:
             raise ValueError(
@@ -80,6 +86,17 @@ class RegionBatch(NamedTuple):
                 f'{[len(each) for each in masks]} masks.'
             )
         rois = bbox2roi([each.float().reshape(-1, 4) for each in boxes])
+        if size is not None:
+            good = has_pixels(rois[:, 1:], size)
+            if not good.all():
+                place = int((~good).nonzero()[0])
+                image, *box = rois[place].tolist()
+                row = place - sum(counts[: int(image)])
+                raise ValueError(
+                    f'Box {row} of image {int(image)}, {box}, has no part of '
+                    f'the image of {size[1]} x {size[0]} pixels: boxes are '
+                    'x1, y1, x2, y2 in pixels.'
+                )
         return cls(rois, counts, None if masks is None else list(masks))
 
     def split(self, rows: Tensor) -> Sequence[Tensor]:
