@@ -55,7 +55,7 @@ def check_annotations(dataset: Mapping[str, Any], evaluator: Any = ()) -> None:
         DataError: If the annotations do not fit; the message names the file
             and the remedy.
     """
-    unmarked: Dict[str, Dict[str, Any]] = {}
+    unmarked = {}  # a path, and an annotation without "iscrowd"
     for each, kind in _coco_datasets(dataset):
         path = _path(each, each['ann_file'])
         content = read_json(
@@ -67,9 +67,9 @@ def check_annotations(dataset: Mapping[str, Any], evaluator: Any = ()) -> None:
         images = check_coco(content, path, kind)
         names = [category['name'] for category in content['categories']]
         _check_categories(names, classes, path)
-        for annotation in content['annotations']:
-            if 'iscrowd' not in annotation:
-                unmarked.setdefault(osp.abspath(path), annotation)
+        unmarked[osp.abspath(path)] = next(
+            (a for a in content['annotations'] if 'iscrowd' not in a), None
+        )
         if each.get('proposal_file'):
             _check_proposals(each, images, kind)
     tested = [each for each, _ in _coco_datasets(dataset)]

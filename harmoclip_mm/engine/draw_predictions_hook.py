@@ -40,6 +40,7 @@ class DrawPredictionsHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Count the names of the images, as far as the data tell them."""
         every = runner.test_dataloader.dataset
+        self._loader = _loader(every)
         # mmengine tells class names to the visualizer of the first process
         runner.visualizer._dataset_meta = getattr(every, 'metainfo', None)
         for dataset in leaf_datasets(every):
@@ -57,9 +58,8 @@ class DrawPredictionsHook(Hook):
         outputs: Sequence[DetDataSample] = (),
     ) -> None:
         """Draw the samples of a batch."""
-        loader = _loader(runner.test_dataloader.dataset)
         for sample in outputs:
-            loaded = loader.transform(dict(img_path=sample.img_path))
+            loaded = self._loader.transform(dict(img_path=sample.img_path))
             image = loaded['img'][..., ::-1]
             name = osp.basename(sample.img_path)
             before = self._drawn[name]

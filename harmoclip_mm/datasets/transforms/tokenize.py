@@ -67,10 +67,6 @@ class TokenizeRegionText(BaseTransform):
         self.spec = CLIPS.get('CLIPSpec')(clip)
         self.tokenizer = self.spec.tokenizer
         self.negatives = negatives
-        text_cfg = self.spec.model_cfg['text_cfg']
-        self.reads_on = bool(
-            text_cfg.get('no_causal_mask') or text_cfg.get('hf_model_name')
-        )
         length = self.spec.context_length
         self.counters = SharedCounters(
             cut_phrases=f'phrases beyond {length} tokens dropped',
@@ -96,7 +92,8 @@ class TokenizeRegionText(BaseTransform):
         labels = results.setdefault(
             'gt_bboxes_labels', np.zeros(0, dtype=np.int64)
         )
-        used, texts, are_spans, masks, lexeme_keys = [], [], [], [], []
+        used, texts, are_spans, masks = [], [], [], []
+        phrase_keys, lexeme_keys = [], []
         for label in np.unique(labels).tolist():
             phrase = results['phrases'][label]['phrase']
             spans = results['phrases'][label]['tokens_positive']
@@ -109,13 +106,10 @@ class TokenizeRegionText(BaseTransform):
                 self.counters.add('cut_phrases')
                 continue
             key = phrase_key(phrase)
-            if spans:
-                end = (
-                    len(mask) if self.reads_on else int(mask.nonzero()[-1]) + 1
-                )
-                read = caption.ids[:end], mask[:end]
-                key = content_key(b''.join(x.numpy().tobytes() for x in read))
-            lexeme_keys.append(key)
+            phrase_keys.append(key)
+            lexeme_keys.append(
+                self._lexeme_key(caption.ids, mask) if spans else key
+            )
             used.append(label)
             texts.append(phrase)
             are_spans.append(bool(spans))
@@ -128,15 +122,20 @@ class TokenizeRegionText(BaseTransform):
             gt_bboxes_labels=np.searchsorted(used, labels[kept]),
             phrases={i: results['phrases'][old] for i, old in enumerate(used)},
             phrase_ids=self.tokenizer.ids(texts),
-            phrase_keys=torch.tensor(
-                [phrase_key(text) for text in texts], dtype=torch.int64
-            ),
+            phrase_keys=torch.tensor(phrase_keys, dtype=torch.int64),
             lexeme_keys=torch.tensor(lexeme_keys, dtype=torch.int64),
             phrase_spans=torch.tensor(are_spans, dtype=torch.bool),
             phrase_masks=torch.stack(masks) if masks else none.bool(),
         )
         if self.negatives:
             self._tokenize_negatives(results)
+
+    def _lexeme_key(self, ids: torch.Tensor, mask: torch.Tensor) -> int:
+        """Of what has been read of a caption at the end of a phrase."""
+        end = int(mask.nonzero()[-1]) + 1 if self.spec.is_causal else len(mask)
+        return content_key(
+            ids[:end].numpy().tobytes() + mask[:end].numpy().tobytes()
+        )
 
     def _tokenize_negatives(self, results: dict) -> None:
         texts = [

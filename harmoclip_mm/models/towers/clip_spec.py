@@ -152,6 +152,12 @@ class CLIPSpec:
         return self.model_cfg.get('init_logit_bias')
 
     @property
+    def is_causal(self) -> bool:
+        """Whether tokens of a text see only those before them."""
+        cfg = self.model_cfg['text_cfg']
+        return not (cfg.get('no_causal_mask') or cfg.get('hf_model_name'))
+
+    @property
     def custom_text(self) -> bool:
         """Whether open_clip keeps the text tower's weights in ``text.``."""
         return bool(

@@ -24,18 +24,25 @@ ALL = Variant(text='GC + 1.25 GR + 0.25 LRC (default)')
 FORMER = Variant(FORMER_NAME, _FORMER, text='GC + GR + 0.5 LRC (up to 0.6)')
 
 
-def _equal_weight(
+def _gr_alone(
     name: str, text: str, transforms: Sequence[dict] = ()
+) -> Variant:
+    """GC + GR, with GR at the weight of LRC and GR."""
+    return Variant(
+        f'gr-1.5{name}',
+        _weights(gr=1.5),
+        without=['lrc'],
+        transforms=transforms,
+        text=f'{text}GC + 1.5 GR',
+    )
+
+
+def _equal_weight(
+    name: str, text: str, transforms: Sequence[dict]
 ) -> List[Variant]:
     """GC + GR + LRC, and GC + GR with GR at the weight of both."""
     return [
-        Variant(
-            f'gr-1.5{name}',
-            _weights(gr=1.5),
-            without=['lrc'],
-            transforms=transforms,
-            text=f'{text}, GC + 1.5 GR',
-        ),
+        _gr_alone(name, f'{text}, ', transforms),
         Variant(
             f'all{name}',
             _FORMER,
@@ -83,13 +90,7 @@ def _elided() -> List[Variant]:
     positives of each other, but equal lexemes.
     """
     elided = dict(transforms=[dict(type='ElideColours')])
-    alone = Variant(
-        'gr-1.5-elided',
-        _weights(gr=1.5),
-        without=['lrc'],
-        text='GC + 1.5 GR',
-        **elided,
-    )
+    alone = _gr_alone('-elided', '', **elided)
     ours = Variant('elided', text='HarmoCLIP', **elided)
     more = Variant(
         'elided-pair',
@@ -119,9 +120,9 @@ FEW_LINKS = [dict(type='KeepRegionsOfSome', share=0.1)]
 # against the first...
 PAIRS: Dict[str, List[Variant]] = {
     'Does LRC earn its place, at equal total weight?': [
-        _equal_weight('', 'all links right')[0],
+        _gr_alone('', 'all links right, '),
         replace(ALL, text='all links right, HarmoCLIP'),
-        _equal_weight('', 'all links right')[0],
+        _gr_alone('', 'all links right, '),
         replace(FORMER, text='all links right, GC + GR + 0.5 LRC'),
         *_equal_weight('-mislinked', '20 % of the links wrong', WRONG_LINKS),
         *_equal_weight('-few', '10 % of the captions linked', FEW_LINKS),

@@ -2,6 +2,7 @@
 
 import json
 
+import open_clip
 import pytest
 
 from harmoclip_mm.errors import UsageError
@@ -53,3 +54,13 @@ def test_a_folder_of_a_known_name_is_asked_only_if_it_says_a_clip(
 def test_what_is_neither_name_nor_folder_nor_dict(clip):
     with pytest.raises(UsageError, match='give a name, a folder or a dict'):
         clip_spec(clip)
+
+
+@pytest.mark.parametrize('reads_on', [False, True])
+def test_whether_texts_are_read_causally(reads_on):
+    text_cfg = dict(VIT['text_cfg'], no_causal_mask=reads_on)
+    clip = dict(VIT, text_cfg=text_cfg)
+    mask = open_clip.CLIP(**clip).attn_mask
+    assert clip_spec(clip).is_causal == (mask is not None) != reads_on
+    other = dict(text_cfg, hf_model_name='roberta-base')
+    assert not clip_spec(dict(VIT, text_cfg=other)).is_causal
