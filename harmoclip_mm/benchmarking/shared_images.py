@@ -1,6 +1,7 @@
 """Images of several protocols, each of which is encoded once."""
 
 import os.path as osp
+import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 from mmengine.config import Config
@@ -11,6 +12,9 @@ from harmoclip_mm.datasets.transforms import BadImageError
 from harmoclip_mm.errors import UsageError
 from harmoclip_mm.packed_list import PackedList
 from harmoclip_mm.registry import TRANSFORMS
+
+# Steps that leave the image as it is.
+_ASIDE = re.compile(r'(\w+\.)?(Filter|Load|Pack|ProposalBroad|Tokenize)')
 
 
 class Row(NamedTuple):
@@ -137,10 +141,11 @@ def input_of(cfg: Config) -> str:
     for step in cfg.test_dataloader.dataset.pipeline:
         steps += [step, *step.get('transforms', [])]
     load, *rest = steps
-    resizes = [each for each in rest if each['type'] == 'CLIPResize']
-    if load['type'] != 'LoadCheckedImage' or len(resizes) != 1:
-        return repr(steps)  # of its own kind
-    resize = TRANSFORMS.build(dict(resizes[0], type='harmoclip_mm.CLIPResize'))
+    steps = [each for each in rest if not _ASIDE.match(str(each['type']))]
+    known = load['type'], *(each['type'] for each in steps)
+    if known != ('LoadCheckedImage', 'CLIPResize'):
+        return cfg.filename  # of its own kind; steps may be random
+    resize = TRANSFORMS.build(dict(steps[0], type='harmoclip_mm.CLIPResize'))
     mode = resize.mode
     if mode == 'native' and resize.spec.resize_mode == 'squash':
         mode = 'squash'

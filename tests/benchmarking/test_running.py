@@ -144,6 +144,34 @@ def test_inputs_of_a_group_are_equal(roots, make_model):
     assert [name for name, *_ in samples] == SQUASHED
 
 
+OWN_PROTOCOL = """
+_base_ = '{base}'
+model = dict(predictors=dict(boxes=dict(classifier=dict(templates='none'))))
+test_dataloader = dict(dataset=dict(pipeline=[
+    *_base_.load_regions,
+    *{steps},
+    _base_.squash,
+    dict(type='PackRegionTextInputs'),
+]))
+"""
+
+
+def test_other_steps_make_other_inputs(roots, make_model, tmp_path):
+    """Of one photo and its mirror image neither may stand for the other."""
+    base = ROOT / 'configs/evaluation/box-cls_fgclip_coco.py'
+    flip = [dict(type='mmdet.RandomFlip', prob=1.0)]
+    paths = []
+    for name, steps in (('plain', []), ('flipped', flip)):
+        path = tmp_path / f'{name}.py'
+        path.write_text(OWN_PROTOCOL.format(base=base, steps=steps))
+        paths.append(str(path))
+    model = make_model()
+    tests = [Test(each, model.spec.name) for each in choose_protocols(paths)]
+    images = [test.dataset[0]['inputs'] for test in tests]
+    assert not torch.equal(*images)
+    assert tests[0].input != tests[1].input
+
+
 def test_maps_of_segments_are_data(roots, tmp_path, monkeypatch, tiny_clip):
     root = Path(roots['COCO_ROOT'])
     (tmp_path / 'val2017').symlink_to(root / 'val2017')
