@@ -73,6 +73,8 @@ class DrawPredictionsHook(Hook):
                 name,
                 image,
                 data_sample=sample,
+                # annotated boxes alone are those of the network input
+                draw_gt='pred_instances' in sample,
                 pred_score_thr=self.score_thr,
                 out_file=osp.join(self.out_dir, name),
             )

@@ -233,7 +233,8 @@ class RegionTextVisualizer(DetLocalVisualizer):
         hand it to the backends.
 
         With ``pred_instances`` the predictions are drawn and judged by
-        ``gt_instances``, else the annotations.
+        ``gt_instances``, else the annotations; those of predictions without
+        an answer (boxes that phrases search) where the predictions have them.
 
         Arguments are mmdet's; the image is RGB uint8 (H, W, 3), and boxes are
         in its px. An ``out_file`` of another suffix than those that OpenCV
@@ -243,7 +244,7 @@ class RegionTextVisualizer(DetLocalVisualizer):
         if data_sample is not None:
             truth = data_sample.get('gt_instances') if draw_gt else None
             pred = data_sample.get('pred_instances') if draw_pred else None
-            if pred is not None:
+            if pred is not None and 'scores' in pred:
                 keep = pred.scores >= pred_score_thr
                 labels, scores = pred.labels, pred.scores
                 if 'topk_labels' in pred and 'topk_scores' in pred:
@@ -265,7 +266,8 @@ class RegionTextVisualizer(DetLocalVisualizer):
                 meta = data_sample.metainfo
                 captions = captions_of(meta) or ['']
                 phrases = meta.get('phrases', {}).values()
-                boxes = getattr(truth.bboxes, 'tensor', truth.bboxes)
+                boxes = (truth if pred is None else pred).bboxes
+                boxes = getattr(boxes, 'tensor', boxes)
                 picture = self.draw_region_text(
                     image,
                     boxes.tolist(),

@@ -42,8 +42,8 @@ class Photos(BaseDataset):
         return [dict(img_path=str(path)) for path in self.metainfo['paths']]
 
 
-def draw(paths, loader, out, ranks=(0, 1), boxes=0):
-    """Draw those of this process, with so many boxes."""
+def draw(paths, loader, out, ranks=(0, 1), boxes=0, truth=None):
+    """Draw those of this process, with so many boxes; or with a true one."""
     meta = dict(paths=paths, classes=('thing',))
     dataset = Photos(metainfo=meta, pipeline=[loader])
     rank, world_size = ranks
@@ -59,11 +59,16 @@ def draw(paths, loader, out, ranks=(0, 1), boxes=0):
     hook.before_test(runner)
     for path in paths[rank::world_size]:
         sample = DetDataSample(metainfo=dict(img_path=str(path)))
-        sample.pred_instances = InstanceData(
-            bboxes=torch.zeros(boxes, 4),
-            labels=torch.zeros(boxes, dtype=int),
-            scores=torch.ones(boxes),
-        )
+        if truth is not None:
+            sample.gt_instances = InstanceData(
+                bboxes=torch.tensor([truth]), labels=torch.tensor([0])
+            )
+        else:
+            sample.pred_instances = InstanceData(
+                bboxes=torch.zeros(boxes, 4),
+                labels=torch.zeros(boxes, dtype=int),
+                scores=torch.ones(boxes),
+            )
         hook.after_test_iter(runner, 0, None, [sample])
     return {path.name: cv2.imread(str(path)) for path in out.iterdir()}
 
@@ -76,6 +81,13 @@ def test_photos_are_drawn_as_they_are_loaded(photo, tmp_path):
     (turned,) = draw([photo], LoadImageFromFile(), tmp_path / 'b').values()
     assert turned.shape[:2] == (40, 20)
     assert turned[5, 10, ::-1] == pytest.approx(RED, abs=12)
+
+
+def test_boxes_of_the_network_input_are_not_drawn(photo, tmp_path):
+    """A test of retrieval alone predicts no boxes of the photo."""
+    arguments = ([photo], LoadCheckedImage(), tmp_path / 'out')
+    (drawn,) = draw(*arguments, truth=[20.0, 5.0, 39.0, 19.0]).values()
+    assert drawn[:, 25:].max() < 20
 
 
 def test_images_that_opencv_cannot_read_or_write(photo, tmp_path):

@@ -176,6 +176,21 @@ def test_texts_of_a_box_are_judged_and_told_whole(visualizer, sample):
     assert not np.array_equal(pictures[0][500:], pictures[1][500:])
 
 
+def test_boxes_without_an_answer_are_drawn_with_their_phrases(
+    visualizer, sample
+):
+    """As those that phrases search: predicted boxes are in px of the image,
+    those of the ground truth in px of the network input."""
+    visualizer.add_datasample('a', IMAGE, sample)
+    expected = visualizer.get_image()
+    sample.gt_instances.bboxes = torch.tensor(BOXES) * 7
+    sample.pred_instances = InstanceData(
+        bboxes=torch.tensor(BOXES), embeddings=torch.zeros(2, 4)
+    )
+    visualizer.add_datasample('a', IMAGE, sample)
+    assert np.array_equal(visualizer.get_image(), expected)
+
+
 def test_the_list_is_not_higher_than_the_picture(visualizer):
     args = (IMAGE, BOXES * 20, [0, 1] * 20, [0.9, 0.4] * 20, ['dog', 'cat'])
     picture = visualizer.draw_predictions(*args, gt_labels=[0, 0] * 20)
