@@ -6,7 +6,6 @@ from mmdet.structures import DetDataSample
 from mmengine.evaluator import Evaluator
 from mmengine.structures import InstanceData
 
-from harmoclip_mm.errors import DataError
 from harmoclip_mm.evaluation import BoxClassificationMetric, DumpRegionResults
 
 
@@ -78,11 +77,27 @@ def test_records_say_which_run_they_are_of(tmp_path):
     }
 
 
-def test_an_image_is_written_once(tmp_path):
-    evaluator = Evaluator([DumpRegionResults(str(tmp_path / 'results.pkl'))])
-    evaluator.process([DetDataSample(metainfo={'img_id': 3})] * 2)
-    with pytest.raises(DataError, match='image 3 occurs twice'):
-        evaluator.evaluate(2)
+def test_an_image_may_have_several_samples(tmp_path):
+    """As where each caption of an image is a sample with its own phrases,
+    whose boxes are searched."""
+    out = str(tmp_path / 'results.pkl')
+    samples = []
+    for text in ('a dog', 'a cat'):
+        sample = DetDataSample(metainfo={'img_id': 3, 'text': text})
+        sample.gt_instances = InstanceData(
+            bboxes=torch.ones(1, 4), labels=torch.tensor([0])
+        )
+        sample.pred_instances = InstanceData(
+            bboxes=torch.full((1, 4), 2.0), embeddings=torch.ones(1, 5)
+        )
+        samples.append(sample)
+    evaluator = Evaluator([DumpRegionResults(out)])
+    evaluator.process(samples)
+    evaluator.evaluate(2)
+    records = mmengine.load(out)
+    assert [each['text'] for each in records] == ['a dog', 'a cat']
+    for each in records:  # boxes of the original image
+        assert each['gt_instances']['bboxes'].tolist() == [[2.0] * 4]
 
 
 def test_groups_may_be_those_of_a_metric(tmp_path):
