@@ -29,6 +29,8 @@ from .protocols import Protocol
 from .results_file import hash_of_data
 from .shared_images import SharedImages, image_paths, input_of
 
+# Settings of vision towers that change figures and no weights.
+_MODES = ('dense_mode', 'global_indices', 'img_size', 'window_size')
 # Of a row, and what its figures are made of.
 Measured = Tuple[Dict[str, Any], Dict[str, Any]]
 
@@ -51,7 +53,8 @@ class Test:
         evaluator (Evaluator): Its metrics, which count these samples alone.
 
     Raises:
-        UsageError: If its data are missing or do not fit.
+        UsageError: If its data are missing or do not fit, or its config sets
+            what is the checkpoint's here.
     """
 
     __test__ = False  # no class of tests
@@ -60,6 +63,15 @@ class Test:
         self, protocol: Protocol, clip: Any, limit: Optional[int] = None
     ) -> None:
         self.protocol, self.cfg = protocol, protocol.config(clip)
+        towers = self.cfg.model.get('backbone') or {}
+        own = [f'backbone.{key}' for key in _MODES if key in towers]
+        own += ['data_preprocessor'] * ('data_preprocessor' in self.cfg.model)
+        if own:
+            raise UsageError(
+                f'{protocol.path} sets model.{own[0]}, but here the towers '
+                'and their input are those of the checkpoint: leave it out, '
+                'or measure by tools/test.py'
+            )
         setting = self.cfg.test_dataloader.dataset
         check_annotations(setting)
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools

@@ -172,6 +172,22 @@ def test_other_steps_make_other_inputs(roots, make_model, tmp_path):
     assert tests[0].input != tests[1].input
 
 
+@pytest.mark.parametrize(
+    'setting', ["backbone=dict(dense_mode='token')", 'data_preprocessor={}']
+)
+def test_towers_are_those_of_the_checkpoint(
+    setting, roots, make_model, tmp_path
+):
+    """Other settings of a protocol are not passed over in silence."""
+    path = tmp_path / 'own.py'
+    base = ROOT / 'configs/evaluation/box-cls_fgclip_coco.py'
+    path.write_text(f"_base_ = '{base}'\nmodel = dict({setting})")
+    (row,) = harmoclip_mm.benchmark(make_model(), [str(path)])
+    key = setting.split('=')[0]
+    assert row['skipped'].startswith(f'{path} sets model.{key}')
+    assert 'tools/test.py' in row['skipped']
+
+
 def test_maps_of_segments_are_data(roots, tmp_path, monkeypatch, tiny_clip):
     root = Path(roots['COCO_ROOT'])
     (tmp_path / 'val2017').symlink_to(root / 'val2017')
