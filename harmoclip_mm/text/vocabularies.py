@@ -222,7 +222,8 @@ def find_groups(
         groups without any.
 
     Raises:
-        DataError: If there is no such vocabulary.
+        DataError: If there is no such vocabulary, or a text stands where the
+            classes of a group must be listed.
     """
     classes = tuple(metainfo['classes'])
     end = '_classes'
@@ -240,6 +241,12 @@ def find_groups(
             known = load_vocabulary(name)
             if known.classes == classes:
                 groups = known.groups
+    for group, names in groups.items():
+        if isinstance(names, str):  # `('dog')` is one
+            raise DataError(
+                f'the classes of group {group!r} are a text, not a list of '
+                f'names: write [{names!r}]'
+            )
     found = {
         group: tuple(i for i, name in enumerate(classes) if name in names)
         for group, names in groups.items()

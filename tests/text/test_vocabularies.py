@@ -90,6 +90,15 @@ def test_from_list_and_pass_through():
     assert load_vocabulary(vocabulary) is vocabulary
 
 
+def test_a_group_of_one_class_is_a_list():
+    """Without its comma it is a text, whose parts would be classes."""
+    meta = {'classes': ('dog', 'hot dog'), 'novel_classes': 'hot dog'}
+    with pytest.raises(DataError, match=r"'novel'.*\['hot dog'\]"):
+        find_groups(meta)
+    with pytest.raises(DataError, match="'pet'"):
+        find_groups(meta, {'pet': 'hot dog'})
+
+
 def test_groups_are_looked_up_by_the_classes(tmp_path):
     meta = {'classes': ['cat', 'dog', 'bus']}
     assert find_groups(meta) == {}
