@@ -168,7 +168,7 @@ class RegionClassificationInferencer(TextInferencer):
         *args: See :class:`CLIPInferencer`.
         templates (str | Sequence[str]): Prompt templates that words are put
             into, see ``ZeroShotClassifier``. Defaults to ``'simple'``, "a
-            photo of a {}."; ``'none'`` takes words as they are,
+            photo of a {}."; ``'none'`` adds nothing to them,
             ``'openai80'`` is slower and a little better.
         **kwargs: See :class:`CLIPInferencer`.
 
@@ -207,7 +207,9 @@ class RegionClassificationInferencer(TextInferencer):
                 those that a file of boxes names.
             boxes (Any): Their boxes, see :func:`boxes_of`.
             texts (str | Sequence[str] | Vocabulary): T words or phrases, a
-                string is one; or the classes of :func:`load_vocabulary`.
+                string is one, cleaned as names of classes are, see
+                :func:`~harmoclip_mm.text.class_to_prompt`; or the classes of
+                :func:`load_vocabulary`.
             batch_size (int): Images at once. Defaults to 1.
             **kwargs: ``return_vis`` and ``out_dir``, see :meth:`run`.
 
