@@ -8,12 +8,15 @@ weights are read, and a file that does not fit is an error that says where.
 """
 
 import copy
+import logging
 from typing import Any, Dict, Optional, Sequence
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
 
 from harmoclip_mm.engine.resume import warn_of_old_settings
 from harmoclip_mm.errors import CheckpointError
@@ -122,6 +125,8 @@ class CheckpointGuard(Hook):
         state_dict = checkpoint['state_dict']
         if self.strict:
             load_matching(model, state_dict, source, self.optional)
+            if clip is not None:
+                _warn_of_other_modes(model, clip, source)
             return
         # A new training has its own start, hence its own teacher.
         for key in [k for k in state_dict if k.startswith(TEACHER)]:
@@ -135,4 +140,22 @@ class CheckpointGuard(Hook):
                 f'nothing in checkpoint {source} fits the model: its keys '
                 f'are like {next(iter(state_dict), "(none)")}, those of the '
                 f'model like {next(iter(own), "(none)")}'
+            )
+
+
+def _warn_of_other_modes(
+    model: nn.Module, clip: Checkpoint, source: str
+) -> None:
+    """Tell what fits in weights but makes another map than in training."""
+    trained = clip.towers.get('backbone', {})
+    for key in ('dense_mode', 'window_size'):
+        own = getattr(getattr(model, 'backbone', None), key, None)
+        if key in trained and trained[key] != own:
+            print_log(
+                f'{source} was trained with {key}={trained[key]!r} of the '
+                f'backbone, and is used with {own!r} here: regions will have '
+                'other features, but for --cfg-options '
+                f'model.backbone.{key}={trained[key]}',
+                logger='current',
+                level=logging.WARNING,
             )

@@ -129,6 +129,20 @@ def _open_clip(**changes):
     return Model(**{**CLIP, **changes})
 
 
+@pytest.mark.parametrize('mode', ['token', 'value'])
+def test_a_map_made_otherwise_than_in_training_is_told(tmp_path, mode):
+    """Its weights fit, and its regions are others."""
+    runner = _clip_runner(tmp_path / 'a', 'none')
+    cfg = f"model = dict(clip={CLIP}, backbone=dict(dense_mode='{mode}'))"
+    path = tmp_path / 'trained.pth'
+    weights = runner.model.state_dict()
+    torch.save(dict(state_dict=weights, meta=dict(cfg=cfg)), path)
+    _clip_runner(tmp_path / 'b', path).load_or_resume()
+    log = next((tmp_path / 'b').rglob('*.log')).read_text()
+    advice = '--cfg-options model.backbone.dense_mode=token'
+    assert (advice in log) == (mode == 'token')
+
+
 def test_a_foreign_clip_is_loaded_and_lacks_the_heads(tmp_path):
     clip = _open_clip()
     torch.save(clip.state_dict(), tmp_path / 'clip.pt')
