@@ -4,6 +4,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
+from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 
 from harmoclip_mm.errors import CheckpointError, UsageError
@@ -63,7 +64,8 @@ def check_clip(
 
     Raises:
         CheckpointError: If shapes differ, other than in the grid of position
-            embeddings, or what is known of the weights does.
+            embeddings, or what is known of the weights does; or if that grid
+            is known to be no square and is another.
     """
     holders = {
         tower: model if part == f'{place}.' else getattr(model, place, None)
@@ -72,6 +74,8 @@ def check_clip(
     holders = {k: v for k, v in holders.items() if hasattr(v, 'spec')}
     if not holders:
         return
+    if 'visual' in holders:
+        _check_grid(holders['visual'], checkpoint)
     own = {part + name: value for name, value in model.state_dict().items()}
     wanted = Checkpoint('', rename(own, OWN)[0], format=OWN).shapes
     # A single tower, or a detector, has no place for the rest of a CLIP.
@@ -96,6 +100,24 @@ def check_clip(
             f'checkpoint {checkpoint.path} is not of the CLIP {built} that '
             f'the model is built for ({len(listed)} differences, the first: '
             f'{listed[0]}){clause}.'
+        )
+
+
+def _check_grid(tower: nn.Module, checkpoint: Checkpoint) -> None:
+    """Refuses to resize position embeddings as if their grid were a square,
+    which their number does not tell: 9 x 16 cells are as many as 12 x 12."""
+    size = checkpoint.towers.get('backbone', {}).get('img_size')
+    try:
+        size = size or CLIPS.get('CLIPSpec')(checkpoint.clip).img_size
+    except (UsageError, TypeError):  # it says none, or a folder elsewhere
+        return
+    size, has_grid = tuple(to_2tuple(size)), tower.family.pos_embed is not None
+    if has_grid and size[0] != size[1] and size != tower.img_size:
+        raise CheckpointError(
+            f'checkpoint {checkpoint.path} has position embeddings for images '
+            f'of {size[0]} x {size[1]} px (height, width), which are resized '
+            f'to no other shape: build the backbone with img_size={size}; '
+            'inputs may have any size.'
         )
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from references import OPEN_CLIP, build, save
 
-from harmoclip_mm import load_clip
+from harmoclip_mm import export_clip, load_clip
 from harmoclip_mm.errors import CheckpointError
 from harmoclip_mm.models.checkpoints import Checkpoint, clip_of
 from harmoclip_mm.models.checkpoints.fitting import shapes_of
@@ -179,6 +179,24 @@ def test_settings_of_the_vision_tower(tmp_path):
     assert model.backbone.window_size == 2
     assert model.backbone.dense_mode == 'token'
     assert model.backbone.img_size == (96, 96)
+
+
+@pytest.mark.parametrize('size', [128, (128, 64)], ids=['as many', 'fewer'])
+@pytest.mark.parametrize('exported', [False, True])
+def test_positions_of_a_wide_image_are_of_no_other_shape(
+    tmp_path, exported, size
+):
+    """4 x 16 cells are as many as 8 x 8, which weights do not tell."""
+    path, wide = tmp_path / 'wide.pth', dict(img_size=(64, 256))
+    model = load_clip(save('open_clip', tmp_path)[0], OPEN_CLIP, backbone=wide)
+    cfg = f'model = dict(clip={OPEN_CLIP}, backbone={wide})'
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg)), path)
+    if exported:
+        export_clip(model, str(tmp_path / 'out'))
+        path = tmp_path / 'out'
+    assert load_clip(path).backbone.img_size == (64, 256)
+    with pytest.raises(CheckpointError, match=r'img_size=\(64, 256\)'):
+        load_clip(path, backbone=dict(img_size=size))
 
 
 def test_a_vision_tower_alone_is_no_whole_clip(tmp_path):
