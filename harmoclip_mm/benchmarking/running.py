@@ -270,12 +270,15 @@ def _compute(test: Test, parts: List[tuple]) -> Measured:
             results = [results[place] for place in order]
         start = f'{metric.prefix}/' if metric.prefix else ''
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools
-            for key, value in metric.compute_metrics(results).items():
+            found = metric.compute_metrics(results)
+            for key, value in found.items():
                 value = float(value)
                 # -1 is the AP of classes without a box
                 known = isfinite(value) and value >= 0
                 figures[start + key] = value if known else None
-            for key, value in find_units(metric, results).items():
+            # mmdet's have no figure where nothing was detected
+            units = find_units(metric, results) if found else {}
+            for key, value in units.items():
                 if start + key in test.protocol.figures.values():
                     samples[start + key] = value
     # a sum of Counters leaves out what is 0

@@ -298,3 +298,23 @@ def test_classes_without_a_box_have_no_figure(
         make_model(layers=1), name, limit=1, num_workers=0, out=str(tmp_path)
     )
     assert row['figures'][known] >= 0 and row['figures'][unknown] is None
+
+
+def test_no_detection_at_all(roots, make_model, monkeypatch, tmp_path):
+    """As of images without a box: mmdet has no figure, and the rest runs."""
+    root = Path(roots['COCO_ROOT'])
+    (tmp_path / 'val2017').symlink_to(root / 'val2017')
+    (tmp_path / 'annotations').mkdir()
+    name = 'annotations/instances_val2017.json'
+    content = json.loads((root / name).read_text())
+    first = min(each['id'] for each in content['images'])
+    content['annotations'] = [
+        each for each in content['annotations'] if each['image_id'] != first
+    ]
+    content['images'].sort(key=lambda image: image['id'])
+    (tmp_path / name).write_text(json.dumps(content))
+    monkeypatch.setenv('COCO_ROOT', str(tmp_path))
+    names = ['box-ap_ov-coco', 'box-cls_fgclip_coco']
+    rows = harmoclip_mm.benchmark(make_model(), names, limit=1, num_workers=0)
+    assert rows[0]['figures'] == {}
+    assert 'ground-truth box' in rows[1]['skipped']
