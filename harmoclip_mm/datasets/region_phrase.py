@@ -4,6 +4,7 @@ import os.path as osp
 
 import numpy as np
 from mmengine.dataset import force_full_init
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from harmoclip_mm.errors import DataError, check_choice
@@ -101,7 +102,8 @@ class RegionPhraseDataset(BaseImageTextDataset):
         boxes, clipped, dropped = (
             rows[key].sum(dtype=int) for key in ('boxes', 'clipped', 'dropped')
         )
-        self.counters.add('boxes', dropped)
+        if is_main_process():  # all processes read the same file
+            self.counters.add('boxes', dropped)
         print_log(
             f'{self.ann_file}: {len(starts)} samples of {len(rows)} lines '
             f'with {boxes + dropped} boxes, one for each phrase of a box; '

@@ -1,14 +1,18 @@
 """The hook in real trainings of a one-parameter model."""
 
 import logging
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from torch.distributed import init_process_group
 
-from harmoclip_mm.engine import DataHealthHook
+from harmoclip_mm.engine import DataHealthHook, close_launcher
+from harmoclip_mm.registry import DATASETS
 
 
 class Mean(BaseModel):
@@ -122,3 +126,33 @@ def test_iteration_based_training_says_it_at_the_end(tiny_data, health):
 
 def test_it_runs_after_the_others():
     assert DataHealthHook.priority == 'LOW'
+
+
+def report(rank, file, settings, out):
+    init_process_group('gloo', file, rank=rank, world_size=2)
+    dataset = DATASETS.build(settings)
+    runner = Mock(iter=1, epoch=0, train_dataloader=Mock(dataset=dataset))
+    DataHealthHook().after_train_epoch(runner)
+    if rank == 0:
+        (line,), _ = runner.logger.info.call_args
+        Path(out).write_text(line)
+    close_launcher()
+
+
+def test_boxes_of_a_file_that_all_processes_read_count_once(
+    tiny_data, run_ranks, tmp_path
+):
+    regions = [
+        {'bbox': [0, 0, 20, 20], 'phrase': 'dog'},
+        {'bbox': [5, 5, 5, 9], 'phrase': 'line'},
+    ]
+    settings = {
+        'type': 'harmoclip_mm.RegionPhraseDataset',
+        'ann_file': tiny_data.jsonl(
+            tiny_data.grounding('a.png', 'a dog', *regions)
+        ),
+        'data_root': str(tiny_data.root),
+    }
+    run_ranks(report, 2, settings, str(tmp_path / 'line'))
+    line = (tmp_path / 'line').read_text()
+    assert line.endswith(': 1 boxes dropped by the data set')
