@@ -3,7 +3,6 @@
 
 import argparse
 import os
-from pathlib import Path
 
 try:
     from harmoclip_mm.errors import UsageError, run_command
@@ -111,12 +110,12 @@ def main() -> None:
             'made to fine-tune a CLIP: give --cfg-options load_from=FILE'
         )
     runner.train()
-    saved = any(Path(runner.work_dir).glob('*.pth'))
-    checkpoints = f'Checkpoints are in {runner.work_dir}'
-    runner.logger.info(
-        f'{checkpoints if saved else "No checkpoint was saved"}; the log of '
-        f'this run is in {runner.log_dir}'
-    )
+    info = runner.message_hub.get_info
+    saved = info('last_ckpt') or info('best_ckpt')
+    told = 'No checkpoint was saved'
+    if saved:
+        told = f'Checkpoints are in {os.path.dirname(saved)}'
+    runner.logger.info(f'{told}; the log of this run is in {runner.log_dir}')
     close_launcher()
 
 

@@ -289,6 +289,22 @@ def test_output_files_have_their_extension(monkeypatch, capsys, flag):
 
 
 @pytest.mark.slow
+def test_the_end_names_the_folder_of_the_checkpoints(project):
+    (project / 'elsewhere').mkdir()
+    (project / 'elsewhere' / 'other.pth').touch()
+    hook, disk = 'default_hooks.checkpoint', project / 'disk'
+    for setting, told in (
+        (f'{hook}.out_dir={disk}', f'Checkpoints are in {disk}/elsewhere'),
+        (f'{hook}=None', 'No checkpoint was saved'),
+    ):
+        output = _run_here(
+            project, 'train.py', 'toy.py', '--work-dir', 'elsewhere',
+            options=[setting],
+        )  # fmt: skip
+        assert told in output
+
+
+@pytest.mark.slow
 def test_two_processes_train_and_test_on_the_cpu(project, tested):
     output = _run(
         project, 'dist_train.sh', 'toy.py', 2, '--work-dir', 'dist',
