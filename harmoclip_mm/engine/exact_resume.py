@@ -129,10 +129,12 @@ class ExactResumeHook(Hook):
 
         Raises:
             UsageError: If it was written in mid-epoch with another global
-                batch or for data of another size.
+                batch or for data of another size, or as of
+                :meth:`before_train`.
         """
         if not runner._resume:
             return
+        self.before_train(runner)  # what follows asks those parts
         saved = checkpoint.get(_KEY)
         if saved is None:
             runner.logger.warning(

@@ -229,6 +229,12 @@ def test_parts_that_forget_their_place_are_refused_at_once(
     assert f'with {name} a training' in str(error.value)
 
 
+def test_they_are_refused_where_a_training_goes_on(begun):
+    folder = begun.parents[1] / 'second'
+    with pytest.raises(UsageError, match='with DefaultSampler a training'):
+        make_runner(folder, begun, sampler='DefaultSampler').train()
+
+
 @pytest.mark.parametrize(
     'wrap',
     [
