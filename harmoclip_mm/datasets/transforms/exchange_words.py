@@ -1,5 +1,6 @@
 """Texts that are almost a phrase: one of its words exchanged."""
 
+import re
 from typing import List, Sequence, Union
 
 import numpy as np
@@ -43,7 +44,9 @@ class ExchangeWords(BaseTransform):
         if len(self.kinds) < sum(map(len, words)):
             raise ValueError('ExchangeWords: a word is of two kinds')
         names = load_vocabulary(forbidden).classes if forbidden else ()
-        self.forbidden = [f' {class_to_prompt(each)} ' for each in names]
+        parts = '|'.join(re.escape(class_to_prompt(each)) for each in names)
+        # whole words; without names what nothing matches
+        self._forbidden = re.compile(rf'(?<!\w)({parts or "(?!)"})(?!\w)')
 
     def negatives(self, phrase: str) -> List[str]:
         """All texts that a phrase can become.
@@ -61,11 +64,7 @@ class ExchangeWords(BaseTransform):
             for other in self.kinds.get(word, ())
             if other != word
         ]
-        return [
-            text
-            for text in texts
-            if not any(each in f' {text} ' for each in self.forbidden)
-        ]
+        return [text for text in texts if not self._forbidden.search(text)]
 
     def transform(self, results: dict) -> dict:
         """Give the phrases of a sample negatives."""

@@ -37,6 +37,11 @@ def test_what_is_forbidden_is_not_made(tmp_path):
     # words of one next to each other, not in each other
     exchange = ExchangeWords(WORDS, ['blue cart'])
     assert 'blue car' in exchange.negatives('red car')
+    # punctuation is of no word
+    exchange = ExchangeWords(WORDS, names)
+    for phrase in ('red car, parked', "a red car's door"):
+        made = exchange.negatives(phrase)
+        assert made and not any('blue car' in each for each in made)
     # as LVIS writes them
     exchange = ExchangeWords(WORDS, ['blue_car', 'red_bus'])
     assert exchange.negatives('small red car') == ['small green car']
