@@ -104,12 +104,12 @@ def captions_of(sample: Mapping[str, Any]) -> List[str]:
     Returns:
         list[str]: ``captions`` where there are any, as for retrieval, else
         ``text`` if it is a caption: data sets of boxes name their classes
-        in it, which are no caption.
+        in it, which are no caption, and white space is none.
     """
     if 'captions' in sample:
         return list(sample['captions'])
     text = sample.get('text')
-    return [text] if text and isinstance(text, str) else []
+    return [text] if isinstance(text, str) and text.strip() else []
 
 
 def phrases_of(sample: Mapping[str, Any]) -> List[str]:

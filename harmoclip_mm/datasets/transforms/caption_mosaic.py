@@ -76,7 +76,7 @@ class CaptionMosaic(BaseTransform):
             resize.size = int(bottom - top), int(right - left)
             image = resize({'img': samples[number]['img']})['img']
             mosaic[top:bottom, left:right] = image
-            if samples[number]['text']:
+            if samples[number]['text'].strip():
                 captions.append(samples[number]['text'])
                 boxes.append([left, top, right, bottom])
         for key in REGION_FIELDS:

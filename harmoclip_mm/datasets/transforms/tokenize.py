@@ -25,8 +25,9 @@ class TokenizeRegionText(BaseTransform):
     This is the last step that sees text: what the model needs to know of it
     are tensors from here on. Phrases without a region are left out, and the
     region labels follow. A phrase whose span lies beyond the context length
-    in its caption is dropped with its regions and counted; so are captions
-    that are cut at the context length.
+    in its caption, or of which the tokenizer leaves nothing, is dropped with
+    its regions and counted; captions that are cut at the context length are
+    counted too.
 
     Required keys: ``text`` (str, the caption), ``phrases`` and
     ``gt_bboxes_labels`` as of :class:`RegionPhraseDataset`; or only
@@ -69,7 +70,7 @@ class TokenizeRegionText(BaseTransform):
         self.negatives = negatives
         length = self.spec.context_length
         self.counters = SharedCounters(
-            cut_phrases=f'phrases beyond {length} tokens dropped',
+            cut_phrases=f'phrases beyond {length} tokens, or of none, dropped',
             cut_captions=f'captions cut at {length} tokens',
         )
 
@@ -102,7 +103,7 @@ class TokenizeRegionText(BaseTransform):
             else:
                 alone = self.tokenizer.encode(phrase)
                 mask = self.tokenizer.text_mask(alone)
-            if spans and not mask.any():
+            if not mask.any():
                 self.counters.add('cut_phrases')
                 continue
             key = phrase_key(phrase)

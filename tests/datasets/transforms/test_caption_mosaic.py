@@ -52,7 +52,8 @@ def test_one_cell_is_the_image_and_keeps_its_caption():
 
 
 def test_an_image_without_a_caption_is_no_region():
-    samples = [sample(number, '' if number else 'One.') for number in range(4)]
+    captions = 'One.', '', '', ' \n'
+    samples = [sample(number, text) for number, text in enumerate(captions)]
     results = CaptionMosaic(CLIP)(dict(samples[0], mix_results=samples[1:]))
     assert len(results['gt_bboxes']) == len(results['phrases']) == 1
     with pytest.raises(ValueError, match=r'grids=\[0, 2\]'):

@@ -131,6 +131,17 @@ def test_a_phrase_beyond_the_context_goes_with_its_regions():
     assert transform.counters.totals() == {'cut_phrases': 1, 'cut_captions': 1}
 
 
+def test_what_has_no_word_is_no_text():
+    """White space, and what the cleaning leaves nothing of."""
+    transform = TokenizeRegionText(CLIP)
+    regions = [('&nbsp;', []), ('dog', []), (' ', [[0, 1]])]
+    results = transform(sample('  ', regions, [0, 1, 2]))
+    assert results['caption_ids'].shape == (0, 77)
+    assert phrases_of(results) == ['dog']
+    assert results['gt_bboxes_labels'].tolist() == [0]
+    assert transform.counters.totals()['cut_phrases'] == 2
+
+
 def test_a_phrase_that_is_a_text_of_its_own_has_an_empty_mask():
     regions = [('a cat', []), ('dog', [[2, 5]])]
     results = TokenizeRegionText(CLIP)(sample('a dog', regions, [0, 1]))
