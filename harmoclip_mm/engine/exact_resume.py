@@ -220,7 +220,7 @@ def _data_order(runner: Runner) -> Dict[str, Any]:
     return dict(
         shares=mixture and mixture.counts,
         seed=_sampler(loader).seed,
-        data_set_size=len(loader.dataset),
+        data_set_size=mixture.sizes if mixture else len(loader.dataset),
         global_batch=batch_size * get_world_size(),
         iters_per_epoch=len(loader),
     )

@@ -80,6 +80,7 @@ def make_runner(folder, resume=None, seed=3, **changes):
         by_epoch=False,
         accumulate=1,
         batch_sampler=None,
+        mixed={},
         wrap=SeededDataset,
     )
     settings.update(changes)
@@ -89,7 +90,7 @@ def make_runner(folder, resume=None, seed=3, **changes):
         train_dataloader=dict(
             batch_size=settings['batch_size'],
             num_workers=0,
-            sampler=dict(type=settings['sampler']),
+            sampler=dict(type=settings['sampler'], **settings['mixed']),
             batch_sampler=settings['batch_sampler'],
             dataset=settings['wrap'](Numbers(settings['length'])),
         ),
@@ -150,6 +151,21 @@ def test_other_batches_cannot_go_on_in_mid_epoch(begun, changes, message):
         make_runner(folder, begun, **changes).train()
     assert 'after 4 batches of its epoch' in str(error.value)
     assert 'checkpoint of the end of an epoch' in str(error.value)
+
+
+def test_data_sets_of_other_sizes_cannot_go_on_in_mid_epoch(
+    tmp_path, harmoclip_scope
+):
+    def mixed(*lengths):
+        sets = [seeded(Numbers(length)) for length in lengths]
+        wrap = dict(wrap=lambda _: ConcatDataset(sets))
+        return dict(wrap, mixed=dict(weights=[1, 1]))
+
+    make_runner(tmp_path / 'first', **mixed(4, 8)).train()
+    begun = tmp_path / 'first' / 'iter_4.pth'
+    make_runner(tmp_path / 'same', begun, **mixed(4, 8)).train()
+    with pytest.raises(UsageError, match=r'\[4, 8\] then, \[8, 4\] now'):
+        make_runner(tmp_path / 'other', begun, **mixed(8, 4)).train()
 
 
 def test_other_batches_can_go_on_at_the_end_of_an_epoch(
