@@ -2,11 +2,14 @@
 terminal what a person reads or acts on. The log file has everything.
 """
 
+import ctypes
 import logging
 import os.path as osp
+import signal
+import sys
 import warnings
 from functools import partial
-from typing import Any, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 import mmengine.runner.runner
 import pycocotools.coco
@@ -65,8 +68,16 @@ def _print_table(text: str) -> None:
 
 
 class QuietRunner(Runner):
-    """mmengine's Runner, whose dumps go to the log file alone, and which
-    refuses a training without a step."""
+    """mmengine's Runner, whose dumps go to the log file alone, which refuses
+    a training without a step, and which leaves no workers when killed."""
+
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader:
+        """Build a loader, see mmengine."""
+        loader = Runner.build_dataloader(*args, **kwargs)
+        start = loader.worker_init_fn
+        loader.worker_init_fn = partial(_start_worker, start)
+        return loader
 
     def build_train_loop(self, loop: Any) -> BaseLoop:
         """Build the loop, see mmengine.
@@ -108,6 +119,19 @@ class QuietRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(is_no_dump)
         return logger
+
+
+def _start_worker(start: Optional[Callable], number: int) -> None:
+    """Let a worker end with the process that it loads for.
+
+    Torch's end by themselves when that is killed, but not before their
+    batches are sent: what does not fit into the pipe waits for ever.
+    """
+    if sys.platform == 'linux':
+        pr_set_pdeathsig = 1  # of linux/prctl.h
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if start is not None:
+        start(number)
 
 
 def outlasting_warm_up(schedulers: Any, steps: int, total: int) -> str:

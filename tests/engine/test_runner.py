@@ -1,8 +1,13 @@
-"""What of a run reaches the terminal."""
+"""What of a run reaches the terminal, and what is left of a killed one."""
 
 import logging
+import multiprocessing
 import os
+import signal
+import sys
+import time
 import warnings
+from pathlib import Path
 
 import pytest
 from pycocotools.coco import COCO
@@ -10,7 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from torch.utils.data import DataLoader
 
 from harmoclip_mm.engine import quieten_libraries
-from harmoclip_mm.engine.runner import is_no_dump
+from harmoclip_mm.engine.runner import QuietRunner, is_no_dump
 
 
 @pytest.mark.parametrize(
@@ -61,3 +66,46 @@ def test_coco_prints_its_table_alone(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 12
     assert all(line.startswith(' Average') for line in lines)
+
+
+def load_until_killed(pids):
+    """With workers whose batches do not fit into the pipe to this process."""
+    loader = QuietRunner.build_dataloader(
+        dict(
+            dataset=[bytes(1 << 20)] * 99,
+            sampler=dict(type='DefaultSampler'),
+            collate_fn=dict(type='pseudo_collate'),
+            batch_size=1,
+            num_workers=2,
+        )
+    )
+    batches = iter(loader)
+    next(batches)
+    pids.write_text(' '.join(str(each.pid) for each in batches._workers))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='a service of Linux')
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+    """Else they would wait for ever, and keep their memory."""
+    context = multiprocessing.get_context('fork')
+    killed = context.Process(
+        target=load_until_killed, args=(tmp_path / 'pids',)
+    )
+    killed.start()
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL
+
+    def runs(pid):
+        status = Path(f'/proc/{pid}/stat')
+        return status.exists() and status.read_text().split()[2] != 'Z'
+
+    pids = (tmp_path / 'pids').read_text().split()
+    for _ in range(60):
+        left = [int(pid) for pid in pids if runs(pid)]
+        if not left:
+            break
+        time.sleep(0.25)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert len(pids) == 2 and not left
