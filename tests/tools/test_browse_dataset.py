@@ -65,6 +65,18 @@ def test_bad_images_are_left_out_and_named(
     assert 'left out: ' in output and '1.png' in output
 
 
+def test_pictures_have_the_names_of_what_they_show(
+    config, tiny_data, run_tool
+):
+    (tiny_data.root / 'images' / '1.png').unlink()  # another is in its place
+    out_dir = tiny_data.root / 'out'
+    args = ('--output-dir', out_dir, '--mode', 'pipeline')
+    run_tool(TOOL, config, *args)
+    first, replaced, last = sorted(path.name for path in out_dir.iterdir())
+    assert (first, last) == ('000000_0.png', '000002_2.png')
+    assert replaced in ('000001_0.png', '000001_2.png')
+
+
 def test_a_split_that_the_config_lacks(config, run_tool):
     with pytest.raises(UsageError, match='has no val_dataloader'):
         run_tool(TOOL, config, '--split', 'val')

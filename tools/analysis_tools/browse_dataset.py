@@ -10,7 +10,7 @@ sizes, frequent phrases, what looks wrong, and samples.
 
 import argparse
 from pathlib import Path
-from typing import Any, Callable, List, Mapping
+from typing import Any, Callable, List, Mapping, Tuple
 
 try:
     from harmoclip_mm.errors import UsageError, run_command
@@ -120,8 +120,11 @@ def image_loader(dataset) -> Callable[[Mapping[str, Any]], np.ndarray]:
     )
 
 
-def draw(dataset, index: int, mode: str, load_image, visualizer) -> np.ndarray:
-    """Draw a sample as its annotations have it, or as the model gets it."""
+def draw(
+    dataset, index: int, mode: str, load_image, visualizer
+) -> Tuple[np.ndarray, str]:
+    """Draw a sample as its annotations have it, or as the model gets it, which
+    may be another one in place of a bad image; and the path of its image."""
     if mode == 'pipeline':
         packed = dataset[index]
         image = packed['inputs'].numpy().transpose(1, 2, 0)[..., ::-1]
@@ -131,11 +134,11 @@ def draw(dataset, index: int, mode: str, load_image, visualizer) -> np.ndarray:
             packed['data_samples'],
             draw_pred=False,
         )
-        return visualizer.get_image()
+        return visualizer.get_image(), packed['data_samples'].img_path
     info = dataset.get_data_info(index)
     phrases = info.get('phrases', {}).values()
     instances = info.get('instances', [])
-    return visualizer.draw_region_text(
+    picture = visualizer.draw_region_text(
         load_image(info),
         [instance['bbox'] for instance in instances],
         [instance['bbox_label'] for instance in instances],
@@ -143,6 +146,7 @@ def draw(dataset, index: int, mode: str, load_image, visualizer) -> np.ndarray:
         '\n'.join(captions_of(info)),
         [each['tokens_positive'] for each in phrases],
     )
+    return picture, info['img_path']
 
 
 def spread(total: int, number: int) -> List[int]:
@@ -202,12 +206,13 @@ def main() -> None:
     load_image, saved = image_loader(dataset), 0
     for index in track(range(count), description='Drawing'):
         try:
-            picture = draw(dataset, index, args.mode, load_image, visualizer)
+            picture, path = draw(
+                dataset, index, args.mode, load_image, visualizer
+            )
         except (BadImageError, OSError) as error:
             print(f'left out: {error}')
             continue
-        path = Path(dataset.get_data_info(index)['img_path'])
-        name = f'{index:06d}_{path.stem}.png'
+        name = f'{index:06d}_{Path(path).stem}.png'
         mmcv.imwrite(picture[..., ::-1], str(args.output_dir / name))
         saved += 1
     print(f'{saved} pictures of {len(dataset)} samples in {args.output_dir}')
