@@ -7,7 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image, ImageOps
+from PIL import Image
 
 from harmoclip_mm.datasets.figures import DatasetFigures
 from harmoclip_mm.text import captions_of, phrases_of
@@ -16,6 +16,7 @@ from .pages import CHART_STYLE, jpeg_uri, save_page, svg_uri
 from .region_text_visualizer import RegionTextVisualizer
 
 _SIDE = 480  # px, longer side of a picture
+_LONGEST = 5000  # characters of a caption; a JPEG has at most 65,500 rows
 
 
 @mpl.rc_context(CHART_STYLE)
@@ -62,7 +63,7 @@ def _show(
 ) -> Dict[str, Any]:
     """Picture of a sample above its captions."""
     instances = sample.get('instances', [])
-    captions = '\n'.join(captions_of(sample))
+    captions = '\n'.join(captions_of(sample))[:_LONGEST]
     shown = {
         'name': Path(sample['img_path']).name,
         'captions': captions,
@@ -75,8 +76,8 @@ def _show(
     except Exception as error:  # each decoder has its own
         shown['error'] = str(error)
         return shown
-    picture = ImageOps.contain(image, (_SIDE,) * 2)
-    scale = max(picture.size) / max(image.size)
+    scale = _SIDE / max(image.size)
+    picture = image.resize([max(round(scale * x), 1) for x in image.size])
     phrases = sample.get('phrases', {}).values()
     drawn = RegionTextVisualizer(shorter_side=0).draw_region_text(
         np.asarray(picture),

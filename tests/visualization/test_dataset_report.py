@@ -105,6 +105,18 @@ def test_a_set_without_boxes_and_captions(tmp_path, read_html):
 
 
 @pytest.mark.parametrize(
+    'shape, caption', [((4000, 2), 'a pole'), ((90, 9), 'word ' * 100000)]
+)
+def test_odd_samples_are_shown(tmp_path, shape, caption):
+    """A strip of which nothing is left, a picture too high for a JPEG."""
+    sample = dict(SAMPLES[1], text=caption)
+    figures, path = DatasetFigures(), tmp_path / 'a.html'
+    image = np.zeros((*shape, 3), dtype=np.uint8)
+    write_page(path, figures, [sample], lambda _: image, 'x', total=1)
+    assert path.read_text(encoding='utf-8').count('data:image/jpeg') == 1
+
+
+@pytest.mark.parametrize(
     'values', [[0], [1, 1, 1], [3.5], list(range(500)), [0.0, 1e4]]
 )
 def test_every_value_is_in_the_histogram(monkeypatch, values):
