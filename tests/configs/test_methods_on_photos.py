@@ -24,6 +24,7 @@ METHODS = {
     'fgclip': 'baselines/fgclip_vitb16_8xb32-10e_coco.py',
     'sffclip': 'baselines/sffclip_vitb16_8xb32-10e_coco.py',
     'harmoclip': 'harmoclip_vitb16_coco.py',
+    'harmoclip-hard': 'harmoclip_vitb16_hard-negatives_coco.py',
 }
 STEPS = int(os.environ.get('HARMOCLIP_PHOTO_STEPS', 3))
 # The tiny CLIP in the grid of ViT-B/16, for few steps.

@@ -1,8 +1,11 @@
 # HarmoCLIP and hard negatives on shapes, from a trained CLIP.
-_base_ = ['./harmoclip_finetune.py', './_base_/hard_negatives.py']
-model = dict(
-    heads=dict(hard=dict(type='HardNegativeHead', loss=dict(loss_weight=0.5)))
-)
+_base_ = [
+    './_base_/tiny.py',
+    './_base_/hard_negatives.py',
+    '../../../configs/_base_/methods/harmoclip_hard.py',
+]
+clip = dict(_delete_=True, **_base_.tiny_clip)
+model = dict(predictors=_base_.predictors)
 train_dataloader = dict(
     dataset=dict(
         pipeline=[
