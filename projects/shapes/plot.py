@@ -27,14 +27,8 @@ import numpy as np
 from shapes.children import PROJECT
 from shapes.curves import LEVELS, area, best_at
 from shapes.mistakes import KINDS
-from shapes.paired import ENOUGH, compare
-from shapes.plan import (
-    FORMER_NAME,
-    METHOD_NAMES,
-    PRETRAINING,
-    RECIPES,
-    STARTS,
-)
+from shapes.paired import compare
+from shapes.plan import METHOD_NAMES, PRETRAINING, RECIPES, STARTS
 from shapes.results import (
     Record,
     all_boxes,
@@ -97,10 +91,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def methods_of(records: Sequence[Record]) -> Dict[str, Dict[int, Record]]:
-    """Records of each method by seed; of HarmoCLIP those of today or, where
-    it was not run, those of earlier versions."""
+    """Records of each method that was run, by seed."""
     found = {method: by_seed(records, method) for method in METHOD_NAMES}
-    found[OURS] = found[OURS] or by_seed(records, OURS, FORMER_NAME)
     return {method: each for method, each in found.items() if each}
 
 
@@ -157,27 +149,19 @@ def draw_differences(records: Sequence[Record], path: Path) -> None:
         'mean R@1': of_point(recall),
         'area of the curve': of_curve,
     }
-    former = by_seed(records, OURS, FORMER_NAME)
-    peers = methods_of(records)
-    ours, names, pairs = peers.pop(OURS), [], []
-    for method, theirs in peers.items():
-        of_today, of_then = (
-            [
-                (own[seed], theirs[seed])
-                for seed in sorted(own.keys() & theirs.keys())
-            ]
-            for own in (ours, former)
-        )
-        # of what the HarmoCLIP of today was hardly run beside, the former one
-        few = len(of_today) < min(ENOUGH, len(of_then))
-        names.append(METHOD_NAMES[method] + (' (up to 0.6)' if few else ''))
-        pairs.append(of_then if few else of_today)
+    methods = methods_of(records)
+    ours = methods.pop(OURS)
+    pairs = {
+        method: [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+        for method, theirs in methods.items()
+        if ours.keys() & theirs.keys()
+    }
     figure, grid = plt.subplots(
-        1, len(figures), figsize=(10.2, 0.8 + 0.34 * len(peers)),
+        1, len(figures), figsize=(10.2, 0.8 + 0.34 * len(pairs)),
         sharey=True, layout='constrained',
     )  # fmt: skip
     for axes, (title, value) in zip(grid, figures.items()):
-        for place, (method, both) in enumerate(zip(peers, pairs)):
+        for place, (method, both) in enumerate(pairs.items()):
             found = compare(*([value(each) for each in c] for c in zip(*both)))
             axes.plot(
                 found.values, [place] * len(both), '|', color='grey', ms=7
@@ -188,7 +172,9 @@ def draw_differences(records: Sequence[Record], path: Path) -> None:
         axes.axvline(0, color='black', lw=0.8, ls=':')
         axes.set_title(f'{title}, points', fontsize=9)
         axes.grid(alpha=0.3, axis='x')
-    grid[0].set_yticks(range(len(names)), names)
+    grid[0].set_yticks(
+        range(len(pairs)), [METHOD_NAMES[method] for method in pairs]
+    )
     grid[0].invert_yaxis()
     figure.suptitle('HarmoCLIP less its peers from the same starts', size=10)
     figure.savefig(path, metadata={'Date': None})

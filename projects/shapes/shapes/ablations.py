@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Dict, List, Sequence
 
-from .plan import DEFAULT, FORMER_NAME, Recipe, Run, Variant
+from .plan import DEFAULT, Recipe, Run, Variant
 
 
 def _weights(**weights: float) -> Dict[str, float]:
@@ -14,41 +14,26 @@ def _weights(**weights: float) -> Dict[str, float]:
     }
 
 
-# HarmoCLIP's defaults up to version 0.6, which many runs are of.
-_FORMER = {
-    **_weights(lrc=0.5, gr=1.0),
-    'model.heads.lrc.positives': 'phrase',
-}
-_LEXEME = {'model.heads.lrc.positives': 'lexeme'}
-ALL = Variant(text='GC + 1.25 GR + 0.25 LRC (default)')
-FORMER = Variant(FORMER_NAME, _FORMER, text='GC + GR + 0.5 LRC (up to 0.6)')
+OURS = Variant(text='HarmoCLIP (GC + 1.25 GR + 0.25 LRC)')
+GR_ALONE = Variant(
+    'gr-1.5', _weights(gr=1.5), without=['lrc'], text='GC + 1.5 GR'
+)
 
 
-def _gr_alone(
-    name: str, text: str, transforms: Sequence[dict] = ()
+def _on(
+    variant: Variant, name: str, transforms: Sequence[dict], **changes
 ) -> Variant:
-    """GC + GR, with GR at the weight of LRC and GR."""
-    return Variant(
-        f'gr-1.5{name}',
-        _weights(gr=1.5),
-        without=['lrc'],
-        transforms=transforms,
-        text=f'{text}GC + 1.5 GR',
-    )
+    """A variant on other data."""
+    name = name if variant.name == DEFAULT else f'{variant.name}-{name}'
+    return replace(variant, name=name, transforms=transforms, **changes)
 
 
-def _equal_weight(
-    name: str, text: str, transforms: Sequence[dict]
-) -> List[Variant]:
-    """GC + GR + LRC, and GC + GR with GR at the weight of both."""
+def _equal_weight(name: str, text: str, transforms: list) -> List[Variant]:
+    """GC + GR, with GR at the weight of both, and HarmoCLIP."""
+    alone, ours = GR_ALONE, replace(OURS, text='HarmoCLIP')
     return [
-        _gr_alone(name, f'{text}, ', transforms),
-        Variant(
-            f'all{name}',
-            _FORMER,
-            transforms=transforms,
-            text=f'{text}, GC + GR + 0.5 LRC',
-        ),
+        _on(each, name, transforms, text=f'{text}, {each.text}')
+        for each in (alone, ours)
     ]
 
 
@@ -58,24 +43,16 @@ def _wrong_links(prob: float) -> List[Variant]:
     links = dict(type='MislinkRegions', prob=prob)
     scored = dict(links, scored=True)
     dropped = dict(type='SampleRegions', min_score=0.5)
-    share = f'{prob:.0%}'.replace('%', ' %')
+    name, share = f'mislinked-{prob:g}', f'{100 * prob:.0f} %'
     return [
-        # the row of equal weights has the same training
+        Variant(name, transforms=[links], text=f'{share} wrong'),
         Variant(
-            'all-mislinked' if prob == 0.2 else f'mislinked-{prob:g}',
-            _FORMER,
-            transforms=[links],
-            text=f'{share} wrong',
-        ),
-        Variant(
-            f'mislinked-{prob:g}-weighed',
-            _FORMER,
+            f'{name}-weighed',
             transforms=[scored],
             text=f'{share} wrong, weighed by their scores',
         ),
         Variant(
-            f'mislinked-{prob:g}-dropped',
-            _FORMER,
+            f'{name}-dropped',
             transforms=[scored, dropped],
             text=f'{share} wrong, weighed, below 0.5 dropped',
         ),
@@ -84,69 +61,83 @@ def _wrong_links(prob: float) -> List[Variant]:
 
 def _elided() -> List[Variant]:
     """Phrases that leave their colours to the caption: methods that read them
-    alone, each against LRC, whose tokens have read the caption.
-
-    A red and a blue "circle" differ, so that equal phrases must be no
-    positives of each other, but equal lexemes.
-    """
-    elided = dict(transforms=[dict(type='ElideColours')])
-    alone = _gr_alone('-elided', '', **elided)
-    ours = Variant('elided', text='HarmoCLIP', **elided)
-    more = Variant(
-        'elided-pair',
-        {**_FORMER, **_LEXEME},
-        text='GC + GR + 0.5 LRC, equal lexemes as positives',
-        **elided,
-    )
+    alone, each against LRC, whose tokens have read the caption."""
+    transforms = [dict(type='ElideColours')]
+    ours = _on(OURS, 'elided', transforms, text='HarmoCLIP')
     others = [
-        alone,
+        _on(GR_ALONE, 'elided', transforms),
+        # a red and a blue "circle" would be positives of each other
         Variant(
-            'elided-group',
-            _FORMER,
-            text='GC + GR + 0.5 LRC, equal phrases as positives',
-            **elided,
+            'phrase-elided',
+            {'model.heads.lrc.positives': 'phrase'},
+            transforms=transforms,
+            text='HarmoCLIP, equal phrases as positives',
         ),
         Variant(
-            'fineclip-elided', config='fineclip', text='FineCLIP', **elided
+            'fineclip-elided',
+            config='fineclip',
+            transforms=transforms,
+            text='FineCLIP',
         ),
-        Variant('fgclip-elided', config='fgclip', text='FG-CLIP', **elided),
+        Variant(
+            'fgclip-elided',
+            config='fgclip',
+            transforms=transforms,
+            text='FG-CLIP',
+        ),
     ]
-    return [alone, ours, *(row for each in others for row in (each, more))]
+    return [row for each in others for row in (each, ours)]
 
 
-WRONG_LINKS = [dict(type='MislinkRegions', prob=0.2)]
-FEW_LINKS = [dict(type='KeepRegionsOfSome', share=0.1)]
 # Title of each table: its rows, variants of HarmoCLIP, in pairs, the second
 # against the first...
 PAIRS: Dict[str, List[Variant]] = {
     'Does LRC earn its place, at equal total weight?': [
-        _gr_alone('', 'all links right, '),
-        replace(ALL, text='all links right, HarmoCLIP'),
-        _gr_alone('', 'all links right, '),
-        replace(FORMER, text='all links right, GC + GR + 0.5 LRC'),
-        *_equal_weight('-mislinked', '20 % of the links wrong', WRONG_LINKS),
-        *_equal_weight('-few', '10 % of the captions linked', FEW_LINKS),
+        replace(GR_ALONE, text='all links right, GC + 1.5 GR'),
+        replace(OURS, text='all links right, HarmoCLIP'),
+        *_equal_weight(
+            'mislinked-0.2',
+            '20 % of the links wrong',
+            [dict(type='MislinkRegions', prob=0.2)],
+        ),
+        *_equal_weight(
+            'few',
+            '10 % of the captions linked',
+            [dict(type='KeepRegionsOfSome', share=0.1)],
+        ),
     ],
     'And where phrases leave their colours to the caption?': _elided(),
 }
+_LIGHT = _weights(lrc=0.1, gr=0.5)
 # ... and all against the first.
 IDEAS: Dict[str, List[Variant]] = {
     'What scores of links buy': [
-        FORMER,
+        OURS,
         *_wrong_links(0.2),
         *_wrong_links(0.5),
     ],
-    'Losses': [
-        FORMER,
-        Variant('lrc', _FORMER, without=['gr'], text='GC + 0.5 LRC'),
-        Variant('gr', _weights(gr=1.0), without=['lrc'], text='GC + GR'),
+    'Weights of the losses': [
+        OURS,
+        Variant(
+            'lrc-0.5',
+            {
+                **_weights(lrc=0.5, gr=1.0),
+                'model.heads.lrc.positives': 'phrase',
+            },
+            text='GC + GR + 0.5 LRC, equal phrases as positives '
+            '(default up to 0.6)',
+        ),
+        GR_ALONE,
+        Variant(
+            'lrc-1.5', _weights(lrc=1.5), without=['gr'], text='GC + 1.5 LRC'
+        ),
+        Variant('light', _LIGHT, text='GC + 0.5 GR + 0.1 LRC'),
     ],
     'Ideas to make novel boxes better': [
-        FORMER,
+        OURS,
         Variant(
             'text-lr-0.1',
             {
-                **_FORMER,
                 'optim_wrapper.paramwise_cfg.custom_keys': dict(
                     text_encoder=dict(lr_mult=0.1)
                 ),
@@ -154,39 +145,19 @@ IDEAS: Dict[str, List[Variant]] = {
             text='text tower at a tenth of the learning rate',
         ),
         Variant(
-            'lrc-pair',
-            {**_FORMER, **_LEXEME},
-            text='LRC with equal lexemes as positives',
-        ),
-        ALL,
-        Variant(
-            'light',
-            {**_FORMER, **_weights(lrc=0.25, gr=0.25)},
-            text='LRC 0.25, GR 0.25',
-        ),
-        Variant(
             'hard',
-            _FORMER,
             config='harmoclip_hard',
             text='hard negatives by exchanged words, weight 0.5',
         ),
         Variant(
             'light-hard',
-            {**_FORMER, **_weights(lrc=0.25, gr=0.25)},
+            _LIGHT,
             config='harmoclip_hard',
-            text='the same, LRC 0.25, GR 0.25',
-        ),
-        Variant(
-            'light-hard-gr',
-            _weights(gr=0.25),
-            without=['lrc'],
-            config='harmoclip_hard',
-            text='the same, GR 0.25, no LRC',
+            text='the same, GR 0.5, LRC 0.1',
         ),
         Variant(
             'fit',
             {
-                **_FORMER,
                 'model.heads.gr.weigh_fit': True,
                 'model.crop_extractor': dict(type='CropFeatureExtractor'),
             },

@@ -26,8 +26,6 @@ QUICKSTART_NAMES = {key: METHOD_NAMES[key] for key in ('clip', 'harmoclip')}
 # Where a method has another config for a trained start.
 FINE_TUNING = {'harmoclip': 'harmoclip_finetune'}
 DEFAULT, PRETRAINING = 'default', 'pretraining'
-# HarmoCLIP with the weights of its losses up to version 0.6.
-FORMER_NAME = 'lrc-0.5'
 # Shares of the trained weights in the blends with the start (WiSE-FT, arXiv
 # 2109.01903). CLIPSelf's code (arXiv 2310.01403) ends with 0.7 for B/16.
 SHARES = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0)

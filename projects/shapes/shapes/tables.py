@@ -10,7 +10,7 @@ from rich.table import Table
 from .ablations import IDEAS, PAIRS
 from .curves import area, on_or_above
 from .paired import compare
-from .plan import DEFAULT, FORMER_NAME, METHOD_NAMES, PRETRAINING, Variant
+from .plan import METHOD_NAMES, PRETRAINING, Variant
 from .results import (
     Record,
     all_boxes,
@@ -22,11 +22,6 @@ from .results import (
 )
 
 OURS = 'harmoclip'
-# Rows of tables: what they show, by method and variant.
-ROWS = {
-    **{(method, DEFAULT): name for method, name in METHOD_NAMES.items()},
-    (OURS, FORMER_NAME): 'HarmoCLIP up to 0.6',
-}
 # Column: figure of a point.
 COLUMNS = {
     'Box Top-1': all_boxes,
@@ -123,8 +118,8 @@ def main_table(records: Sequence[Record]) -> TextTable:
         rows.append([name, str(len(found)), *cells, gain, f'{seconds:.2f}'])
 
     add('the start itself', by_seed(records, 'clip', PRETRAINING), '0')
-    for of, name in ROWS.items():
-        found = by_seed(records, *of)
+    for method, name in METHOD_NAMES.items():
+        found = by_seed(records, method)
         add(name, found, '1')
         add(f'{name}, averaged weights', found, 'ema')
     header = ['', 'starts', *COLUMNS, 'area', 's a step']
@@ -133,24 +128,23 @@ def main_table(records: Sequence[Record]) -> TextTable:
 
 
 def paired_table(
-    records: Sequence[Record], variant: str = DEFAULT, point: str = '1'
+    records: Sequence[Record], point: str = '1'
 ) -> Optional[TextTable]:
     """HarmoCLIP against each peer, from the same starts.
 
     Args:
         records (Sequence[dict]): Of one recipe and kind of start.
-        variant (str): Which HarmoCLIP. Defaults to that of today.
         point (str): Share of the trained weights, or ``'ema'``.
 
     Returns:
         TextTable or None: None while HarmoCLIP or all peers are missing.
     """
-    ours = by_seed(records, OURS, variant)
+    ours = by_seed(records, OURS)
     rows = []
-    for of, name in ROWS.items():
-        theirs = by_seed(records, *of)
+    for method, name in METHOD_NAMES.items():
+        theirs = by_seed(records, method)
         seeds = sorted(ours.keys() & theirs.keys())
-        if not seeds or of in ((OURS, variant), (OURS, DEFAULT)):
+        if not seeds or method == OURS:
             continue
         pairs = [(ours[seed], theirs[seed]) for seed in seeds]
         cells = []
@@ -171,15 +165,13 @@ def paired_table(
     if not rows:
         return None
     header = [
-        f'{ROWS[OURS, variant]} less', 'novel boxes', 'ahead', 'all boxes',
-        'ahead', 'mean R@1', 'ahead', 'area', 'curve on or above',
+        'HarmoCLIP less', 'novel boxes', 'ahead', 'all boxes', 'ahead',
+        'mean R@1', 'ahead', 'area', 'curve on or above',
     ]  # fmt: skip
     title = (
         'Differences in points: mean and, of five starts or more, 95 % '
         'interval, else each start'
     )
-    if variant != DEFAULT:
-        title = f'{ROWS[OURS, variant]}: {title}'
     return TextTable(title, header, rows)
 
 
@@ -240,8 +232,7 @@ def all_tables(records: Sequence[Record]) -> List[TextTable]:
     Returns:
         list[TextTable]: The tables.
     """
-    tables = [main_table(records)]
-    tables += [paired_table(records, each) for each in (DEFAULT, FORMER_NAME)]
+    tables = [main_table(records), paired_table(records)]
     tables += [
         ablation_table(records, title, variants)
         for title, variants in {**PAIRS, **IDEAS}.items()

@@ -99,8 +99,8 @@ def test_variants_change_what_they_name(harmoclip_scope):
     }
     assert len(set(texts.values())) == len(texts), 'two variants are the same'
     heads = {name: cfg.model.heads for name, cfg in built.items()}
-    assert set(heads['lrc']) == {'gc', 'lrc'}
-    assert set(heads['gr']) == set(heads['gr-1.5']) == {'gc', 'gr'}
+    assert set(heads['lrc-1.5']) == {'gc', 'lrc'}
+    assert set(heads['gr-1.5']) == {'gc', 'gr'}
     assert set(heads['hard']) == {'gc', 'lrc', 'gr', 'hard'}
 
     def region_weight(name):
@@ -110,11 +110,12 @@ def test_variants_change_what_they_name(harmoclip_scope):
             if key != 'gc'
         )
 
-    for name in ('-mislinked', '-few', ''):
-        assert region_weight(f'gr-1.5{name}') == 1.5
-        assert region_weight(f'all{name}' if name else plan.DEFAULT) == 1.5
+    for name in ('mislinked-0.2', 'few', 'elided'):
+        assert region_weight(f'gr-1.5-{name}') == region_weight(name) == 1.5
+    for name in (plan.DEFAULT, 'gr-1.5', 'lrc-1.5', 'lrc-0.5'):
+        assert region_weight(name) == 1.5
     for name, steps in {
-        'all-mislinked': [
+        'mislinked-0.2': [
             'mmdet.LoadAnnotations', 'MislinkRegions', 'TokenizeRegionText',
         ],
         # words are exchanged in phrases as they are trained

@@ -37,6 +37,14 @@ def test_tables_are_those_of_the_results(records):
             assert texts[paired] in README
 
 
+def test_tables_of_the_series_before():
+    before = load_results(PROJECT / 'results' / 'compare_0.6.jsonl')
+    for recipe in ('shapes', 'glyphs'):
+        tables = all_tables(select(before, recipe=recipe))
+        (paired,) = (x for x in tables if x.title.startswith('Differences'))
+        assert paired.markdown() in PAGE
+
+
 def test_figures_of_the_method_page():
     """Those of version 0.1, which the choices were made by."""
     path = PROJECT / 'results' / 'ablations_0.1.jsonl'
