@@ -213,7 +213,9 @@ def test_evaluation_scores_the_classes_of_the_data(config, runner, split):
     assert names
 
 
-def test_phrases_may_lie_outside_the_data_root(data, made_coco, monkeypatch):
+def test_phrases_may_lie_outside_the_data_root(
+    data, made_coco, monkeypatch, harmoclip_scope
+):
     """`COCO_PHRASES` leaves the images' folder untouched."""
     annotations = made_coco / 'annotations'
     elsewhere = data / 'elsewhere.jsonl'
