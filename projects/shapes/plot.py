@@ -36,6 +36,7 @@ from shapes.results import (
     curve,
     load_results,
     novel_boxes,
+    pairs_of,
     recall,
     select,
 )
@@ -152,9 +153,9 @@ def draw_differences(records: Sequence[Record], path: Path) -> None:
     methods = methods_of(records)
     ours = methods.pop(OURS)
     pairs = {
-        method: [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+        method: both
         for method, theirs in methods.items()
-        if ours.keys() & theirs.keys()
+        if (both := pairs_of(ours, theirs))
     }
     figure, grid = plt.subplots(
         1, len(figures), figsize=(10.2, 0.8 + 0.34 * len(pairs)),

@@ -1,17 +1,7 @@
 # FG-CLIP's hard negatives on shapes, for a CPU.
 _base_ = [
-    './_base_/tiny.py',
     './_base_/hard_negatives.py',
     '../../../configs/_base_/methods/fgclip.py',
 ]
 clip = dict(_delete_=True, **_base_.tiny_clip)
 model = dict(predictors=_base_.predictors)
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[
-            *_base_.train_pipeline[:-2],
-            *_base_.hard_negative_steps,
-            _base_.train_pipeline[-1],
-        ]
-    )
-)

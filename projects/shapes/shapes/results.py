@@ -18,6 +18,7 @@ __all__ = [
     'curve',
     'load_results',
     'novel_boxes',
+    'pairs_of',
     'recall',
     'select',
 ]
@@ -92,6 +93,15 @@ def by_seed(
     """
     found = select(records, method=method, variant=variant)
     return {record['seed']: record for record in found}
+
+
+def pairs_of(
+    ours: Dict[int, Record], theirs: Dict[int, Record]
+) -> List[Tuple[Record, Record]]:
+    """Records of two methods from the same starts, of :func:`by_seed`, in the
+    order of the seeds."""
+    seeds = sorted(ours.keys() & theirs.keys())
+    return [(ours[seed], theirs[seed]) for seed in seeds]
 
 
 def recall(point: Record) -> float:

@@ -17,6 +17,7 @@ from .results import (
     by_seed,
     curve,
     novel_boxes,
+    pairs_of,
     recall,
     select,
 )
@@ -142,11 +143,9 @@ def paired_table(
     ours = by_seed(records, OURS)
     rows = []
     for method, name in METHOD_NAMES.items():
-        theirs = by_seed(records, method)
-        seeds = sorted(ours.keys() & theirs.keys())
-        if not seeds or method == OURS:
+        pairs = pairs_of(ours, by_seed(records, method))
+        if not pairs or method == OURS:
             continue
-        pairs = [(ours[seed], theirs[seed]) for seed in seeds]
         cells = []
         for figure in (novel_boxes, all_boxes, recall):
             mine, other = (
@@ -154,13 +153,13 @@ def paired_table(
                 for side in zip(*pairs)
             )
             found = compare(mine, other)
-            cells += [str(found), f'{found.wins} of {len(seeds)}']
+            cells += [str(found), f'{found.wins} of {len(pairs)}']
         curves = [
             [curve(records, each, 'test') for each in pair] for pair in pairs
         ]
         areas = compare(*zip(*([area(c) for c in pair] for pair in curves)))
         above = sum(on_or_above(*pair) for pair in curves)
-        cells += [str(areas), f'{above} of {len(seeds)}']
+        cells += [str(areas), f'{above} of {len(pairs)}']
         rows.append([name, *cells])
     if not rows:
         return None
@@ -202,23 +201,23 @@ def ablation_table(
     for number, (variant, each) in enumerate(zip(variants, found)):
         # the partner of a pair; the first row, which is its own, without one
         base = found[number ^ 1] if pairs else found[0]
-        seeds = sorted(each.keys() & base.keys())
-        if not seeds:
+        both = pairs_of(each, base)
+        if not both:
             continue
         values = {
             figure: [
-                [figure(of[seed][split]['1']) for seed in seeds]
-                for of in (each, base)
+                [figure(record[split]['1']) for record in side]
+                for side in zip(*both)
             ]
             for figure in (novel_boxes, recall)
         }
         cells = ['', '', '']
         if number % 2 if pairs else number:
-            novel, change = (compare(*both) for both in values.values())
-            wins = f'{novel.wins} of {len(seeds)}'
+            novel, change = (compare(*sides) for sides in values.values())
+            wins = f'{novel.wins} of {len(both)}'
             cells = [str(novel), wins, str(change)]
         means = [mean_and_deviation(ours) for ours, _ in values.values()]
-        rows.append([variant.text, str(len(seeds)), *means, *cells])
+        rows.append([variant.text, str(len(both)), *means, *cells])
     header = ['', 'starts', 'novel', 'mean R@1', f'novel, less the {against}']
     return TextTable(f'{title} ({split})', [*header, 'ahead', 'R@1'], rows)
 

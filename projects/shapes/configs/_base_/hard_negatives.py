@@ -1,5 +1,6 @@
-# Hard negatives of both worlds: a word of a phrase is exchanged for one of its
-# kind, never so that a held-out combination is made.
+# tiny.py with hard negatives of both worlds: a word of a phrase is exchanged
+# for one of its kind, never so that a held-out combination is made.
+_base_ = './tiny.py'
 hard_negative_steps = [
     dict(
         type='ExchangeWords',
@@ -15,3 +16,12 @@ hard_negative_steps = [
     ),
     dict(type='TokenizeRegionText', clip=None, negatives=10),
 ]  # fmt: skip
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            *_base_.train_pipeline[:-2],
+            *hard_negative_steps,
+            _base_.train_pipeline[-1],
+        ]
+    )
+)
